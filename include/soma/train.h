@@ -1,0 +1,120 @@
+/* soma: the training loop, metrics, history, runs and checkpoints. */
+#ifndef SOMA_TRAIN_H
+#define SOMA_TRAIN_H
+
+#include <soma/data.h>
+#include <soma/nn.h>
+#include <soma/optim.h>
+#include <soma/io.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Metrics ------------------------------------------------------------------------------------------------------- */
+
+/* Classification: counts[t * classes + p] samples of true class t were called p. */
+typedef struct soma_metrics {
+    soma_task task;
+    int64_t count;
+    double loss;                          /* mean over the samples */
+    double accuracy, top5;                /* classification: shares 0 … 1 */
+    int classes;
+    int64_t *confusion;                   /* classes * classes; owned */
+    double *precision, *recall, *f1;      /* a class each, 0 where undefined; owned */
+    double macro_precision, macro_recall, macro_f1;
+    double mae, rmse, r2;                 /* regression */
+    size_t size;
+} soma_metrics;
+SOMA_API void soma_metrics_free(soma_metrics *m);
+/* From predictions: classes (classification) or values (regression). */
+SOMA_API soma_status soma_metrics_classes(const int64_t *truth, const int64_t *predicted, int64_t n, int classes, soma_metrics *out);
+SOMA_API soma_status soma_metrics_values(const double *truth, const double *predicted, int64_t n, soma_metrics *out);
+
+/* ---- Loss by name ---------------------------------------------------------------------------------------------------- */
+
+/* prediction, target (as the loader gives it) -> 0-d loss. */
+typedef soma_tensor *(*soma_loss_fn)(void *user, soma_tensor *prediction, soma_tensor *target);
+/* "cross_entropy", "nll", "mse", "l1", "bce_with_logits"; NULL and SOMA_ENOTFOUND otherwise. */
+SOMA_API soma_loss_fn soma_loss_by_name(const char *name);
+
+/* ---- Evaluation ---------------------------------------------------------------------------------------------------------- */
+
+/* Runs the network over one epoch of `loader` in eval mode, without recording. */
+SOMA_API soma_status soma_evaluate(soma_module *net, soma_loader *loader, soma_loss_fn loss, void *user, soma_metrics *out);
+
+/* ---- Fit -------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct soma_epoch {
+    int64_t epoch;                 /* from 1 */
+    int64_t steps;                 /* so far, all epochs */
+    double train_loss, train_accuracy, val_loss, val_accuracy; /* NaN where there is none; regression: accuracy is R² */
+    double lr, seconds, samples_per_second;
+    bool best;
+} soma_epoch;
+typedef struct soma_progress {
+    int64_t epoch, epochs;         /* epoch from 1 */
+    int64_t step, steps;           /* in this epoch, from 1 */
+    int64_t total_step;            /* in all, from 1 */
+    double loss, accuracy;         /* running means of this epoch */
+    double batch_loss, lr, grad_norm;
+    double samples_per_second, seconds_left;
+} soma_progress;
+/* What to call, any of it NULL. A nonzero return stops the training (SOMA_ESTOPPED, nothing lost). */
+typedef struct soma_callbacks {
+    void *user;
+    int (*on_step)(void *user, const soma_progress *p);
+    int (*on_epoch)(void *user, const soma_epoch *e);
+    int (*on_checkpoint)(void *user, const char *path);
+    /* Polled after every step: true ends the training after saving a checkpoint (Ctrl-C). */
+    bool (*should_stop)(void *user);
+} soma_callbacks;
+
+typedef struct soma_fit_opts {
+    int64_t epochs;                 /* 0: 1 */
+    soma_loss_fn loss;              /* NULL: cross-entropy for classification, MSE for regression */
+    void *loss_user;
+    soma_sched *sched;              /* NULL: constant; not owned */
+    double clip_norm;               /* 0: none */
+    int64_t patience;               /* stop when the validation loss has not improved for so many epochs; 0: never */
+    double min_delta;
+    soma_callbacks callbacks;
+    const char *run_dir;            /* NULL: nothing is written */
+    int64_t checkpoint_every;       /* steps; 0: at each epoch's end. The last two are kept */
+    const char *config_json;        /* kept in the run folder as config.json; NULL: none */
+    const soma_pair *meta;          /* goes into the model file's metadata (class names, input, normalisation) */
+    int n_meta;
+    bool resume;                    /* go on from the run folder's newest whole checkpoint */
+    int64_t keep_best_by;           /* 0: highest validation accuracy (regression: lowest loss), 1: lowest validation loss */
+    size_t size;
+} soma_fit_opts;
+typedef struct soma_history {
+    soma_epoch *epochs;
+    int64_t n;
+    int64_t best;                   /* place in epochs, -1 when there is none */
+    bool stopped_early;
+} soma_history;
+/* Trains `net` with `opt` on `train`, validating on `val` (NULL: none) after each epoch. On SOMA_ENAN the message says in which
+ * layer or gradient the first NaN stood. Free *history with soma_history_free; it is filled also when stopped. With validation, the
+ * network ends with the weights of the best epoch in the run's model.safetensors, and the last epoch's in memory. */
+#define soma_fit(net, opt, train, val, ...) soma__fit(net, opt, train, val, __VA_ARGS__, .size = sizeof(soma_fit_opts))
+#define soma__fit(net, opt, train, val, history, ...) \
+    soma_fit_ex((net), (opt), (train), (val), (history), &(soma_fit_opts){__VA_ARGS__})
+SOMA_API soma_status soma_fit_ex(soma_module *net, soma_optim *opt, soma_loader *train, soma_loader *val, soma_history *history,
+                                 const soma_fit_opts *opts);
+SOMA_API void soma_history_free(soma_history *h);
+
+/* ---- Checkpoints ---------------------------------------------------------------------------------------------------------------- */
+
+/* Weights, optimiser, random numbers, loader position, `meta`: all that a run needs to end in the same bits. */
+SOMA_API SOMA_MUST_CHECK soma_status soma_checkpoint_save(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader,
+                                                          const soma_pair *meta, int n_meta);
+/* Everything is checked before anything is changed. */
+SOMA_API SOMA_MUST_CHECK soma_status soma_checkpoint_load(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader);
+/* The newest whole checkpoint of a run folder, in `out`; SOMA_ENOTFOUND when there is none. */
+SOMA_API SOMA_MUST_CHECK soma_status soma_checkpoint_newest(const char *run_dir, char *out, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
