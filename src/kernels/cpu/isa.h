@@ -7,7 +7,7 @@
  *                            SOMA__FAMILY(soma__relu_kernels, soma__relu)
  *   in isa/relu.c:           const soma__relu_kernels SOMA__ISA(soma__relu) = { .f32 = relu_f32, … };
  *
- * and then soma__relu_pick()->f32(…) runs the best one that the machine has. In isa/*.c everything else is static: the same
+ * and then soma__relu_pick()->f32(…) runs the best one that the machine has. In those files everything else is static: the same
  * names exist once per instruction set. SOMA_ISA_avx512, SOMA_ISA_avx2, SOMA_ISA_sse2, SOMA_ISA_neon or SOMA_ISA_generic is
  * 1 there. Nothing from isa/ may run before the choice was made (no constructors): the machine may not know its instructions.
  *
