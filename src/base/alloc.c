@@ -107,7 +107,7 @@ static header *from_system(size_t room) {
     return h;
 }
 
-/* A block, or NULL without recording anything: for contexts, whose errors have nowhere to go yet. */
+/* A block, or NULL without recording anything. */
 static void *take(size_t bytes, int owner) {
     if (must_fail() || bytes > (size_t)1 << 46)
         return NULL;
