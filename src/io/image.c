@@ -89,7 +89,7 @@ static const struct { uint16_t at; uint8_t length; const char *bytes, *kind; } f
     {0, 4, "GIF8", "a GIF image"},          {0, 2, "BM", "a BMP image"},                {8, 4, "WEBP", "a WebP image"},
     {0, 4, "II*\0", "a TIFF image"},        {0, 4, "MM\0*", "a TIFF image"},            {0, 4, "II+\0", "a TIFF image"},
     {4, 8, "ftypavif", "an AVIF image"},    {4, 8, "ftypavis", "an AVIF image"},        {4, 7, "ftyphei", "a HEIC image"},
-      {4, 8, "ftypmif1", "a HEIF image"},         {4, 4, "ftyp", "a video or HEIF file"},
+    {4, 8, "ftypmif1", "a HEIF image"},         {4, 4, "ftyp", "a video or HEIF file"},
     {4, 4, "jP  ", "a JPEG 2000 image"},    {0, 4, "\xFFO\xFFQ", "a JPEG 2000 image"},  {0, 2, "\xFF\n", "a JPEG XL image"},
     {4, 4, "JXL ", "a JPEG XL image"},      {0, 4, "\0\0\1\0", "a Windows icon"},       {0, 4, "8BPS", "a Photoshop file"},
     {0, 2, "P1", "a PBM image"},            {0, 2, "P2", "a PGM image"},                {0, 2, "P3", "a PPM image"},
