@@ -1,0 +1,238 @@
+/* Memory for the whole library: a caching allocator under the scopes.
+ *
+ * Tensors come and go at every step in the same sizes, and the system's allocator gives large blocks back to the kernel at each
+ * free, so that every step pays for page faults. Freed blocks are kept here in size classes (four to a power of two, at most
+ * 25 % slack) and handed out again. A block may be freed by another thread than took it, so the cache is the process's, one
+ * short lock per class. Every block starts with a header of 64 bytes, so that the user's part is 64-byte aligned. */
+#include "base/base.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CLASSES = 4 * 48, HEADER = 64 };
+
+typedef struct header {
+    struct header *next;  /* in the cache */
+    size_t bytes;         /* asked for */
+    size_t room;          /* from the system, header included */
+    uint16_t size_class;
+    uint8_t owner;
+} header;
+
+typedef struct bin {
+    pthread_mutex_t lock;
+    header *first;
+} bin;
+
+_Static_assert(sizeof(header) <= HEADER, "the header must leave blocks aligned");
+
+#define LOCK4 {PTHREAD_MUTEX_INITIALIZER, NULL}, {PTHREAD_MUTEX_INITIALIZER, NULL}, {PTHREAD_MUTEX_INITIALIZER, NULL}, {PTHREAD_MUTEX_INITIALIZER, NULL}
+#define LOCK16 LOCK4, LOCK4, LOCK4, LOCK4
+#define LOCK64 LOCK16, LOCK16, LOCK16, LOCK16
+static bin bins[CLASSES] = {LOCK64, LOCK64, LOCK64};
+
+static _Atomic int64_t in_use, peak, cached, owner_in_use[SOMA_OWNER_COUNT], owner_peak[SOMA_OWNER_COUNT];
+static _Atomic int64_t asked, fail_at;
+
+static void *system_alloc(void *user, size_t bytes) {
+    (void)user;
+    return aligned_alloc(64, bytes);
+}
+
+static void system_free(void *user, void *block, size_t bytes) {
+    (void)user;
+    (void)bytes;
+    free(block);
+}
+
+static soma_allocator hook = {system_alloc, system_free, NULL};
+
+void soma_set_allocator(const soma_allocator *allocator) {
+    hook = allocator && allocator->alloc && allocator->free ? *allocator : (soma_allocator){system_alloc, system_free, NULL};
+}
+
+/* The class whose blocks hold `bytes`: the smallest (4 + q) * 2^e that is large enough, from 128 bytes on. */
+static int class_of(size_t bytes, size_t *room) {
+    if (bytes <= 128) {
+        *room = 128;
+        return 0;
+    }
+    int e = 63 - __builtin_clzll((unsigned long long)(bytes - 1)); /* 2^e < bytes <= 2^(e+1) */
+    size_t quarter = (size_t)1 << (e - 2);
+    size_t q = (bytes - 1 - ((size_t)1 << e)) / quarter + 1;        /* 1 … 4 */
+    *room = ((size_t)1 << e) + q * quarter;
+    return (e - 7) * 4 + (int)q;
+}
+
+static void raise_to(_Atomic int64_t *most, int64_t value) {
+    int64_t seen = atomic_load_explicit(most, memory_order_relaxed);
+    while (value > seen && !atomic_compare_exchange_weak_explicit(most, &seen, value, memory_order_relaxed, memory_order_relaxed)) {}
+}
+
+static void count(int owner, int64_t bytes) {
+    int64_t now = atomic_fetch_add_explicit(&in_use, bytes, memory_order_relaxed) + bytes;
+    int64_t own = atomic_fetch_add_explicit(&owner_in_use[owner], bytes, memory_order_relaxed) + bytes;
+    if (bytes > 0) {
+        raise_to(&peak, now);
+        raise_to(&owner_peak[owner], own);
+    }
+}
+
+static bool must_fail(void) {
+    int64_t n = atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed) + 1;
+    int64_t at = atomic_load_explicit(&fail_at, memory_order_relaxed);
+    return at > 0 && n >= at;
+}
+
+static header *from_cache(int size_class) {
+    bin *b = &bins[size_class];
+    pthread_mutex_lock(&b->lock);
+    header *h = b->first;
+    if (h)
+        b->first = h->next;
+    pthread_mutex_unlock(&b->lock);
+    if (h)
+        atomic_fetch_sub_explicit(&cached, (int64_t)h->room, memory_order_relaxed);
+    return h;
+}
+
+static header *from_system(size_t room) {
+    header *h = hook.alloc(hook.user, room);
+    if (!h && atomic_load_explicit(&cached, memory_order_relaxed) > 0) {
+        soma_memory_trim();
+        h = hook.alloc(hook.user, room);
+    }
+    return h;
+}
+
+/* A block, or NULL without recording anything: for contexts, whose errors have nowhere to go yet. */
+static void *take(size_t bytes, int owner) {
+    if (must_fail() || bytes > (size_t)1 << 46)
+        return NULL;
+    size_t room;
+    int size_class = class_of(bytes + HEADER, &room);
+    header *h = from_cache(size_class);
+    if (!h) {
+        h = from_system(room);
+        if (!h)
+            return NULL;
+    }
+    h->next = NULL;
+    h->bytes = bytes;
+    h->room = room;
+    h->size_class = (uint16_t)size_class;
+    h->owner = (uint8_t)owner;
+    count(owner, (int64_t)bytes);
+    return (char *)h + HEADER;
+}
+
+void *soma__alloc_silent(size_t bytes) { return take(bytes, SOMA_OWNER_TEMP); }
+
+void *soma__alloc(size_t bytes) {
+    void *block = take(bytes, (int)soma__ctx()->owner);
+    if (!block)
+        soma_fail(SOMA_ENOMEM, "no memory for %zu bytes (%.1f MiB in use)", bytes,
+                  (double)atomic_load_explicit(&in_use, memory_order_relaxed) / 1048576.0);
+    return block;
+}
+
+void *soma__calloc(size_t n, size_t bytes) {
+    size_t total;
+    if (__builtin_mul_overflow(n, bytes, &total)) {
+        soma_fail(SOMA_ENOMEM, "no memory for %zu times %zu bytes", n, bytes);
+        return NULL;
+    }
+    void *block = soma__alloc(total);
+    return block ? memset(block, 0, total) : NULL;
+}
+
+static header *header_of(const void *block) { return (header *)((char *)(uintptr_t)block - HEADER); }
+
+size_t soma__block_size(const void *block) { return block ? header_of(block)->bytes : 0; }
+
+void soma__free(void *block) {
+    if (!block)
+        return;
+    header *h = header_of(block);
+    count(h->owner, -(int64_t)h->bytes);
+    bin *b = &bins[h->size_class];
+    atomic_fetch_add_explicit(&cached, (int64_t)h->room, memory_order_relaxed);
+    pthread_mutex_lock(&b->lock);
+    h->next = b->first;
+    b->first = h;
+    pthread_mutex_unlock(&b->lock);
+}
+
+void *soma__realloc(void *block, size_t bytes) {
+    if (!block)
+        return soma__alloc(bytes);
+    header *h = header_of(block);
+    if (bytes + HEADER <= h->room && !must_fail()) {
+        count(h->owner, (int64_t)bytes - (int64_t)h->bytes);
+        h->bytes = bytes;
+        return block;
+    }
+    void *larger = soma__alloc(bytes);
+    if (!larger)
+        return NULL;
+    memcpy(larger, block, SOMA_MIN(h->bytes, bytes));
+    soma__free(block);
+    return larger;
+}
+
+char *soma__strdup(const char *text) {
+    size_t n = strlen(text) + 1;
+    char *copy = soma__alloc(n);
+    return copy ? memcpy(copy, text, n) : NULL;
+}
+
+soma_owner soma__owner_set(soma_owner owner) {
+    soma_ctx *ctx = soma__ctx();
+    soma_owner was = ctx->owner;
+    ctx->owner = owner;
+    return was;
+}
+
+soma_memory soma_memory_stats(void) {
+    soma_memory m = {.current = in_use, .peak = peak, .cached = cached};
+    for (int i = 0; i < SOMA_OWNER_COUNT; i++) {
+        m.owner_current[i] = owner_in_use[i];
+        m.owner_peak[i] = owner_peak[i];
+    }
+    return m;
+}
+
+void soma_memory_reset_peak(void) {
+    peak = in_use;
+    for (int i = 0; i < SOMA_OWNER_COUNT; i++)
+        owner_peak[i] = owner_in_use[i];
+}
+
+void soma_memory_trim(void) {
+    for (int i = 0; i < CLASSES; i++) {
+        pthread_mutex_lock(&bins[i].lock);
+        header *h = bins[i].first;
+        bins[i].first = NULL;
+        pthread_mutex_unlock(&bins[i].lock);
+        while (h) {
+            header *next = h->next;
+            atomic_fetch_sub_explicit(&cached, (int64_t)h->room, memory_order_relaxed);
+            hook.free(hook.user, h, h->room);
+            h = next;
+        }
+    }
+}
+
+int64_t soma_memory_fail_at(int64_t k) {
+    int64_t n = atomic_exchange(&asked, 0);
+    atomic_store(&fail_at, k > 0 ? k : 0);
+    return n;
+}
+
+/* A freed block stays reachable through the cache; give it back so that leak checkers see only true leaks. */
+__attribute__((destructor(101))) static void trim_at_exit(void) { soma_memory_trim(); }
+
+bool soma__mul_ok(int64_t a, int64_t b, int64_t *out) { return a >= 0 && b >= 0 && !__builtin_mul_overflow(a, b, out); }
+bool soma__add_ok(int64_t a, int64_t b, int64_t *out) { return a >= 0 && b >= 0 && !__builtin_add_overflow(a, b, out); }

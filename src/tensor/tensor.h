@@ -1,0 +1,117 @@
+/* The inside of a tensor, shape algebra, and the iterator that walks operands of any strides. No operators here. */
+#ifndef SOMA_SRC_TENSOR_H
+#define SOMA_SRC_TENSOR_H
+
+#include <soma/tensor.h>
+
+#include "base/base.h"
+
+#include <stdatomic.h>
+
+typedef struct soma_storage {
+    _Atomic int32_t refs;
+    _Atomic uint32_t version; /* counts writes in place; the tape compares it with what it saw when it saved a tensor */
+    size_t bytes;
+    void *data;
+    void (*release)(void *user); /* foreign memory; NULL: `data` follows this struct */
+    void *user;
+} soma_storage;
+
+struct soma_node;
+
+/* A handle. Shape and strides never change after creation; `node` may, when an operator writes in place. */
+struct soma_tensor {
+    _Atomic int32_t refs;
+    uint8_t dtype, ndim;
+    bool weak;          /* a number from C: takes part in promotion by its kind only */
+    bool requires_grad; /* leaf that wants a gradient, or made by a recorded operator */
+    bool retain_grad;
+    bool is_view;       /* made by a view operator: shares storage with an older tensor */
+    int32_t output;     /* which output of `node` */
+    int64_t numel;
+    void *data;         /* first element; NULL when only the shape is wanted */
+    soma_storage *storage;
+    struct soma_node *node;   /* the operator that made it, when recorded; counted */
+    struct soma_tensor *grad; /* counted */
+    const char *made_by;      /* operator's name, static; for messages */
+    int64_t shape[SOMA_MAX_DIMS], stride[SOMA_MAX_DIMS]; /* strides in elements */
+};
+
+/* What a shape rule says of an output. */
+typedef struct soma_meta {
+    soma_dtype dtype;
+    int ndim;
+    int64_t shape[SOMA_MAX_DIMS];
+    int64_t stride[SOMA_MAX_DIMS]; /* view rules only, in elements */
+    int64_t offset;                /* view rules only, in elements from the input's first */
+} soma_meta;
+
+/* ---- Handles (tensor.c) ---- */
+
+/* Row-major, uninitialised, in the current scope. Without data when ctx->shapes_only. */
+soma_tensor *soma__tensor_new(soma_dtype dtype, int ndim, const int64_t *shape);
+/* Another handle on `of`'s storage with meta's shape, strides and offset, off the tape, in the current scope. */
+soma_tensor *soma__tensor_alias(soma_tensor *of, const soma_meta *meta);
+soma_meta soma__meta_of(const soma_tensor *t);
+static inline void soma__retain(soma_tensor *t) { atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed); }
+bool soma__contiguous(const soma_tensor *t);
+static inline void soma__touch(soma_tensor *t) {
+    if (t->storage)
+        atomic_fetch_add_explicit(&t->storage->version, 1, memory_order_relaxed);
+}
+/* Set by autograd: how to let go of a node. The tensor layer does not know it otherwise. */
+extern void (*soma__node_release)(struct soma_node *node, soma_tensor *from);
+
+/* Reads and writes one element at `p`. */
+double soma__load(const void *p, soma_dtype dtype);
+int64_t soma__load_int(const void *p, soma_dtype dtype);
+void soma__store(void *p, soma_dtype dtype, double v);
+void soma__store_int(void *p, soma_dtype dtype, int64_t v);
+float soma__half_to_float(uint16_t h);
+uint16_t soma__float_to_half(float f);      /* to nearest even */
+static inline float soma__bf16_to_float(uint16_t h) {
+    union { uint32_t u; float f; } v = {.u = (uint32_t)h << 16};
+    return v.f;
+}
+uint16_t soma__float_to_bf16(float f);      /* to nearest even; NaN stays NaN */
+
+/* ---- Shapes (shape.c) ---- */
+
+/* Product of the sizes; -1 when it does not fit in 63 bits or a size is negative. */
+int64_t soma__numel(int ndim, const int64_t *shape);
+void soma__row_major(int ndim, const int64_t *shape, int64_t *stride);
+/* dim in [-ndim, ndim) to [0, ndim); records an error for `op` and returns -1 otherwise. */
+int soma__dim(const char *op, int64_t dim, int ndim);
+/* Broadcasts `n` shapes by NumPy's rule into meta's shape. Records an error that names the shapes. NULL tensors are skipped. */
+bool soma__broadcast(const char *op, soma_tensor *const *t, int n, soma_meta *out);
+bool soma__same_shape(const soma_tensor *a, const soma_tensor *b);
+/* A bit mask of dims; no dims means all. Records an error for doubles and out of range. */
+bool soma__dim_mask(const char *op, int n, const int64_t *dims, int ndim, uint32_t *mask);
+/* "[2, 3] f32" of a tensor into out[SOMA__SHAPE_TEXT]; "none" for NULL. */
+const char *soma__tensor_text(const soma_tensor *t, char *out);
+
+/* ---- Promotion (dtype.c) ---- */
+
+/* As torch.result_type: tensors with dimensions count before 0-d ones, those before numbers; the later only by kind. */
+soma_dtype soma__result_type(soma_tensor *const *t, int n);
+
+/* ---- The iterator (iter.c) ---------------------------------------------------------------------------------------------
+ * Walks up to SOMA__ITER_MAX operands over a common shape: broadcasts (stride 0), drops dimensions of size 1, joins dimensions
+ * that lie together in all operands, and sorts none: the order of elements is row-major in the common shape. Inner loops get a
+ * row at a time. */
+enum { SOMA__ITER_MAX = 6 };
+typedef struct soma__iter {
+    int n, ndim;                                       /* operands; dimensions after joining, at least 1 */
+    int64_t shape[SOMA_MAX_DIMS];
+    int64_t stride[SOMA__ITER_MAX][SOMA_MAX_DIMS];     /* in bytes */
+    char *data[SOMA__ITER_MAX];
+    int64_t numel;
+} soma__iter;
+/* Operands' shapes must broadcast to `shape`. */
+void soma__iter_init(soma__iter *it, int ndim, const int64_t *shape, soma_tensor *const *operands, int n);
+/* inner(arg, pointers, byte strides, count, first): `count` elements of one row; `first` is the row-major number of the first one.
+ * Rows are cut at multiples of a fixed number of elements, never by the number of threads. */
+typedef void (*soma__inner_fn)(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first);
+void soma__iter_run(const soma__iter *it, soma__inner_fn inner, void *arg);
+
+#endif
