@@ -1,0 +1,146 @@
+/* The run folder. A folder that holds a run is never written over by accident: soma__run_open refuses it unless it is told to
+ * replace that run or to go on with it. Only files that a run makes are ever removed. */
+#include "train/train.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+char *soma__path_join(const char *dir, const char *name) {
+    size_t a = strlen(dir), b = strlen(name);
+    bool slash = a > 0 && dir[a - 1] != '/';
+    char *path = soma__alloc(a + b + 2);
+    if (!path) return NULL;
+    memcpy(path, dir, a);
+    if (slash) path[a++] = '/';
+    memcpy(path + a, name, b + 1);
+    return path;
+}
+
+static bool starts(const char *text, const char *start) {
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+static bool is_run_file(const char *name) {
+    size_t n = strlen(name), tail = strlen(".safetensors");
+    if (starts(name, "checkpoint-")) return n > tail && strcmp(name + n - tail, ".safetensors") == 0;
+    return strcmp(name, "config.json") == 0 || strcmp(name, "metrics.jsonl") == 0 || strcmp(name, "model.safetensors") == 0;
+}
+
+/* A temporary file of soma_write_file that was never renamed: "NAME.tmp…" or ".NAME.…" of a file that a run makes. */
+static bool is_leftover(const char *name) {
+    if (is_run_file(name)) return false;
+    if (name[0] == '.') name++;
+    bool ours = starts(name, "checkpoint-") || starts(name, "config.json") || starts(name, "metrics.jsonl") ||
+                starts(name, "model.safetensors");
+    return ours && strstr(name, "tmp") != NULL;
+}
+
+/* Removes every file in the folder that `wanted` picks, or only counts them. */
+static soma_status sweep(const char *dir, bool (*wanted)(const char *), bool count_only, int *count) {
+    DIR *folder = opendir(dir);
+    *count = 0;
+    if (!folder) return soma_fail(SOMA_EIO, "%s: cannot read the run folder: %s", dir, strerror(errno));
+    soma_status status = SOMA_OK;
+    for (struct dirent *entry; status == SOMA_OK && (entry = readdir(folder));) {
+        if (!wanted(entry->d_name)) continue;
+        ++*count;
+        if (!count_only && unlinkat(dirfd(folder), entry->d_name, 0) != 0)
+            status = soma_fail(SOMA_EIO, "%s/%s: cannot remove: %s", dir, entry->d_name, strerror(errno));
+    }
+    closedir(folder);
+    return status;
+}
+
+/* The folder and those above it. */
+static soma_status make_folders(const char *dir) {
+    char *path = soma__strdup(dir);
+    if (!path) return soma_error();
+    soma_status status = SOMA_OK;
+    for (char *at = path + 1; status == SOMA_OK; at++) {
+        if (*at && *at != '/') continue;
+        char kept = *at;
+        *at = 0;
+        struct stat info;
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            status = soma_fail(SOMA_EIO, "%s: cannot make the run folder: %s", path, strerror(errno));
+        else if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode))
+            status = soma_fail(SOMA_EIO, "%s: cannot make the run folder: a file of that name is there", path);
+        *at = kept;
+        if (!kept) break;
+    }
+    soma__free(path);
+    return status;
+}
+
+soma_status soma__run_open(const char *dir, bool overwrite) {
+    if (!dir[0]) return soma_fail(SOMA_EINVAL, "the run folder's name is empty");
+    soma_status status = make_folders(dir);
+    int found = 0;
+    if (status == SOMA_OK) status = sweep(dir, is_run_file, true, &found);
+    if (status == SOMA_OK && found && !overwrite)
+        return soma_fail(SOMA_ESTATE, "%s holds a run already; give another folder, resume that run, or ask to replace it", dir);
+    if (status == SOMA_OK && found) status = sweep(dir, is_run_file, false, &found);
+    return status;
+}
+
+void soma__run_tidy(const char *dir) {
+    int found = 0;
+    if (soma__failed()) return;
+    if (sweep(dir, is_leftover, false, &found) != SOMA_OK) {
+        soma__log(SOMA_LOG_WARNING, "%s", soma_error_message());
+        soma_error_clear();
+    }
+}
+
+/* ---- The model file ------------------------------------------------------------------------------------------------------ */
+
+/* The network's description; NULL and no error when a part of it is the caller's own class. */
+static char *describe(soma_module *net) {
+    size_t n = soma_nn_describe(net, NULL, 0);
+    char *text = n ? soma__alloc(n + 1) : NULL;
+    if (text) soma_nn_describe(net, text, n + 1);
+    return text;
+}
+
+static soma_status write_model(const char *path, int n, const soma_named *named, const soma_pair *meta,
+                               int n_meta, const char *description) {
+    soma_status status = SOMA_ENOMEM;
+    const char **names = soma__alloc((size_t)n * sizeof(*names));
+    soma_tensor **tensors = soma__alloc((size_t)n * sizeof(*tensors));
+    soma_pair *pairs = soma__alloc((size_t)(n_meta + 2) * sizeof(*pairs));
+    if (names && tensors && pairs) {
+        for (int i = 0; i < n; i++) names[i] = named[i].name, tensors[i] = named[i].tensor;
+        int m = 0;
+        pairs[m++] = (soma_pair){"soma.version", soma_version()};
+        if (description) pairs[m++] = (soma_pair){"soma.network", description};
+        for (int i = 0; i < n_meta; i++) pairs[m++] = meta[i];
+        status = soma_safetensors_write(path, names, tensors, n, pairs, m, true);
+    }
+    soma__free(names);
+    soma__free(tensors);
+    soma__free(pairs);
+    return status == SOMA_ENOMEM ? soma_error() : status;
+}
+
+soma_status soma__run_save_model(const char *dir, soma_module *net, const soma_pair *meta, int n_meta) {
+    char *path = soma__path_join(dir, "model.safetensors");
+    if (!path) return soma_error();
+    int n = soma_nn_named(net, true, NULL, 0);
+    soma_named *named = soma__alloc((size_t)(n > 0 ? n : 1) * sizeof(*named));
+    char *description = named ? describe(net) : NULL;
+    soma_scope scope = soma_scope_begin();
+    soma_status status = soma_error();
+    if (status == SOMA_OK) {
+        soma_nn_named(net, true, named, n);
+        status = write_model(path, n, named, meta, n_meta, description);
+    }
+    soma_scope_end(scope);
+    soma__free(description);
+    soma__free(named);
+    soma__free(path);
+    return status;
+}
