@@ -20,24 +20,22 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { STATE_NUMBERS = 12 + SOMA__SCORE_NUMBERS, HISTORY_NUMBERS = 10 };
+enum { STATE_NUMBERS = 11 + SOMA__SCORE_NUMBERS, HISTORY_NUMBERS = 10 };
 
 /* ---- State and history as numbers (whole numbers are exact in a double up to 2^53) ------------------------------------------ */
 
 static void pack_state(const soma__fit_state *s, double *out) {
-    const double all[12] = {(double)s->epoch, (double)s->step, (double)s->total_step, (double)s->log_lines, (double)s->bad_epochs,
-                            s->best_value, s->best_tie, s->patience_loss, s->seconds, s->since_log, s->since_samples,
-                            (double)s->stopped_early};
+    const double all[11] = {(double)s->epoch, (double)s->step, (double)s->total_step, (double)s->log_lines, (double)s->bad_epochs,
+                            s->best_value, s->best_tie, s->patience_loss, s->seconds, s->since_log, s->since_samples};
     memcpy(out, all, sizeof(all));
-    memcpy(out + 12, s->score, sizeof(s->score));
+    memcpy(out + 11, s->score, sizeof(s->score));
 }
 
 static void unpack_state(const double *in, soma__fit_state *s) {
     *s = (soma__fit_state){.epoch = (int64_t)in[0], .step = (int64_t)in[1], .total_step = (int64_t)in[2],
                            .log_lines = (int64_t)in[3], .bad_epochs = (int64_t)in[4], .best_value = in[5], .best_tie = in[6],
-                           .patience_loss = in[7], .seconds = in[8], .since_log = in[9], .since_samples = in[10],
-                           .stopped_early = in[11] != 0};
-    memcpy(s->score, in + 12, sizeof(s->score));
+                           .patience_loss = in[7], .seconds = in[8], .since_log = in[9], .since_samples = in[10]};
+    memcpy(s->score, in + 11, sizeof(s->score));
 }
 
 static void pack_epoch(const soma_epoch *e, double *out) {

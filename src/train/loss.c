@@ -21,27 +21,27 @@ static soma_tensor *as_numbers(soma_tensor *prediction, soma_tensor *target) {
 
 static soma_tensor *cross_entropy(void *user, soma_tensor *prediction, soma_tensor *target) {
     (void)user;
-    return soma_cross_entropy_ex(prediction, target, NULL);
+    return soma_cross_entropy(prediction, target);
 }
 
 static soma_tensor *nll(void *user, soma_tensor *prediction, soma_tensor *target) {
     (void)user;
-    return soma_nll_loss_ex(prediction, target, NULL);
+    return soma_nll_loss(prediction, target);
 }
 
 static soma_tensor *mse(void *user, soma_tensor *prediction, soma_tensor *target) {
     (void)user;
-    return soma_mse_loss_ex(prediction, as_numbers(prediction, target), NULL);
+    return soma_mse_loss(prediction, as_numbers(prediction, target));
 }
 
 static soma_tensor *l1(void *user, soma_tensor *prediction, soma_tensor *target) {
     (void)user;
-    return soma_l1_loss_ex(prediction, as_numbers(prediction, target), NULL);
+    return soma_l1_loss(prediction, as_numbers(prediction, target));
 }
 
 static soma_tensor *bce_with_logits(void *user, soma_tensor *prediction, soma_tensor *target) {
     (void)user;
-    return soma_bce_with_logits_ex(prediction, as_numbers(prediction, target), NULL);
+    return soma_bce_with_logits(prediction, as_numbers(prediction, target));
 }
 
 static const struct {

@@ -80,7 +80,6 @@ typedef struct soma__fit_state {
     double seconds;            /* spent in the epoch under way */
     double since_log;          /* summed loss since the last line of the history file */
     double since_samples;
-    bool stopped_early;
     double score[SOMA__SCORE_NUMBERS];
 } soma__fit_state;
 soma_status soma__checkpoint_write(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader, const soma_pair *meta,
@@ -94,18 +93,39 @@ soma_status soma__checkpoint_rotate(const char *dir, soma_module *net, soma_opti
 
 /* ---- Where NaN came from (nan.c) ---------------------------------------------------------------------------------------- */
 
-typedef struct soma__nan_case {
-    soma_module *net;
-    soma_tensor *x, *y;
-    soma_loss_fn loss;
-    void *loss_user;
-    soma_rng rng;             /* as it was before the batch's forward */
-    int64_t epoch, step, total_step;
-} soma__nan_case;
-/* Runs the batch once more and records SOMA_ENAN with the place where the first NaN or Inf stands. */
-soma_status soma__nan_find(const soma__nan_case *c);
-/* The first parameter with an element that is not finite; NULL: none. With `grad`, the first such gradient. */
-const char *soma__nan_param(soma_module *net, bool grad, char *out, size_t size);
 bool soma__all_finite(const soma_tensor *t);
+/* The first parameter or buffer with an element that is not finite, or the last parameter with such a gradient; "" for none. */
+void soma__nan_param(soma_module *net, bool grad, char *out, size_t size);
+
+/* ---- A training under way (fit.c, step.c) ----------------------------------------------------------------------------------- */
+
+typedef struct soma__fit_run {
+    soma_module *net;
+    soma_optim *opt;
+    soma_loader *train, *val;
+    soma_history *history;
+    soma_fit_opts o;
+    soma_task task;
+    soma_loss_fn loss;
+    int64_t epochs, log_every;
+    int64_t steps;              /* in an epoch */
+    soma__score score;          /* of the epoch under way */
+    soma__fit_state state;
+    soma__log_file log;
+    int64_t saved_step;         /* total_step of the newest checkpoint; -1: none */
+    bool stop;                  /* a callback or should_stop asked for the end */
+    bool checked;               /* the first prediction fitted the classes */
+    double started;             /* clock, less what the epoch had taken before a resume */
+    double last_step;           /* clock at the last step's end */
+    double step_seconds, sample_seconds; /* running means of this process; 0: none yet */
+    double val_seconds;         /* of the last validation */
+    double lr, grad_norm, batch_loss;
+    soma_rng rng;               /* before this batch's forward */
+} soma__fit_run;
+double soma__clock(void);       /* seconds, monotonic */
+/* One batch: forward, loss, backward, clipping, update, scores. */
+soma_status soma__fit_step(soma__fit_run *f, const soma_batch *b);
+/* Runs the batch once more and records SOMA_ENAN with the place where the first NaN or Inf stands. */
+soma_status soma__nan_find(soma__fit_run *f, const soma_batch *b);
 
 #endif
