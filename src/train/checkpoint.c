@@ -4,10 +4,11 @@
  *     optim.NAME     the optimiser's state, as soma_optim_named calls it
  *     fit.state      f64: what soma_fit counts, see pack_state; absent from soma_checkpoint_save
  *     fit.history    f64 [epochs, 10]: the figures of the epochs so far
- *     __metadata__   soma.checkpoint (the format's number), soma.optimiser, soma.rng.seed and .stream, soma.loader.epoch and .batch
+ *     __metadata__   soma.checkpoint (the format's number), soma.optimiser, soma.rng.seed and .stream, soma.loader.epoch and
+ * .batch
  *
- * The file carries a checksum and is written beside its name, synced and renamed, so whatever moment the process ends at, each
- * file there is whole. Reading checks everything before it changes anything. */
+ * The file carries a checksum and is written beside its name, synced and renamed, so whatever moment the process ends at,
+ * each file there is whole. Reading checks everything before it changes anything. */
 #include "train/train.h"
 
 #include <soma/autograd.h>
@@ -22,31 +23,49 @@
 
 enum { STATE_NUMBERS = 11 + SOMA__SCORE_NUMBERS, HISTORY_NUMBERS = 10 };
 
-/* ---- State and history as numbers (whole numbers are exact in a double up to 2^53) ------------------------------------------ */
+/* ---- State and history as numbers (whole numbers are exact in a double up to 2^53) --------------------- */
 
 static void pack_state(const soma__fit_state *s, double *out) {
-    const double all[11] = {(double)s->epoch, (double)s->step, (double)s->total_step, (double)s->log_lines, (double)s->bad_epochs,
-                            s->best_value, s->best_tie, s->patience_loss, s->seconds, s->since_log, s->since_samples};
+    const double all[11] = {(double)s->epoch,     (double)s->step,       (double)s->total_step,
+                            (double)s->log_lines, (double)s->bad_epochs, s->best_value,
+                            s->best_tie,          s->patience_loss,      s->seconds,
+                            s->since_log,         s->since_samples};
     memcpy(out, all, sizeof(all));
     memcpy(out + 11, s->score, sizeof(s->score));
 }
 
 static void unpack_state(const double *in, soma__fit_state *s) {
-    *s = (soma__fit_state){.epoch = (int64_t)in[0], .step = (int64_t)in[1], .total_step = (int64_t)in[2],
-                           .log_lines = (int64_t)in[3], .bad_epochs = (int64_t)in[4], .best_value = in[5], .best_tie = in[6],
-                           .patience_loss = in[7], .seconds = in[8], .since_log = in[9], .since_samples = in[10]};
+    *s = (soma__fit_state){.epoch = (int64_t)in[0],
+                           .step = (int64_t)in[1],
+                           .total_step = (int64_t)in[2],
+                           .log_lines = (int64_t)in[3],
+                           .bad_epochs = (int64_t)in[4],
+                           .best_value = in[5],
+                           .best_tie = in[6],
+                           .patience_loss = in[7],
+                           .seconds = in[8],
+                           .since_log = in[9],
+                           .since_samples = in[10]};
     memcpy(s->score, in + 11, sizeof(s->score));
 }
 
 static void pack_epoch(const soma_epoch *e, double *out) {
-    const double all[HISTORY_NUMBERS] = {(double)e->epoch, (double)e->steps, e->train_loss, e->train_accuracy, e->val_loss,
-                                         e->val_accuracy, e->lr, e->seconds, e->samples_per_second, (double)e->best};
+    const double all[HISTORY_NUMBERS] = {(double)e->epoch,      (double)e->steps, e->train_loss, e->train_accuracy,
+                                         e->val_loss,           e->val_accuracy,  e->lr,         e->seconds,
+                                         e->samples_per_second, (double)e->best};
     memcpy(out, all, sizeof(all));
 }
 
 static soma_epoch unpack_epoch(const double *in) {
-    return (soma_epoch){.epoch = (int64_t)in[0], .steps = (int64_t)in[1], .train_loss = in[2], .train_accuracy = in[3],
-                        .val_loss = in[4], .val_accuracy = in[5], .lr = in[6], .seconds = in[7], .samples_per_second = in[8],
+    return (soma_epoch){.epoch = (int64_t)in[0],
+                        .steps = (int64_t)in[1],
+                        .train_loss = in[2],
+                        .train_accuracy = in[3],
+                        .val_loss = in[4],
+                        .val_accuracy = in[5],
+                        .lr = in[6],
+                        .seconds = in[7],
+                        .samples_per_second = in[8],
                         .best = in[9] != 0};
 }
 
@@ -65,7 +84,7 @@ static soma_tensor *history_tensor(const soma_history *h) {
     return t;
 }
 
-/* ---- Writing ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Writing ------------------------------------------------------------------------------------------- */
 
 typedef struct entries {
     int n, room;
@@ -97,7 +116,8 @@ static void entries_add(entries *e, const char *prefix, const char *name, soma_t
     e->tensors[e->n++] = tensor;
 }
 
-static soma_status collect(entries *e, soma_module *net, soma_optim *opt, const soma__fit_state *state, const soma_history *history) {
+static soma_status collect(entries *e, soma_module *net, soma_optim *opt, const soma__fit_state *state,
+                           const soma_history *history) {
     int n = soma_nn_named(net, true, NULL, 0), m = soma_optim_named(opt, NULL, 0), most = SOMA_MAX(SOMA_MAX(n, m), 1);
     soma_named *named = soma__alloc((size_t)most * sizeof(*named));
     if (!named || !entries_room(e, n + m + 2)) {
@@ -114,8 +134,8 @@ static soma_status collect(entries *e, soma_module *net, soma_optim *opt, const 
     return soma_error();
 }
 
-static soma_status write_entries(const char *path, const entries *e, soma_optim *opt, soma_loader *loader, const soma_pair *meta,
-                                 int n_meta) {
+static soma_status write_entries(const char *path, const entries *e, soma_optim *opt, soma_loader *loader,
+                                 const soma_pair *meta, int n_meta) {
     char seed[32], stream[32], epoch[32] = "0", batch[32] = "0";
     soma_rng rng = soma_rng_get();
     int64_t at_epoch = 0, at_batch = 0;
@@ -124,22 +144,24 @@ static soma_status write_entries(const char *path, const entries *e, soma_optim 
     snprintf(stream, sizeof(stream), "%" PRIu64, rng.stream);
     snprintf(epoch, sizeof(epoch), "%" PRId64, at_epoch);
     snprintf(batch, sizeof(batch), "%" PRId64, at_batch);
-    const soma_pair own[] = {{"soma.checkpoint", "1"},    {"soma.version", soma_version()},
-                             {"soma.optimiser", soma_optim_name(opt)}, {"soma.rng.seed", seed},
-                             {"soma.rng.stream", stream}, {"soma.loader.epoch", epoch},
-                             {"soma.loader.batch", batch}};
+    const soma_pair own[] = {
+        {"soma.checkpoint", "1"},    {"soma.version", soma_version()}, {"soma.optimiser", soma_optim_name(opt)},
+        {"soma.rng.seed", seed},     {"soma.rng.stream", stream},      {"soma.loader.epoch", epoch},
+        {"soma.loader.batch", batch}};
     int n = (int)SOMA_LEN(own);
     soma_pair *pairs = soma__alloc((size_t)(n + n_meta) * sizeof(*pairs));
     if (!pairs) return soma_error();
     memcpy(pairs, own, sizeof(own));
     for (int i = 0; i < n_meta; i++) pairs[n + i] = meta[i];
-    soma_status status = soma_safetensors_write(path, (const char *const *)e->names, e->tensors, e->n, pairs, n + n_meta, true);
+    soma_status status =
+        soma_safetensors_write(path, (const char *const *)e->names, e->tensors, e->n, pairs, n + n_meta, true);
     soma__free(pairs);
     return status;
 }
 
-soma_status soma__checkpoint_write(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader, const soma_pair *meta,
-                                   int n_meta, const soma__fit_state *state, const soma_history *history) {
+soma_status soma__checkpoint_write(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader,
+                                   const soma_pair *meta, int n_meta, const soma__fit_state *state,
+                                   const soma_history *history) {
     if (soma_error() != SOMA_OK) return soma_error();
     if (!path || !net || !opt) return soma_fail(SOMA_EINVAL, "checkpoint: needs a path, a network and an optimiser");
     soma_scope scope = soma_scope_begin();
@@ -151,12 +173,12 @@ soma_status soma__checkpoint_write(const char *path, soma_module *net, soma_opti
     return status;
 }
 
-soma_status soma_checkpoint_save(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader, const soma_pair *meta,
-                                 int n_meta) {
+soma_status soma_checkpoint_save(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader,
+                                 const soma_pair *meta, int n_meta) {
     return soma__checkpoint_write(path, net, opt, loader, meta, n_meta, NULL, NULL);
 }
 
-/* ---- Reading -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ------------------------------------------------------------------------------------------- */
 
 typedef struct reader {
     const char *path;
@@ -179,19 +201,23 @@ static soma_status meta_number(const reader *r, const char *key, uint64_t *out) 
     errno = 0;
     *out = text ? strtoull(text, &end, 10) : 0;
     if (!text || errno || end == text || *end || text[0] == '-')
-        return soma_fail(SOMA_EFORMAT, "%s: %s is %s%s%s; it must be a whole number", r->path, key, text ? "\"" : "", text ? text : "missing",
-                         text ? "\"" : "");
+        return soma_fail(SOMA_EFORMAT, "%s: %s is %s%s%s; it must be a whole number", r->path, key, text ? "\"" : "",
+                         text ? text : "missing", text ? "\"" : "");
     return SOMA_OK;
 }
 
 static soma_status check_head(reader *r) {
-    const char *format = soma_safetensors_meta(r->file, "soma.checkpoint"), *optimiser = soma_safetensors_meta(r->file, "soma.optimiser");
-    if (!format) return soma_fail(SOMA_EFORMAT, "%s: not a checkpoint (no soma.checkpoint in its metadata); is it a model file?", r->path);
+    const char *format = soma_safetensors_meta(r->file, "soma.checkpoint"),
+               *optimiser = soma_safetensors_meta(r->file, "soma.optimiser");
+    if (!format)
+        return soma_fail(SOMA_EFORMAT, "%s: not a checkpoint (no soma.checkpoint in its metadata); is it a model file?",
+                         r->path);
     if (strcmp(format, "1") != 0)
-        return soma_fail(SOMA_EUNSUPPORTED, "%s: checkpoint format %s; this soma reads 1. It was made by a newer soma", r->path, format);
+        return soma_fail(SOMA_EUNSUPPORTED, "%s: checkpoint format %s; this soma reads 1. It was made by a newer soma",
+                         r->path, format);
     if (!optimiser || strcmp(optimiser, soma_optim_name(r->opt)) != 0)
-        return soma_fail(SOMA_EINVAL, "%s: made with the optimiser %s, but this is %s", r->path, optimiser ? optimiser : "(none named)",
-                         soma_optim_name(r->opt));
+        return soma_fail(SOMA_EINVAL, "%s: made with the optimiser %s, but this is %s", r->path,
+                         optimiser ? optimiser : "(none named)", soma_optim_name(r->opt));
     uint64_t epoch = 0, batch = 0;
     soma_status status = meta_number(r, "soma.rng.seed", &r->rng.seed);
     if (status == SOMA_OK) status = meta_number(r, "soma.rng.stream", &r->rng.stream);
@@ -199,8 +225,11 @@ static soma_status check_head(reader *r) {
     if (status == SOMA_OK) status = meta_number(r, "soma.loader.batch", &batch);
     if (status != SOMA_OK) return status;
     if (epoch > INT64_MAX || batch > INT64_MAX || (r->loader && (int64_t)batch > soma_loader_batches(r->loader)))
-        return soma_fail(SOMA_EINVAL, "%s: stands at batch %" PRIu64 " of an epoch, but the loader has %" PRId64 " batches: the data or the "
-                         "batch size is another one", r->path, batch, r->loader ? soma_loader_batches(r->loader) : 0);
+        return soma_fail(SOMA_EINVAL,
+                         "%s: stands at batch %" PRIu64 " of an epoch, but the loader has %" PRId64
+                         " batches: the data or the "
+                         "batch size is another one",
+                         r->path, batch, r->loader ? soma_loader_batches(r->loader) : 0);
     r->epoch = (int64_t)epoch;
     r->batch = (int64_t)batch;
     return SOMA_OK;
@@ -226,7 +255,8 @@ static soma_tensor *model_tensor(const reader *r, int i) {
     if (!found) {
         if (soma_error() == SOMA_ENOTFOUND) {
             soma_error_clear();
-            soma_fail(SOMA_ESHAPE, "%s: has no %s, which the network has: it belongs to another network", r->path, r->named[i].name);
+            soma_fail(SOMA_ESHAPE, "%s: has no %s, which the network has: it belongs to another network", r->path,
+                      r->named[i].name);
         }
         return NULL;
     }
@@ -263,11 +293,13 @@ static soma_status check_fit(reader *r) {
     soma_tensor *t = soma_safetensors_get(r->file, "fit.state");
     if (!t) return soma_error();
     if (soma_numel(t) != STATE_NUMBERS || soma_dtype_of(t) != SOMA_F64)
-        return soma_fail(SOMA_EFORMAT, "%s: fit.state has %lld numbers; this soma expects %d", r->path, (long long)soma_numel(t), STATE_NUMBERS);
+        return soma_fail(SOMA_EFORMAT, "%s: fit.state has %lld numbers; this soma expects %d", r->path,
+                         (long long)soma_numel(t), STATE_NUMBERS);
     soma_status status = soma_to_array(t, numbers, STATE_NUMBERS, SOMA_F64);
     if (status != SOMA_OK) return status;
     for (int i = 0; i < 5; i++)
-        if (!(numbers[i] >= 0 && numbers[i] < 9e15)) return soma_fail(SOMA_EFORMAT, "%s: fit.state has an impossible count", r->path);
+        if (!(numbers[i] >= 0 && numbers[i] < 9e15))
+            return soma_fail(SOMA_EFORMAT, "%s: fit.state has an impossible count", r->path);
     unpack_state(numbers, &r->state);
     r->has_state = true;
     t = history ? soma_safetensors_get(r->file, "fit.history") : NULL;
@@ -283,7 +315,8 @@ static soma_status check_fit(reader *r) {
     return status;
 }
 
-/* Every optimiser tensor must belong to a parameter's place and fit it: a scalar or as large as one of the network's tensors. */
+/* Every optimiser tensor must belong to a parameter's place and fit it: a scalar or as large as one of the network's
+ * tensors. */
 static soma_status load_optim(reader *r) {
     for (int i = 0; i < soma_safetensors_count(r->file); i++) {
         const char *name = soma_safetensors_name(r->file, i);
@@ -328,7 +361,8 @@ soma_status soma__checkpoint_read(const char *path, soma_module *net, soma_optim
     if (status == SOMA_OK) status = check_model(&r);
     if (status == SOMA_OK) status = check_fit(&r);
     if (status == SOMA_OK && state && !r.has_state)
-        status = soma_fail(SOMA_EFORMAT, "%s: was not written by a training run (no fit.state): it cannot be resumed as one", path);
+        status = soma_fail(SOMA_EFORMAT, "%s: was not written by a training run (no fit.state): it cannot be resumed as one",
+                           path);
     if (status == SOMA_OK) status = apply(&r);
     if (status == SOMA_OK && state) *state = r.state;
     if (status == SOMA_OK && history) {

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-static soma_status evaluate_batches(soma_module *net, soma_loader *loader, soma_loss_fn loss, void *user, soma__score *score) {
+static soma_status evaluate_batches(soma_module *net, soma_loader *loader, soma_loss_fn loss, void *user,
+                                    soma__score *score) {
     for (soma_batch b = {.size = sizeof(b)}; soma_loader_next(loader, &b);) {
         soma_tensor *prediction = soma_nn_forward(net, b.x);
         soma_tensor *value = loss(user, prediction, b.y);

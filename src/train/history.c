@@ -1,12 +1,11 @@
-/* The record of a training: soma_history in memory, metrics.jsonl in the run folder. The file only ever grows by whole lines, each
- * written at once; a line that could not be written in full is taken back. */
+/* The record of a training: soma_history in memory, metrics.jsonl in the run folder. The file only ever grows by whole
+ * lines, each written at once; a line that could not be written in full is taken back. */
+#include "io/json.h"
 #include "train/train.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -29,20 +28,7 @@ soma_status soma__history_add(soma_history *h, const soma_epoch *e) {
     return SOMA_OK;
 }
 
-/* ---- Lines ------------------------------------------------------------------------------------------------------------ */
-
-/* The shortest decimal that reads back as the same double; null for what JSON has no number for. The point stays a point in
- * every locale. */
-static const char *number(double v, char out[40]) {
-    if (!isfinite(v)) return "null";
-    for (int digits = 6; digits <= 17; digits++) {
-        snprintf(out, 40, "%.*g", digits, v);
-        if (strtod(out, NULL) == v) break;
-    }
-    char *comma = strchr(out, ',');
-    if (comma) *comma = '.';
-    return out;
-}
+/* ---- Lines --------------------------------------------------------------------------------------------- */
 
 static soma_status write_error(const soma__log_file *f, int cause) {
     return soma_fail(SOMA_EIO, "%s: cannot write: %s", f->path, strerror(cause));
@@ -72,31 +58,44 @@ static soma_status put_line(soma__log_file *f, soma__text *line) {
     return SOMA_OK;
 }
 
+static void put_number(soma__text *t, const char *key, double v) {
+    soma__text_add(t, ",\"%s\":", key);
+    soma__json_put_number(t, v);
+}
+
 soma_status soma__log_step(soma__log_file *f, const soma_progress *p) {
     if (f->fd < 0) return SOMA_OK;
     soma__text t = {0};
-    char a[40], b[40], c[40], d[40], e[40];
-    soma__text_add(&t, "{\"kind\":\"step\",\"epoch\":%lld,\"step\":%lld,\"loss\":%s,\"accuracy\":%s,\"lr\":%s,\"grad_norm\":%s,"
-                   "\"samples_per_second\":%s}\n", (long long)p->epoch, (long long)p->total_step, number(p->loss, a),
-                   number(p->accuracy, b), number(p->lr, c), number(p->grad_norm, d), number(p->samples_per_second, e));
+    soma__text_add(&t, "{\"kind\":\"step\",\"epoch\":%lld,\"step\":%lld", (long long)p->epoch, (long long)p->total_step);
+    put_number(&t, "loss", p->loss);
+    put_number(&t, "accuracy", p->accuracy);
+    put_number(&t, "lr", p->lr);
+    put_number(&t, "grad_norm", p->grad_norm);
+    put_number(&t, "samples_per_second", p->samples_per_second);
+    soma__text_add(&t, "}\n");
     return put_line(f, &t);
 }
 
 soma_status soma__log_epoch(soma__log_file *f, const soma_epoch *e) {
     if (f->fd < 0) return SOMA_OK;
     soma__text t = {0};
-    char a[40], b[40], c[40], d[40], l[40], s[40], r[40];
-    soma__text_add(&t, "{\"kind\":\"epoch\",\"epoch\":%lld,\"step\":%lld,\"train_loss\":%s,\"train_accuracy\":%s,\"val_loss\":%s,"
-                   "\"val_accuracy\":%s,\"lr\":%s,\"best\":%s,\"seconds\":%s,\"samples_per_second\":%s}\n", (long long)e->epoch,
-                   (long long)e->steps, number(e->train_loss, a), number(e->train_accuracy, b), number(e->val_loss, c),
-                   number(e->val_accuracy, d), number(e->lr, l), e->best ? "true" : "false", number(e->seconds, s),
-                   number(e->samples_per_second, r));
+    soma__text_add(&t, "{\"kind\":\"epoch\",\"epoch\":%lld,\"step\":%lld", (long long)e->epoch, (long long)e->steps);
+    put_number(&t, "train_loss", e->train_loss);
+    put_number(&t, "train_accuracy", e->train_accuracy);
+    put_number(&t, "val_loss", e->val_loss);
+    put_number(&t, "val_accuracy", e->val_accuracy);
+    put_number(&t, "lr", e->lr);
+    soma__text_add(&t, ",\"best\":%s", e->best ? "true" : "false");
+    put_number(&t, "seconds", e->seconds);
+    put_number(&t, "samples_per_second", e->samples_per_second);
+    soma__text_add(&t, "}\n");
     return put_line(f, &t);
 }
 
-/* ---- Opening ------------------------------------------------------------------------------------------------------------ */
+/* ---- Opening ------------------------------------------------------------------------------------------- */
 
-/* Where line `keep` ends (from 0: the start of the file), or the end of the last whole line when there are fewer; lines counted. */
+/* Where line `keep` ends (from 0: the start of the file), or the end of the last whole line when there are fewer; lines
+ * counted. */
 static off_t end_of_line(int fd, int64_t keep, int64_t *lines) {
     char block[65536];
     off_t at = 0, end = 0;

@@ -1,5 +1,6 @@
-/* Losses by name, in the form the fit loop calls them: prediction and target as the loader gives it. Losses that compare numbers
- * take classes as well: one output a sample is compared with the class number, several with a 1 in the place of the class. */
+/* Losses by name, in the form the fit loop calls them: prediction and target as the loader gives it. Losses that compare
+ * numbers take classes as well: one output a sample is compared with the class number, several with a 1 in the place of the
+ * class. */
 #include "train/train.h"
 
 #include <soma/autograd.h>

@@ -1,5 +1,5 @@
-/* The figures that tell how good predictions are. Definitions and edge cases are scikit-learn's: a precision, recall or F1 whose
- * denominator is 0 is 0, and macro averages run over the classes that occur among truths or predictions. */
+/* The figures that tell how good predictions are. Definitions and edge cases are scikit-learn's: a precision, recall or F1
+ * whose denominator is 0 is 0, and macro averages run over the classes that occur among truths or predictions. */
 #include "train/train.h"
 
 #include <math.h>

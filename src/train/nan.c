@@ -1,5 +1,6 @@
-/* Where a NaN or an infinity first stood. The batch is run once more with the same random numbers, and looked at in the order in
- * which numbers flow: input, target, parameters, each layer's output, the loss, the gradients from the loss backwards. */
+/* Where a NaN or an infinity first stood. The batch is run once more with the same random numbers, and looked at in the
+ * order in which numbers flow: input, target, parameters, each layer's output, the loss, the gradients from the loss
+ * backwards. */
 #include "train/train.h"
 
 #include <soma/autograd.h>
@@ -79,7 +80,8 @@ static bool in_data(const soma__fit_run *f, const soma_batch *b, search *s) {
         int64_t first = 0;
         if (!both[i] || !count_bad(both[i], &first)) continue;
         s->found = true;
-        snprintf(s->where, sizeof(s->where), "in the %s of sample %s", i ? "target" : "input", sample_name(f, b, both[i], first));
+        snprintf(s->where, sizeof(s->where), "in the %s of sample %s", i ? "target" : "input",
+                 sample_name(f, b, both[i], first));
     }
     return s->found;
 }
@@ -119,7 +121,8 @@ soma_status soma__nan_find(soma__fit_run *f, const soma_batch *b) {
     if (!s.found) in_computation(f, b, &s);
     soma_scope_end(scope);
     if (soma_error() != SOMA_OK) return soma_error();
-    return soma_fail(SOMA_ENAN, "training stopped at epoch %lld, step %lld: NaN or Inf first appeared %s; %s", (long long)f->state.epoch,
-                     (long long)f->state.step + 1, s.found ? s.where : "in the loss (a second run of the batch stays finite)",
+    return soma_fail(SOMA_ENAN, "training stopped at epoch %lld, step %lld: NaN or Inf first appeared %s; %s",
+                     (long long)f->state.epoch, (long long)f->state.step + 1,
+                     s.found ? s.where : "in the loss (a second run of the batch stays finite)",
                      data ? "mend or leave out that sample" : "try a lower learning rate, or clip the gradients' norm");
 }

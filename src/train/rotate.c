@@ -1,5 +1,5 @@
-/* Which checkpoints a run folder keeps, and which one to go on from. Their names end in the step, so the newest is known without
- * clocks. A file is removed only after a newer one is whole on disk. */
+/* Which checkpoints a run folder keeps, and which one to go on from. Their names end in the step, so the newest is known
+ * without clocks. A file is removed only after a newer one is whole on disk. */
 #include "train/train.h"
 
 #include <dirent.h>
@@ -15,7 +15,8 @@
 /* The step in a checkpoint's name; -1: not a checkpoint's name. */
 static int64_t step_of(const char *name) {
     size_t n = strlen(name), digits = n - SOMA_MIN(n, strlen(START) + strlen(END));
-    if (digits < 1 || digits > 18 || strncmp(name, START, strlen(START)) != 0 || strcmp(name + n - strlen(END), END) != 0) return -1;
+    if (digits < 1 || digits > 18 || strncmp(name, START, strlen(START)) != 0 || strcmp(name + n - strlen(END), END) != 0)
+        return -1;
     int64_t step = 0;
     for (size_t i = 0; i < digits; i++) {
         char c = name[strlen(START) + i];
@@ -49,7 +50,8 @@ static soma_status list(const char *dir, listing *out) {
     *out = (listing){0};
     DIR *folder = opendir(dir);
     if (!folder)
-        return soma_fail(errno == ENOENT ? SOMA_ENOTFOUND : SOMA_EIO, "%s: cannot read the run folder: %s", dir, strerror(errno));
+        return soma_fail(errno == ENOENT ? SOMA_ENOTFOUND : SOMA_EIO, "%s: cannot read the run folder: %s", dir,
+                         strerror(errno));
     for (struct dirent *entry; (entry = readdir(folder));) {
         int64_t step = step_of(entry->d_name);
         if (step < 0) continue;
@@ -103,7 +105,8 @@ soma_status soma_checkpoint_newest(const char *run_dir, char *out, size_t size) 
     }
     listing_free(&l);
     if (!done && soma_error() == SOMA_OK)
-        soma_fail(SOMA_ENOTFOUND, looked ? "%s: none of its %d checkpoints is whole" : "%s: no checkpoint there", run_dir, looked);
+        soma_fail(SOMA_ENOTFOUND, looked ? "%s: none of its %d checkpoints is whole" : "%s: no checkpoint there", run_dir,
+                  looked);
     return soma_error();
 }
 
@@ -121,8 +124,9 @@ static void prune(const char *dir, int64_t step) {
     listing_free(&l);
 }
 
-soma_status soma__checkpoint_rotate(const char *dir, soma_module *net, soma_optim *opt, soma_loader *loader, const soma_pair *meta,
-                                    int n_meta, const soma__fit_state *state, const soma_history *history, char **out) {
+soma_status soma__checkpoint_rotate(const char *dir, soma_module *net, soma_optim *opt, soma_loader *loader,
+                                    const soma_pair *meta, int n_meta, const soma__fit_state *state,
+                                    const soma_history *history, char **out) {
     char name[64];
     snprintf(name, sizeof(name), START "%09lld" END, (long long)state->total_step);
     char *path = soma__path_join(dir, name);

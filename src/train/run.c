@@ -1,5 +1,6 @@
-/* The run folder. A folder that holds a run is never written over by accident: soma__run_open refuses it unless it is told to
- * replace that run or to go on with it. Only files that a run makes are ever removed. */
+/* The run folder. A folder that holds a run is never written over by accident: soma__run_open refuses it unless it is told
+ * to replace that run or to go on with it. Only files that a run makes are ever removed. */
+#include "nn/nn.h"
 #include "train/train.h"
 
 #include <dirent.h>
@@ -30,13 +31,15 @@ static bool is_run_file(const char *name) {
     return strcmp(name, "config.json") == 0 || strcmp(name, "metrics.jsonl") == 0 || strcmp(name, "model.safetensors") == 0;
 }
 
-/* A temporary file of soma_write_file that was never renamed: "NAME.tmp…" or ".NAME.…" of a file that a run makes. */
+/* A temporary file, ".soma-PROCESS-NUMBER.tmp", of a write that its process did not live to finish. */
 static bool is_leftover(const char *name) {
-    if (is_run_file(name)) return false;
-    if (name[0] == '.') name++;
-    bool ours = starts(name, "checkpoint-") || starts(name, "config.json") || starts(name, "metrics.jsonl") ||
-                starts(name, "model.safetensors");
-    return ours && strstr(name, "tmp") != NULL;
+    long process = 0;
+    unsigned number = 0;
+    int length = 0;
+    char proc[64];
+    if (sscanf(name, ".soma-%ld-%u.tmp%n", &process, &number, &length) < 2 || length == 0 || name[length]) return false;
+    snprintf(proc, sizeof(proc), "/proc/%ld", process);
+    return process != (long)getpid() && access("/proc/self", F_OK) == 0 && access(proc, F_OK) != 0;
 }
 
 /* Removes every file in the folder that `wanted` picks, or only counts them. */
@@ -82,7 +85,8 @@ soma_status soma__run_open(const char *dir, bool overwrite) {
     int found = 0;
     if (status == SOMA_OK) status = sweep(dir, is_run_file, true, &found);
     if (status == SOMA_OK && found && !overwrite)
-        return soma_fail(SOMA_ESTATE, "%s holds a run already; give another folder, resume that run, or ask to replace it", dir);
+        return soma_fail(SOMA_ESTATE, "%s holds a run already; give another folder, resume that run, or ask to replace it",
+                         dir);
     if (status == SOMA_OK && found) status = sweep(dir, is_run_file, false, &found);
     return status;
 }
@@ -96,51 +100,10 @@ void soma__run_tidy(const char *dir) {
     }
 }
 
-/* ---- The model file ------------------------------------------------------------------------------------------------------ */
-
-/* The network's description; NULL and no error when a part of it is the caller's own class. */
-static char *describe(soma_module *net) {
-    size_t n = soma_nn_describe(net, NULL, 0);
-    char *text = n ? soma__alloc(n + 1) : NULL;
-    if (text) soma_nn_describe(net, text, n + 1);
-    return text;
-}
-
-static soma_status write_model(const char *path, int n, const soma_named *named, const soma_pair *meta,
-                               int n_meta, const char *description) {
-    soma_status status = SOMA_ENOMEM;
-    const char **names = soma__alloc((size_t)n * sizeof(*names));
-    soma_tensor **tensors = soma__alloc((size_t)n * sizeof(*tensors));
-    soma_pair *pairs = soma__alloc((size_t)(n_meta + 2) * sizeof(*pairs));
-    if (names && tensors && pairs) {
-        for (int i = 0; i < n; i++) names[i] = named[i].name, tensors[i] = named[i].tensor;
-        int m = 0;
-        pairs[m++] = (soma_pair){"soma.version", soma_version()};
-        if (description) pairs[m++] = (soma_pair){"soma.network", description};
-        for (int i = 0; i < n_meta; i++) pairs[m++] = meta[i];
-        status = soma_safetensors_write(path, names, tensors, n, pairs, m, true);
-    }
-    soma__free(names);
-    soma__free(tensors);
-    soma__free(pairs);
-    return status == SOMA_ENOMEM ? soma_error() : status;
-}
-
 soma_status soma__run_save_model(const char *dir, soma_module *net, const soma_pair *meta, int n_meta) {
     char *path = soma__path_join(dir, "model.safetensors");
     if (!path) return soma_error();
-    int n = soma_nn_named(net, true, NULL, 0);
-    soma_named *named = soma__alloc((size_t)(n > 0 ? n : 1) * sizeof(*named));
-    char *description = named ? describe(net) : NULL;
-    soma_scope scope = soma_scope_begin();
-    soma_status status = soma_error();
-    if (status == SOMA_OK) {
-        soma_nn_named(net, true, named, n);
-        status = write_model(path, n, named, meta, n_meta, description);
-    }
-    soma_scope_end(scope);
-    soma__free(description);
-    soma__free(named);
+    soma_status status = soma__nn_save_meta(net, path, meta, n_meta);
     soma__free(path);
     return status;
 }

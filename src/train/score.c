@@ -1,5 +1,5 @@
-/* Running scores: what the figures of an epoch or an evaluation are made of, batch by batch. Sums only, in double, always in the
- * order of the samples, so that they neither depend on threads nor on whether a checkpoint lay between. */
+/* Running scores: what the figures of an epoch or an evaluation are made of, batch by batch. Sums only, in double, always in
+ * the order of the samples, so that they neither depend on threads nor on whether a checkpoint lay between. */
 #include "train/train.h"
 
 #include <math.h>
@@ -11,7 +11,8 @@ void soma__score_clear(soma__score *s) {
 }
 
 void soma__score_get(const soma__score *s, double out[SOMA__SCORE_NUMBERS]) {
-    const double all[SOMA__SCORE_NUMBERS] = {s->count, s->loss_sum, s->correct, s->top5, s->values, s->mean, s->m2, s->sse, s->sae};
+    const double all[SOMA__SCORE_NUMBERS] = {s->count, s->loss_sum, s->correct, s->top5, s->values,
+                                             s->mean,  s->m2,       s->sse,     s->sae};
     memcpy(out, all, sizeof(all));
 }
 
@@ -58,7 +59,8 @@ static void count_classes(soma__score *s, const float *p, const int64_t *y, int6
             s->top5 += rank_row(p + i * classes, classes, truth, &called) < 5;
             s->correct += called == truth;
         }
-        if (s->confusion && truth >= 0 && truth < s->classes && called < s->classes) s->confusion[truth * s->classes + called]++;
+        if (s->confusion && truth >= 0 && truth < s->classes && called < s->classes)
+            s->confusion[truth * s->classes + called]++;
     }
 }
 

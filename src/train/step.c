@@ -20,9 +20,11 @@ static soma_status check_outputs(soma__fit_run *f, const soma_tensor *prediction
     int64_t outputs = soma_ndim(prediction) >= 2 ? soma_size(prediction, 1) : 0;
     if (soma_ndim(prediction) == 2 && outputs == classes) return SOMA_OK;
     char shape[SOMA__SHAPE_TEXT];
-    return soma_fail(SOMA_ESHAPE, "the network's output has shape %s, but the data has %d classes: it must end in %d outputs a sample, "
-                     "\"%slinear %d\"", soma__shape_text(soma_ndim(prediction), soma_shape(prediction), shape, sizeof(shape)), classes,
-                     classes, soma_ndim(prediction) > 2 ? "flatten, " : "", classes);
+    return soma_fail(SOMA_ESHAPE,
+                     "the network's output has shape %s, but the data has %d classes: it must end in %d outputs a sample, "
+                     "\"%slinear %d\"",
+                     soma__shape_text(soma_ndim(prediction), soma_shape(prediction), shape, sizeof(shape)), classes, classes,
+                     soma_ndim(prediction) > 2 ? "flatten, " : "", classes);
 }
 
 /* Clips when asked to. A gradient that is not finite is SOMA_ENAN from there; its place is found by the caller. */

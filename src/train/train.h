@@ -6,7 +6,7 @@
 
 #include "base/base.h"
 
-/* ---- Running scores (score.c) -------------------------------------------------------------------------------------
+/* ---- Running scores (score.c) -----------------------------------------------------------------------------
  * What an epoch's figures are made of. All of it is plain sums over samples in the order they came, so a score that was saved in
  * a checkpoint and read back goes on to the same bits. */
 enum { SOMA__SCORE_NUMBERS = 9 };
@@ -39,7 +39,7 @@ soma_loss_fn soma__loss_or_default(soma_loss_fn loss, soma_task task);
 /* True for losses that need as many outputs as there are classes. */
 bool soma__loss_needs_classes(soma_loss_fn loss);
 
-/* ---- The run folder (run.c) ---------------------------------------------------------------------------------------- */
+/* ---- The run folder (run.c) ---------------------------------------------------------------------------- */
 
 /* "dir/name", to be freed with soma__free; NULL: SOMA_ENOMEM. */
 char *soma__path_join(const char *dir, const char *name);
@@ -51,7 +51,7 @@ void soma__run_tidy(const char *dir);
 /* The network with its weights, description and `meta` as dir/model.safetensors. */
 soma_status soma__run_save_model(const char *dir, soma_module *net, const soma_pair *meta, int n_meta);
 
-/* ---- The history file (history.c) ------------------------------------------------------------------------------------ */
+/* ---- The history file (history.c) ---------------------------------------------------------------------- */
 
 typedef struct soma__log_file {
     int fd;           /* -1: not open; all calls do nothing */
@@ -65,7 +65,7 @@ soma_status soma__log_step(soma__log_file *f, const soma_progress *p);
 void soma__log_close(soma__log_file *f);
 soma_status soma__history_add(soma_history *h, const soma_epoch *e);
 
-/* ---- Checkpoints (checkpoint.c) ----------------------------------------------------------------------------------------- */
+/* ---- Checkpoints (checkpoint.c) ------------------------------------------------------------------------ */
 
 /* What soma_fit knows besides weights, optimiser, random numbers and loader: `numbers` is all of it but the history. */
 typedef struct soma__fit_state {
@@ -91,13 +91,13 @@ soma_status soma__checkpoint_read(const char *path, soma_module *net, soma_optim
 soma_status soma__checkpoint_rotate(const char *dir, soma_module *net, soma_optim *opt, soma_loader *loader, const soma_pair *meta,
                                     int n_meta, const soma__fit_state *state, const soma_history *history, char **out);
 
-/* ---- Where NaN came from (nan.c) ---------------------------------------------------------------------------------------- */
+/* ---- Where NaN came from (nan.c) ----------------------------------------------------------------------- */
 
 bool soma__all_finite(const soma_tensor *t);
 /* The first parameter or buffer with an element that is not finite, or the last parameter with such a gradient; "" for none. */
 void soma__nan_param(soma_module *net, bool grad, char *out, size_t size);
 
-/* ---- A training under way (fit.c, step.c) ----------------------------------------------------------------------------------- */
+/* ---- A training under way (fit.c, step.c) -------------------------------------------------------------- */
 
 typedef struct soma__fit_run {
     soma_module *net;
