@@ -5,6 +5,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -67,6 +68,16 @@ void note(const args *a, const char *format, ...)
     vfprintf(stderr, format, list);
     va_end(list);
     fputc('\n', stderr);
+}
+
+int print_json(const args *a, json_t *root)
+{
+    if (!root)
+        return work_error(a, "out of memory");
+    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+    putchar('\n');
+    json_decref(root);
+    return 0; /* a write error is found when stdout is closed */
 }
 
 /* ---- Names ----------------------------------------------------------------------------------------------------------- */

@@ -64,6 +64,10 @@ int library_error(const args *a); /* soma's pending error; clears it; 1 */
 /* A note on stderr, left out with --quiet. */
 void note(const args *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Prints `root` to stdout, indented, and gives it back. NULL (memory was short while it was made): an error. Returns the exit code. */
+struct json_t;
+int print_json(const args *a, struct json_t *root);
+
 /* ---- For the frame itself (main.c, help.c, docs.c) ------------------------------------------------------------------- */
 
 extern const command *const all_commands[]; /* NULL where a command is not in this build */
