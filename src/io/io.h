@@ -35,7 +35,7 @@ soma_status soma__writer_close(soma__writer *w);
 /* Gives up: removes the temporary file. */
 void soma__writer_abort(soma__writer *w);
 
-/* ---- Numbers of either byte order --------------------------------------------------------------------------------------- */
+/* ---- Numbers of either byte order (bytes.c) --------------------------------------------------------------------------------------- */
 
 static inline uint32_t soma__read_be32(const uint8_t *p)
 {
@@ -48,6 +48,8 @@ static inline uint32_t soma__read_le32(const uint8_t *p)
 }
 static inline uint64_t soma__read_le64(const uint8_t *p) { return (uint64_t)soma__read_le32(p + 4) << 32 | soma__read_le32(p); }
 
+/* A tensor of the current scope with these row-major elements, which lie in either byte order and at any address. */
+soma_tensor *soma__tensor_of_bytes(const void *bytes, soma_dtype dtype, int ndim, const int64_t *shape, bool big_endian);
 /* Turns each of n numbers of `width` bytes (1, 2, 4, 8) round. */
 void soma__swap_bytes(void *data, size_t n, size_t width);
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
@@ -56,7 +58,7 @@ void soma__swap_bytes(void *data, size_t n, size_t width);
 #define SOMA__BIG_ENDIAN 0
 #endif
 
-/* ---- Text from outside ---------------------------------------------------------------------------------------------------- */
+/* ---- Text from outside (bytes.c) ---------------------------------------------------------------------------------------------------- */
 
 /* The place of the first byte that is not part of valid UTF-8 (RFC 3629); n when all is. */
 size_t soma__utf8_check(const void *text, size_t n);

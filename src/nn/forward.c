@@ -132,6 +132,21 @@ const soma__nn_lazy *soma__nn_lazy_of(const soma_module *m) {
     return NULL;
 }
 
+bool soma__nn_all_made(soma_module *m, const char *what) {
+    const soma__nn_lazy *lazy = soma__nn_lazy_of(m);
+    if (lazy && !lazy->made(m)) {
+        char path[SOMA__NN_PATH];
+        soma__nn_path(m, NULL, path, sizeof path);
+        soma_fail(SOMA_ESTATE, "%s: the input size of %s%s%s%s is still open; call soma_nn_build first", what, path,
+                  path[0] ? " (" : "", m->cls->name, path[0] ? ")" : "");
+        return false;
+    }
+    for (int i = 0; i < m->n_children; i++)
+        if (!soma__nn_all_made(m->children[i], what))
+            return false;
+    return true;
+}
+
 soma_tensor *soma__nn_new_param(soma_module *m, const char *name, int ndim, const int64_t *shape) {
     int64_t bytes = 4;
     bool ok = true;

@@ -115,20 +115,6 @@ static void init(soma_module *m, int how) {
         init(m->children[i], how);
 }
 
-static bool all_made(soma_module *m) {
-    const soma__nn_lazy *lazy = soma__nn_lazy_of(m);
-    if (lazy && !lazy->made(m)) {
-        char path[SOMA__NN_PATH];
-        soma_fail(SOMA_ESTATE, "soma_nn_init: the input size of %s (%s) is still open; call soma_nn_build first",
-                  soma__nn_path(m, NULL, path, sizeof path), m->cls->name);
-        return false;
-    }
-    for (int i = 0; i < m->n_children; i++)
-        if (!all_made(m->children[i]))
-            return false;
-    return true;
-}
-
 soma_status soma_nn_init(soma_module *m, const char *name) {
     if (soma__failed())
         return soma__ctx()->error;
@@ -137,7 +123,7 @@ soma_status soma_nn_init(soma_module *m, const char *name) {
     for (int how = 0; how < (int)SOMA_LEN(names); how++) {
         if (strcmp(names[how], name) != 0)
             continue;
-        if (all_made(m))
+        if (soma__nn_all_made(m, "soma_nn_init"))
             init(m, how);
         return soma__ctx()->error;
     }

@@ -3,12 +3,25 @@
 
 #include <stdio.h>
 
+static void release(void *t) { soma_release(t); }
+
 static soma_tensor *sequential_forward(soma_module *m, soma_tensor *const *in, int n) {
     if (!soma__nn_one_input(m, in, n, 0, 0))
         return NULL;
-    soma_tensor *x = in[0];
-    for (int i = 0; i < m->n_children && x; i++)
-        x = soma_nn_forward(m->children[i], x);
+    /* One reference holds the newest output; what lies before it is freed as soon as the next stands (the tape keeps what it
+     * needs), so that inference never holds more than two layers. */
+    soma_tensor *x = in[0], *held = NULL;
+    for (int i = 0; i < m->n_children && x; i++) {
+        soma_scope step = soma_scope_begin();
+        soma_tensor *y = step.depth < 0 ? NULL : soma_keep(soma_nn_forward(m->children[i], x));
+        soma_scope_end(step);
+        soma_release(held);
+        held = x = y;
+    }
+    if (held && !soma__scope_add(held, release)) {
+        soma_release(held);
+        return NULL;
+    }
     return x;
 }
 

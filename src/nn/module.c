@@ -62,6 +62,7 @@ void soma_nn_free(soma_module *m) {
     soma__free(m->slots);
     soma__free(m->children);
     soma__free(m->name);
+    soma__free(m->shown_path);
     soma__free(m->state);
     soma__free(m);
 }

@@ -41,6 +41,7 @@ struct soma_module {
     soma_forward_hook hook;
     void *hook_user;
     const soma__probe *probe;
+    char *shown_path;       /* what soma_nn_layers handed out */
     char **full_names;      /* what soma_nn_named handed out: parameters, then buffers */
     int n_full_names;
 };
@@ -65,7 +66,7 @@ typedef struct soma__nn_value {
     double r;       /* reals */
 } soma__nn_value;
 
-enum { SOMA__NN_MAX_ARGS = 8 };
+enum { SOMA__NN_MAX_ARGS = 10 };
 
 typedef enum soma__nn_arg_kind {
     SOMA__ARG_END,
@@ -82,18 +83,20 @@ typedef struct soma__nn_arg {
     const char *name;   /* for messages and the manual: "channels" */
     bool required;
     double min, max;
-    const char *help;
 } soma__nn_arg;
+
+/* Words that layers in parentheses follow. */
+typedef enum soma__nn_body { SOMA__BODY_NONE, SOMA__BODY_RESIDUAL, SOMA__BODY_REPEAT } soma__nn_body;
 
 /* One word of network descriptions: parsing, describing, docs/network.md and messages all come from here. */
 typedef struct soma__nn_word {
     const char *word;
     const soma_module_class *cls;
     const char *help;
-    const char *example;
     bool activation;    /* may follow a layer that `takes_activation` without a comma */
     bool takes_activation;
-    soma__nn_arg args[SOMA__NN_MAX_ARGS];
+    soma__nn_body body;
+    soma__nn_arg args[SOMA__NN_MAX_ARGS]; /* by place first, then by word */
     soma_module *(*make)(const soma__nn_value *v);
     /* The inverse: fills the values of `m`; false when this word is not the one for it. */
     bool (*read)(soma_module *m, soma__nn_value *v);
@@ -101,6 +104,8 @@ typedef struct soma__nn_word {
 extern const soma__nn_word soma__nn_words[];
 extern const int soma__nn_n_words;
 const soma__nn_word *soma__nn_find_word(const char *word);
+/* The layer that people who write `word` mean ("dense", "convv"), NULL when there is no guess. */
+const char *soma__nn_suggest_word(const char *word);
 /* The describe function of all classes in the table. */
 size_t soma__nn_describe_word(soma_module *m, char *out, size_t size);
 /* The children of a container, as text. False when one of them cannot be described. */
@@ -121,6 +126,8 @@ extern const soma__nn_lazy soma__nn_linear_lazy, soma__nn_conv2d_lazy, soma__nn_
 const soma__nn_lazy *soma__nn_lazy_of(const soma_module *m);
 /* Makes the parameters for input size `in` (they are real also while only shapes are inferred), filled when `fill`. */
 soma_status soma__nn_materialise(soma_module *m, const soma__nn_lazy *lazy, int64_t in, bool fill);
+/* False with SOMA_ESTATE for `what` when a layer's input size is still open. */
+bool soma__nn_all_made(soma_module *m, const char *what);
 /* A new parameter of the layer, not filled; its bytes are checked first. */
 soma_tensor *soma__nn_new_param(soma_module *m, const char *name, int ndim, const int64_t *shape);
 
@@ -160,7 +167,7 @@ typedef struct soma__nn_act_state {
 bool soma__nn_read_real(const char *text, const char **end, double *out);
 /* The shortest text that reads back as `value`; `out` has room for 32 bytes. Returns `out`. */
 const char *soma__nn_write_real(double value, char *out);
-/* The help for docs/network.md, written from the table. */
+/* The table of words in docs/network.md, written from the table in words.c. */
 void soma__nn_manual(soma__text *t);
 
 /* ---- Files ---------------------------------------------------------------------------------------------------------------- */
