@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 /* ---- Reading ----------------------------------------------------------------------------------------------------------- */
@@ -64,6 +65,9 @@ static int read_input(const args *a, model *m)
         m->shape[m->ndim++] = json_integer_value(v);
     }
     m->image = kind && !strcmp(kind, "image");
+    m->names = json_object_get(input, "names");
+    if (m->names && (!json_is_array(m->names) || (int64_t)json_array_size(m->names) != m->shape[0] || m->ndim != 1))
+        return bad_meta(a, m, "soma.input", "a name for each feature");
     if (m->image && m->ndim != 3)
         return bad_meta(a, m, "soma.input", "channels, height and width for images");
     return 0;
@@ -191,13 +195,57 @@ static bool fits(const model *m, const soma_dataset *d)
     return same;
 }
 
+json_t *table_names(const char *path, const char *target, char **found)
+{
+    size_t n = strlen(path);
+    struct stat info;
+    *found = NULL;
+    soma_csv *csv = n > 4 && !strcmp(path + n - 4, ".csv") && !stat(path, &info) && S_ISREG(info.st_mode) ? soma_csv_read(path) : NULL;
+    if (!csv) {
+        soma_error_clear(); /* whoever opens the data says what is wrong with it */
+        return NULL;
+    }
+    int columns = soma_csv_columns(csv), at = target ? soma_csv_find(csv, target) : columns - 1;
+    json_t *names = json_array();
+    bool id = false;
+    for (int i = 0; i < columns; i++) {
+        const char *name = soma_csv_header(csv, i);
+        if (i == at)
+            *found = strdup(name);
+        else if (!id && !strcasecmp(name, "id"))
+            id = true;
+        else
+            json_array_append_new(names, json_string(name));
+    }
+    soma_csv_free(csv);
+    return names;
+}
+
+/* Columns in another order are other features, although their number fits. */
+static bool same_names(const model *m, const char *path)
+{
+    char *target = NULL;
+    json_t *names = m->names ? table_names(path, m->target ? m->target : "", &target) : NULL;
+    bool same = true;
+    for (size_t i = 0; names && same && i < json_array_size(names) && i < json_array_size(m->names); i++) {
+        const char *have = json_string_value(json_array_get(names, i)), *want = json_string_value(json_array_get(m->names, i));
+        same = have && want && !strcmp(have, want);
+        if (!same)
+            soma_fail(SOMA_EFORMAT, "%s: feature %d is '%s', but %s was trained with '%s' there", path, (int)i + 1, have ? have : "?",
+                      m->path, want ? want : "?");
+    }
+    json_decref(names);
+    free(target);
+    return same;
+}
+
 soma_dataset *model_data(const model *m, const char *path, soma_part part, bool unlabelled, bool skip_bad)
 {
     soma_data_opts o = {.part = part, .skip_bad = skip_bad, .target = m->target, .n_classes = m->n_classes, .classes = m->classes,
                         .task = unlabelled ? SOMA_UNLABELLED : m->task, .size = sizeof o};
     if (m->image)
         o.channels = (int)m->shape[0], o.height = (int)m->shape[1], o.width = (int)m->shape[2];
-    soma_dataset *d = soma_data_open_ex(path, &o);
+    soma_dataset *d = same_names(m, path) ? soma_data_open_ex(path, &o) : NULL;
     if (!d || fits(m, d))
         return d;
     char want[128], have[128];
@@ -211,6 +259,63 @@ soma_dataset *model_data(const model *m, const char *path, soma_part part, bool 
 soma_loader *model_loader(const model *m, soma_dataset *d, int64_t batch, int64_t workers)
 {
     return soma_loader_new(d, .batch_size = batch, .workers = (int)workers, .norm = m->norm.n ? &m->norm : NULL);
+}
+
+static float limit(float v) { return v > 0 ? v < 1 ? v : 1 : 0; }
+
+/* Outputs as probabilities, by the loss that they were trained for. */
+static soma_tensor *probabilities(const model *m, soma_tensor *out)
+{
+    const char *loss = m->loss_name ? m->loss_name : "cross_entropy";
+    if (!strcmp(loss, "bce_with_logits"))
+        return soma_sigmoid(out);
+    if (!strcmp(loss, "cross_entropy") || !strcmp(loss, "nll"))
+        return soma_softmax(out, -1); /* of logarithms of probabilities: these themselves */
+    return out;
+}
+
+float *model_scores(const model *m, soma_tensor *x, int64_t *columns)
+{
+    bool grad = soma_set_grad_enabled(false);
+    soma_tensor *out = soma_nn_forward(m->net, x);
+    soma_set_grad_enabled(grad);
+    if (out && (soma_ndim(out) < 2 || soma_size(out, 0) < 1))
+        soma_fail(SOMA_ESHAPE, "%s: its output is not one row a sample", m->path);
+    bool classify = m->task != SOMA_REGRESS;
+    if (soma_error() == SOMA_OK && classify)
+        out = probabilities(m, out);
+    if (soma_error() != SOMA_OK)
+        return NULL;
+    int64_t rows = soma_size(out, 0), outputs = soma_numel(out) / rows;
+    bool one = classify && outputs == 1;
+    float *scores = malloc((size_t)(rows * (one ? 2 : outputs)) * sizeof *scores);
+    if (!scores || soma_to_array(out, scores, rows * outputs, SOMA_F32) != SOMA_OK) {
+        free(scores);
+        soma_fail(SOMA_ENOMEM, "no memory for %lld scores", (long long)(rows * outputs));
+        return NULL;
+    }
+    for (int64_t i = rows - 1; one && i >= 0; i--) {
+        float p = limit(scores[i]);
+        scores[2 * i] = 1 - p;
+        scores[2 * i + 1] = p;
+    }
+    *columns = one ? 2 : outputs;
+    return scores;
+}
+
+void top_scores(const float *scores, int64_t n, int k, int64_t *out)
+{
+    for (int i = 0; i < k; i++) {
+        int64_t best = -1;
+        for (int64_t c = 0; c < n; c++) {
+            bool taken = false;
+            for (int j = 0; j < i; j++)
+                taken |= out[j] == c;
+            if (!taken && (best < 0 || scores[c] > scores[best]))
+                best = c;
+        }
+        out[i] = best;
+    }
 }
 
 /* ---- Writing --------------------------------------------------------------------------------------------------------------- */
@@ -236,15 +341,19 @@ static json_t *numbers_json(const double *v, int n)
     return list;
 }
 
-static json_t *input_json(const soma_dataset *d)
+static json_t *input_json(const soma_dataset *d, json_t *names)
 {
     json_t *shape = json_array();
     for (int i = 0; i < soma_data_ndim(d); i++)
         json_array_append_new(shape, json_integer(soma_data_shape(d)[i]));
-    return json_pack("{s:s, s:o}", "kind", soma_data_ndim(d) == 3 ? "image" : "features", "shape", shape);
+    json_t *input = json_pack("{s:s, s:o}", "kind", soma_data_ndim(d) == 3 ? "image" : "features", "shape", shape);
+    if (names && soma_data_ndim(d) == 1 && (int64_t)json_array_size(names) == soma_data_shape(d)[0])
+        json_object_set(input, "names", names);
+    return input;
 }
 
-int model_pairs(soma_dataset *d, const soma_norm_stats *norm, const char *loss, const char *target, json_t *keep, soma_pair *pairs)
+int model_pairs(soma_dataset *d, const soma_norm_stats *norm, const char *loss, const char *target, json_t *names, json_t *keep,
+                soma_pair *pairs)
 {
     int n = 0;
     bool good = true;
@@ -254,12 +363,12 @@ int model_pairs(soma_dataset *d, const soma_norm_stats *norm, const char *loss, 
     if (target)
         pairs[n++] = (soma_pair){"soma.target", target};
     if (soma_data_classes(d) > 0) {
-        json_t *names = json_array();
+        json_t *classes = json_array();
         for (int i = 0; i < soma_data_classes(d); i++)
-            json_array_append_new(names, json_string(soma_data_class(d, i)));
-        good = put_json(keep, pairs, &n, "soma.classes", names);
+            json_array_append_new(classes, json_string(soma_data_class(d, i)));
+        good = put_json(keep, pairs, &n, "soma.classes", classes);
     }
-    good = good && put_json(keep, pairs, &n, "soma.input", input_json(d));
+    good = good && put_json(keep, pairs, &n, "soma.input", input_json(d, names));
     if (norm && norm->n > 0)
         good = good && put_json(keep, pairs, &n, "soma.mean", numbers_json(norm->mean, norm->n)) &&
                put_json(keep, pairs, &n, "soma.std", numbers_json(norm->std, norm->n));

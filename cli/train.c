@@ -68,7 +68,7 @@ typedef struct session {
     json_t *keep;                   /* owns the texts of pairs */
     soma_pair pairs[MODEL_PAIRS];
     int n_pairs;
-    char *config;
+    char *config, *target;
     soma_history history;
     progress bar;
     double started, last_line;
@@ -369,10 +369,10 @@ static int print_result_json(const session *s, bool stopped)
     json_t *epochs = json_array();
     for (int64_t i = 0; i < h->n; i++)
         json_array_append_new(epochs, epoch_json(&h->epochs[i]));
-    char model[PATH_MAX + 32];
-    snprintf(model, sizeof model, "%s/model.safetensors", s->run);
+    char path[PATH_MAX + 32];
+    snprintf(path, sizeof path, "%s/model.safetensors", s->run);
     json_t *out = json_pack("{s:s, s:s, s:s, s:b, s:I, s:o, s:o, s:o}", "status", stopped ? "stopped" : "done", "run", s->run, "model",
-                            model, "stopped_early", (int)h->stopped_early, "parameters", (json_int_t)soma_nn_count(s->net),
+                            path, "stopped_early", (int)h->stopped_early, "parameters", (json_int_t)soma_nn_count(s->net),
                             "best_epoch", h->best >= 0 ? json_integer(h->epochs[h->best].epoch) : json_null(), "seconds",
                             json_figure(clock_seconds() - s->started), "epochs", epochs);
     return print_json(s->a, out);
@@ -470,7 +470,9 @@ static int prepare(session *s)
         return code;
     const char *loss = s->r.loss ? s->r.loss : soma_data_task(s->train) == SOMA_REGRESS ? "mse" : "cross_entropy";
     s->keep = json_array();
-    s->n_pairs = model_pairs(s->train, s->r.no_normalise ? NULL : &s->norm, loss, s->r.target, s->keep, s->pairs);
+    json_t *names = table_names(s->r.data, s->r.target, &s->target);
+    s->n_pairs = model_pairs(s->train, s->r.no_normalise ? NULL : &s->norm, loss, s->target, names, s->keep, s->pairs);
+    json_decref(names);
     return s->n_pairs >= 0 ? 0 : work_error(s->a, "no memory for the model's description");
 }
 
@@ -489,6 +491,7 @@ static void session_free(session *s)
     recipe_free(&s->r);
     json_decref(s->keep);
     free(s->config);
+    free(s->target);
 }
 
 static int run_train(args *a)
