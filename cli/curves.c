@@ -78,7 +78,8 @@ static void read_config(run_record *r)
     char path[4200];
     snprintf(path, sizeof path, "%s/config.json", r->dir);
     json_t *config = json_load_file(path, 0, NULL); /* only for the title and the metric's name: no error when absent */
-    const char *data = json_string_value(json_object_get(config, "data")), *task = json_string_value(json_object_get(config, "task"));
+    const char *data = json_string_value(json_object_get(json_object_get(config, "settings"), "data"));
+    const char *task = json_string_value(json_object_get(json_object_get(config, "data"), "task"));
     if (data) {
         snprintf(r->data, sizeof r->data, "%s", data);
         for (size_t n = strlen(r->data); n > 1 && r->data[n - 1] == '/'; n--)

@@ -10,14 +10,12 @@
 
 static bool takes_file(const option *o)
 {
-    static const char *const names[] = {"FILE", "DIR", "PATH", "RUN", "MODEL"};
+    static const char *const names[] = {"FILE", "DIR", "PATH", "RUN", "MODEL", "TEXT|FILE", "PATH|FILE"};
     for (size_t i = 0; o->placeholder && i < sizeof names / sizeof names[0]; i++)
         if (!strcmp(o->placeholder, names[i]))
             return true;
     return false;
 }
-
-static bool is_choice_list(const option *o) { return o->kind == OPT_TEXT && o->placeholder && strchr(o->placeholder, '|'); }
 
 /* The i-th option that `cmd` takes, its own and the common ones; NULL after the last. */
 static const option *option_at(const command *cmd, int i)
@@ -211,7 +209,7 @@ static void bash_command(const command *cmd)
         if (o->letter)
             printf("|-%c", o->letter);
         fputs(") ", stdout);
-        if (is_choice_list(o)) {
+        if (has_choices(o)) {
             fputs("words='", stdout);
             spaced_choices(o->placeholder);
             fputs("' ;;\n", stdout);
@@ -244,7 +242,7 @@ static void zsh_command(const command *cmd)
         printf(" \\\n        '--%s[", o->name);
         quoted(o->help, "[]:\\");
         fputs("]", stdout);
-        if (is_choice_list(o)) {
+        if (has_choices(o)) {
             fputs(":value:(", stdout);
             spaced_choices(o->placeholder);
             fputs(")", stdout);
@@ -283,7 +281,7 @@ static void fish_command(const command *cmd)
         printf("complete -c soma -n '__fish_seen_subcommand_from %s' -l %s", cmd->name, o->name);
         if (o->letter)
             printf(" -s %c", o->letter);
-        if (is_choice_list(o)) {
+        if (has_choices(o)) {
             fputs(" -x -a '", stdout);
             spaced_choices(o->placeholder);
             fputs("'", stdout);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct remote_file {
     const char *name, *sha256;
@@ -182,7 +183,7 @@ static int fetch_file(const curl_api *api, transfer *t, const remote_set *set, c
     }
     char hint[128] = "";
     if (set->package)
-        snprintf(hint, sizeof hint, "; on Debian, apt-get install %s has the same files in /usr/share/datasets", set->package);
+        snprintf(hint, sizeof hint, "; on Debian, apt-get install %s has the same images in /usr/share/datasets", set->package);
     return work_error(t->a, "%s could not be had from any mirror (%s). Without a network: copy the four files of %s into a folder yourself%s",
                       t->file->name, t->reason, set->name, hint);
 }
@@ -233,10 +234,13 @@ int download_set(const args *a, const char *name)
                     : usage_error(a, "there is no set '%s' to get; expected fashion-mnist or mnist", name);
     }
     const char *dir = arg_text(a, "to") ? arg_text(a, "to") : set->name;
-    if (mkdir(dir, 0777) && errno != EEXIST)
+    bool made = mkdir(dir, 0777) == 0;
+    if (!made && errno != EEXIST)
         return work_error(a, "cannot make the folder %s: %s", dir, strerror(errno));
     int code = fetch_set(a, set, dir);
     if (!code)
         printf("%s\n", dir);
+    else if (made)
+        rmdir(dir); /* goes only when nothing came to be in it */
     return code;
 }

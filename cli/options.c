@@ -172,6 +172,16 @@ static int unknown_option(const args *a, const char *given, size_t length)
 
 /* ---- Values ---------------------------------------------------------------------------------------------------------- */
 
+bool has_choices(const option *o)
+{
+    if (o->kind != OPT_TEXT || !o->placeholder || !strchr(o->placeholder, '|'))
+        return false;
+    for (const char *c = o->placeholder; *c; c++)
+        if (isupper((unsigned char)*c))
+            return false;
+    return true;
+}
+
 static bool is_choice(const char *choices, const char *text)
 {
     size_t length = strlen(text);
@@ -232,7 +242,7 @@ static int set_value(const args *a, const option *o, arg_value *v, const char *t
             wanted = "a number such as 0.001 or 1e-3";
         break;
     case OPT_TEXT:
-        if (o->placeholder && strchr(o->placeholder, '|') && !is_choice(o->placeholder, text))
+        if (has_choices(o) && !is_choice(o->placeholder, text))
             return usage_error(a, "--%s takes one of %s, not '%s'", o->name, o->placeholder, text);
         break;
     }

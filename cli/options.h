@@ -17,8 +17,8 @@ typedef struct option {
     const char *name;        /* without dashes */
     char letter;             /* 0: none */
     option_kind kind;
-    /* The value's name in the help: "N", "RATE". FILE, DIR, PATH and RUN complete to files. With bars, "sgd|adam|adamw", it lists
-     * the values allowed: others are refused, and completion offers them. */
+    /* The value's name in the help: "N", "RATE". FILE, DIR, PATH, RUN and MODEL complete to files. With bars and in lower case,
+     * "sgd|adam|adamw", it lists the values allowed: others are refused, and completion offers them. */
     const char *placeholder;
     const char *help;        /* a phrase without a full stop; starts in lower case */
     const char *def;         /* the default, as text: parsed when the option is not given; NULL: 0, 0.0, NULL, false. A default in
@@ -89,6 +89,7 @@ int parse_args(const command *cmd, int argc, char **argv, args *out);
 void free_args(args *a);
 /* The option of that name in the command's table or the common one; NULL when there is none. */
 const option *find_option(const command *cmd, const char *name, size_t length, int *index);
+bool has_choices(const option *o);
 bool is_hidden_common(const command *cmd, const option *common); /* the command's own table has one of that name */
 
 void print_help(FILE *out, const command *cmd);

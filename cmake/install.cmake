@@ -11,7 +11,7 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/somaConfigVersion.cmake COM
 install(FILES ${CMAKE_BINARY_DIR}/somaConfig.cmake ${CMAKE_BINARY_DIR}/somaConfigVersion.cmake DESTINATION ${SOMA_CMAKE_DIR})
 
 # soma.pc finds its own place, so that a prefix chosen at install time (cmake --install --prefix) is right too.
-file(RELATIVE_PATH SOMA_PC_UP /root/${CMAKE_INSTALL_LIBDIR}/pkgconfig /root)
+file(RELATIVE_PATH SOMA_PC_UP /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
 string(REGEX REPLACE "/$" "" SOMA_PC_UP "${SOMA_PC_UP}")
 configure_file(cmake/soma.pc.in ${CMAKE_BINARY_DIR}/soma.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/soma.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

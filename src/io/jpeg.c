@@ -23,7 +23,7 @@ typedef struct jpeg_job {
     const char *name;
     size_t size;
     soma_status status;
-    char message[JMSG_LENGTH_MAX];
+    char message[JMSG_LENGTH_MAX], warning[JMSG_LENGTH_MAX];
     soma_image *image;
 } jpeg_job;
 
@@ -59,23 +59,15 @@ static void on_error(j_common_ptr jpeg)
     }
 }
 
-/* Warnings that mean lost picture data are errors here; the others (rubbish between markers, odd headers) lose nothing. */
+/* libjpeg decodes on where the compressed data are damaged in the middle, as Pillow does; the log says so. Rubbish between markers and odd
+ * headers lose nothing and are not worth a word. */
 static void on_message(j_common_ptr jpeg, int level)
 {
-    if (level >= 0)
-        return;
-    switch (jpeg->err->msg_code) {
-    case JWRN_HIT_MARKER:
-    case JWRN_JPEG_EOF:
-    case JWRN_HUFF_BAD_CODE:
-    case JWRN_MUST_RESYNC:
-    case JWRN_ARITH_BAD_CODE:
-    case JWRN_TOO_MUCH_DATA:
-        on_error(jpeg);
-        break;
-    default:
-        break;
-    }
+    jpeg_job *job = job_of(jpeg);
+    int code = jpeg->err->msg_code;
+    if (level < 0 && job->warning[0] == 0 &&
+        (code == JWRN_HIT_MARKER || code == JWRN_HUFF_BAD_CODE || code == JWRN_MUST_RESYNC || code == JWRN_ARITH_BAD_CODE))
+        jpeg->err->format_message(jpeg, job->warning);
 }
 
 static void on_output(j_common_ptr jpeg) { (void)jpeg; }
@@ -199,6 +191,8 @@ soma_status soma__jpeg_decode(const uint8_t *data, size_t size, const char *name
     if (done && out->channels == 4)
         rgb_of_cmyk(out, job.jpeg.saw_Adobe_marker);
     jpeg_destroy_decompress(&job.jpeg);
+    if (done && job.warning[0] != 0)
+        soma__log(SOMA_LOG_WARNING, "%s: %s; decoded as far as possible", name, job.warning);
     if (done)
         return SOMA_OK;
     soma_image_free(out);

@@ -2,6 +2,8 @@
  * five times as fast and gives the same digest. */
 #include "io/sha256.h"
 
+#include <soma/io.h>
+
 #include <string.h>
 
 static const uint32_t round_constants[64] = {
@@ -159,4 +161,9 @@ void soma__sha256_hex(const void *data, size_t n, char out[65])
     soma__sha256_add(&s, data, n);
     soma__sha256_end(&s, digest);
     soma__sha256_text(digest, out);
+}
+
+void soma_sha256(const void *data, size_t size, char hex[65])
+{
+    soma__sha256_hex(data, size, hex);
 }
