@@ -143,6 +143,9 @@ static int open_data(session *s)
         return code;
     if (!s->r.no_normalise && soma_data_stats(s->train, &s->norm) != SOMA_OK)
         return library_error(s->a);
+    for (int i = 0; i < s->norm.n; i++)
+        if (!(s->norm.std[i] > 0))
+            s->norm.std[i] = 1; /* a constant feature: only moved to 0 */
     s->train_loader = soma_loader_new(s->train, .batch_size = s->r.batch, .shuffle = true, .seed = s->r.seed,
                                       .workers = (int)s->r.workers, .norm = s->r.no_normalise ? NULL : &s->norm, .flip = s->r.flip,
                                       .shift = (int)s->r.shift, .crop = (int)s->r.crop, .erase = s->r.erase);

@@ -11,9 +11,9 @@
  * each file there is whole. Reading checks everything before it changes anything. */
 #include "train/train.h"
 
-#include <soma/autograd.h>
+#include "nn/nn.h"
+#include "optim/optim.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -119,7 +119,7 @@ static void entries_add(entries *e, const char *prefix, const char *name, soma_t
 static soma_status collect(entries *e, soma_module *net, soma_optim *opt, const soma__fit_state *state,
                            const soma_history *history) {
     int n = soma_nn_named(net, true, NULL, 0), m = soma_optim_named(opt, NULL, 0), most = SOMA_MAX(SOMA_MAX(n, m), 1);
-    soma_named *named = soma__alloc((size_t)most * sizeof(*named));
+    soma_named *named = m >= 0 ? soma__alloc((size_t)most * sizeof(*named)) : NULL;
     if (!named || !entries_room(e, n + m + 2)) {
         soma__free(named);
         return soma_error();
@@ -186,8 +186,6 @@ typedef struct reader {
     soma_module *net;
     soma_optim *opt;
     soma_loader *loader;
-    int n_named;
-    soma_named *named;
     soma_rng rng;
     int64_t epoch, batch;
     bool has_state;
@@ -235,51 +233,18 @@ static soma_status check_head(reader *r) {
     return SOMA_OK;
 }
 
-static bool same_shape(const soma_tensor *a, const soma_tensor *b) {
-    if (soma_ndim(a) != soma_ndim(b)) return false;
-    for (int i = 0; i < soma_ndim(a); i++)
-        if (soma_size(a, i) != soma_size(b, i)) return false;
-    return true;
-}
-
-/* The tensor of the file that belongs to parameter or buffer i; NULL and an error when it does not fit. */
-static soma_tensor *model_tensor(const reader *r, int i) {
-    soma__text name = {0};
-    soma__text_add(&name, "model.%s", r->named[i].name);
-    if (name.failed) {
-        soma__text_free(&name);
-        return NULL;
+/* Puts every stored tensor of the optimiser back, or only looks whether it fits. */
+static soma_status load_optim(reader *r, bool only_check) {
+    for (int i = 0; i < soma_safetensors_count(r->file); i++) {
+        const char *name = soma_safetensors_name(r->file, i);
+        if (strncmp(name, "optim.", 6) != 0) continue;
+        soma_scope scope = soma_scope_begin();
+        soma_tensor *value = soma_safetensors_get(r->file, name);
+        soma_status status = value ? soma__optim_load(r->opt, name + 6, value, only_check) : soma_error();
+        soma_scope_end(scope);
+        if (status != SOMA_OK) return status;
     }
-    soma_tensor *found = soma_safetensors_get(r->file, name.data), *own = r->named[i].tensor;
-    soma__text_free(&name);
-    if (!found) {
-        if (soma_error() == SOMA_ENOTFOUND) {
-            soma_error_clear();
-            soma_fail(SOMA_ESHAPE, "%s: has no %s, which the network has: it belongs to another network", r->path,
-                      r->named[i].name);
-        }
-        return NULL;
-    }
-    if (same_shape(found, own) && soma_dtype_of(found) == soma_dtype_of(own)) return found;
-    char a[SOMA__SHAPE_TEXT], b[SOMA__SHAPE_TEXT];
-    soma_fail(SOMA_ESHAPE, "%s: %s is %s %s, but the network's is %s %s", r->path, r->named[i].name,
-              soma__shape_text(soma_ndim(found), soma_shape(found), a, sizeof(a)), soma_dtype_name(soma_dtype_of(found)),
-              soma__shape_text(soma_ndim(own), soma_shape(own), b, sizeof(b)), soma_dtype_name(soma_dtype_of(own)));
-    return NULL;
-}
-
-static soma_status check_model(reader *r) {
-    r->n_named = soma_nn_named(r->net, true, NULL, 0);
-    r->named = soma__alloc((size_t)SOMA_MAX(r->n_named, 1) * sizeof(*r->named));
-    if (!r->named) return soma_error();
-    soma_nn_named(r->net, true, r->named, r->n_named);
-    for (int i = 0; i < r->n_named; i++)
-        if (!model_tensor(r, i)) return soma_error();
-    int in_file = 0;
-    for (int i = 0; i < soma_safetensors_count(r->file); i++)
-        in_file += strncmp(soma_safetensors_name(r->file, i), "model.", 6) == 0;
-    if (in_file == r->n_named) return SOMA_OK;
-    return soma_fail(SOMA_ESHAPE, "%s: holds %d tensors of a network, but the network has %d", r->path, in_file, r->n_named);
+    return SOMA_OK;
 }
 
 static soma_status check_fit(reader *r) {
@@ -315,36 +280,10 @@ static soma_status check_fit(reader *r) {
     return status;
 }
 
-/* Every optimiser tensor must belong to a parameter's place and fit it: a scalar or as large as one of the network's
- * tensors. */
-static soma_status load_optim(reader *r) {
-    for (int i = 0; i < soma_safetensors_count(r->file); i++) {
-        const char *name = soma_safetensors_name(r->file, i);
-        if (strncmp(name, "optim.", 6) != 0) continue;
-        soma_scope scope = soma_scope_begin();
-        soma_tensor *value = soma_safetensors_get(r->file, name);
-        soma_status status = value ? soma_optim_load(r->opt, name + 6, value) : soma_error();
-        soma_scope_end(scope);
-        if (status != SOMA_OK) return status;
-    }
-    return SOMA_OK;
-}
-
-static soma_status load_model(reader *r) {
-    bool grad = soma_set_grad_enabled(false);
-    for (int i = 0; i < r->n_named; i++) {
-        soma_scope scope = soma_scope_begin();
-        soma_tensor *value = model_tensor(r, i);
-        if (value) soma_copy_(r->named[i].tensor, value);
-        soma_scope_end(scope);
-    }
-    soma_set_grad_enabled(grad);
-    return soma_error();
-}
-
+/* The network's part checks itself before it changes anything; the optimiser's has been checked. */
 static soma_status apply(reader *r) {
-    soma_status status = load_optim(r);
-    if (status == SOMA_OK) status = load_model(r);
+    soma_status status = soma__nn_load_file(r->net, r->file, r->path, "model.");
+    if (status == SOMA_OK) status = load_optim(r, false);
     if (status == SOMA_OK && r->loader) status = soma_loader_seek(r->loader, r->epoch, r->batch);
     if (status == SOMA_OK) soma_rng_set(r->rng);
     return status;
@@ -358,8 +297,8 @@ soma_status soma__checkpoint_read(const char *path, soma_module *net, soma_optim
     reader r = {.path = path, .net = net, .opt = opt, .loader = loader, .history.best = -1};
     r.file = soma_safetensors_read(path);
     soma_status status = r.file ? check_head(&r) : soma_error();
-    if (status == SOMA_OK) status = check_model(&r);
     if (status == SOMA_OK) status = check_fit(&r);
+    if (status == SOMA_OK) status = load_optim(&r, true);
     if (status == SOMA_OK && state && !r.has_state)
         status = soma_fail(SOMA_EFORMAT, "%s: was not written by a training run (no fit.state): it cannot be resumed as one",
                            path);
@@ -371,7 +310,6 @@ soma_status soma__checkpoint_read(const char *path, soma_module *net, soma_optim
     } else {
         soma_history_free(&r.history);
     }
-    soma__free(r.named);
     soma_safetensors_free(r.file);
     soma_scope_end(scope);
     return status;

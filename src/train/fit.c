@@ -1,6 +1,7 @@
 /* The fit loop: epochs, validation, the best model, early stopping, checkpoints, resume. What happens in a step is in
  * step.c. All that decides what comes next is in soma__fit_state, which a checkpoint holds, so that a run that was stopped
  * ends in the same bits. */
+#include "data/dataset.h"
 #include "train/train.h"
 
 #include <math.h>

@@ -1,6 +1,7 @@
 /* The record of a training: soma_history in memory, metrics.jsonl in the run folder. The file only ever grows by whole
  * lines, each written at once; a line that could not be written in full is taken back. */
 #include "io/json.h"
+#include "data/dataset.h"
 #include "train/train.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* Which checkpoints a run folder keeps, and which one to go on from. Their names end in the step, so the newest is known
  * without clocks. A file is removed only after a newer one is whole on disk. */
+#include "data/dataset.h"
 #include "train/train.h"
 
 #include <dirent.h>

@@ -1,5 +1,6 @@
 /* The run folder. A folder that holds a run is never written over by accident: soma__run_open refuses it unless it is told
  * to replace that run or to go on with it. Only files that a run makes are ever removed. */
+#include "data/dataset.h"
 #include "nn/nn.h"
 #include "train/train.h"
 
@@ -9,17 +10,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-char *soma__path_join(const char *dir, const char *name) {
-    size_t a = strlen(dir), b = strlen(name);
-    bool slash = a > 0 && dir[a - 1] != '/';
-    char *path = soma__alloc(a + b + 2);
-    if (!path) return NULL;
-    memcpy(path, dir, a);
-    if (slash) path[a++] = '/';
-    memcpy(path + a, name, b + 1);
-    return path;
-}
 
 static bool starts(const char *text, const char *start) {
     return strncmp(text, start, strlen(start)) == 0;

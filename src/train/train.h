@@ -41,8 +41,6 @@ bool soma__loss_needs_classes(soma_loss_fn loss);
 
 /* ---- The run folder (run.c) ---------------------------------------------------------------------------- */
 
-/* "dir/name", to be freed with soma__free; NULL: SOMA_ENOMEM. */
-char *soma__path_join(const char *dir, const char *name);
 /* Makes the folder and those above it unless they are there. One that holds a run already is SOMA_ESTATE, unless `overwrite`, which
  * removes that run's files. */
 soma_status soma__run_open(const char *dir, bool overwrite);
