@@ -47,6 +47,8 @@ struct soma_ctx {
     int32_t n_scopes, room_scopes;
     uint32_t serial;
     void (*release)(void *object);
+    void *dying;                /* tape nodes that nobody refers to any more, waiting to be taken apart */
+    bool draining;
 };
 soma_ctx *soma__ctx(void);      /* the current one, never NULL */
 static inline bool soma__failed(void) { return soma__ctx()->error != SOMA_OK; }

@@ -1,0 +1,327 @@
+/* Handles and storage: making, sharing, reading and releasing tensors. */
+#include "tensor/tensor.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void (*soma__node_release)(struct soma_node *node, soma_tensor *from);
+
+enum { STORAGE_HEADER = 64 };
+_Static_assert(sizeof(soma_storage) <= STORAGE_HEADER, "data must stay 64-byte aligned");
+
+/* ---- Storage ---- */
+
+static soma_storage *storage_new(size_t bytes) {
+    soma_storage *s = soma__alloc(STORAGE_HEADER + bytes);
+    if (!s)
+        return NULL;
+    *s = (soma_storage){.bytes = bytes, .data = (char *)s + STORAGE_HEADER};
+    atomic_init(&s->refs, 1);
+    return s;
+}
+
+static void storage_release(soma_storage *s) {
+    if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    if (s->release)
+        s->release(s->user);
+    soma__free(s);
+}
+
+/* ---- Handles ---- */
+
+static void release_object(void *t) { soma_release(t); }
+
+/* Gives a fresh handle (one reference) to the scope; on failure frees it. */
+static soma_tensor *into_scope(soma_tensor *t) {
+    if (soma__scope_add(t, release_object))
+        return t;
+    soma_release(t);
+    return NULL;
+}
+
+static soma_tensor *handle_new(soma_dtype dtype, int ndim, const int64_t *shape) {
+    soma_tensor *t = soma__alloc(sizeof *t);
+    if (!t)
+        return NULL;
+    memset(t, 0, offsetof(soma_tensor, shape));
+    atomic_init(&t->refs, 1);
+    t->dtype = (uint8_t)dtype;
+    t->ndim = (uint8_t)ndim;
+    for (int i = 0; i < ndim; i++)
+        t->shape[i] = shape[i];
+    t->numel = soma__numel(ndim, shape);
+    return t;
+}
+
+static bool check_shape(soma_dtype dtype, int ndim, const int64_t *shape, int64_t *bytes) {
+    if ((unsigned)dtype >= SOMA_DTYPE_COUNT) {
+        soma_fail(SOMA_EDTYPE, "%d is not a dtype", (int)dtype);
+        return false;
+    }
+    if (ndim < 0 || ndim > SOMA_MAX_DIMS || (ndim > 0 && !shape)) {
+        soma_fail(SOMA_ESHAPE, "a tensor has 0 to %d dimensions, not %d", SOMA_MAX_DIMS, ndim);
+        return false;
+    }
+    int64_t n = soma__numel(ndim, shape);
+    if (n < 0 || !soma__mul_ok(n, (int64_t)soma_dtype_size(dtype), bytes) || *bytes > (int64_t)1 << 46) {
+        char text[SOMA__SHAPE_TEXT];
+        soma__shape_text(ndim, shape, text, sizeof text);
+        for (int i = 0; i < ndim; i++)
+            if (shape[i] < 0) {
+                soma_fail(SOMA_ESHAPE, "shape %s has a negative size", text);
+                return false;
+            }
+        soma_fail(SOMA_ENOMEM, "a tensor of shape %s is too large", text);
+        return false;
+    }
+    return true;
+}
+
+soma_tensor *soma__tensor_new(soma_dtype dtype, int ndim, const int64_t *shape) {
+    int64_t bytes = 0;
+    if (!check_shape(dtype, ndim, shape, &bytes))
+        return NULL;
+    soma_tensor *t = handle_new(dtype, ndim, shape);
+    if (!t)
+        return NULL;
+    soma__row_major(ndim, shape, t->stride);
+    if (!soma__ctx()->shapes_only) {
+        t->storage = storage_new((size_t)bytes);
+        if (!t->storage) {
+            soma_release(t);
+            return NULL;
+        }
+        t->data = t->storage->data;
+    }
+    return into_scope(t);
+}
+
+soma_tensor *soma__tensor_alias(soma_tensor *of, const soma_meta *meta) {
+    soma_tensor *t = handle_new((soma_dtype)of->dtype, meta->ndim, meta->shape);
+    if (!t)
+        return NULL;
+    for (int i = 0; i < meta->ndim; i++)
+        t->stride[i] = meta->stride[i];
+    t->weak = of->weak && meta->ndim == 0;
+    t->is_view = true;
+    t->made_by = of->made_by;
+    if (of->storage) {
+        atomic_fetch_add_explicit(&of->storage->refs, 1, memory_order_relaxed);
+        t->storage = of->storage;
+        t->data = (char *)of->data + meta->offset * (int64_t)soma_dtype_size((soma_dtype)of->dtype);
+    }
+    return into_scope(t);
+}
+
+soma_meta soma__meta_of(const soma_tensor *t) {
+    soma_meta m = {.dtype = (soma_dtype)t->dtype, .ndim = t->ndim};
+    for (int i = 0; i < t->ndim; i++) {
+        m.shape[i] = t->shape[i];
+        m.stride[i] = t->stride[i];
+    }
+    return m;
+}
+
+soma_tensor *soma_keep(soma_tensor *t) {
+    if (t)
+        soma__retain(t);
+    return t;
+}
+
+void soma_release(soma_tensor *t) {
+    if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    if (t->node)
+        soma__node_release(t->node, t);
+    soma_release(t->grad);
+    storage_release(t->storage);
+    soma__free(t);
+}
+
+soma_tensor *soma_escape(soma_tensor *t) {
+    if (t)
+        soma__scope_escape(t);
+    return t;
+}
+
+/* ---- From and to memory ---- */
+
+soma_tensor *soma_empty(int ndim, const int64_t *shape, soma_dtype dtype) {
+    return soma__failed() ? NULL : soma__tensor_new(dtype, ndim, shape);
+}
+
+soma_tensor *soma_from_array(const void *data, int ndim, const int64_t *shape, soma_dtype dtype) {
+    soma_tensor *t = soma_empty(ndim, shape, dtype);
+    if (t && t->data && t->numel > 0) {
+        if (!data) {
+            soma_fail(SOMA_EINVAL, "soma_from_array: data is NULL");
+            return NULL;
+        }
+        memcpy(t->data, data, (size_t)t->numel * soma_dtype_size(dtype));
+    }
+    return t;
+}
+
+soma_tensor *soma__from_floats(const float *data, size_t n, int ndim, const int64_t *shape) {
+    int64_t numel = ndim >= 0 && ndim <= SOMA_MAX_DIMS ? soma__numel(ndim, shape) : -1;
+    if (numel != (int64_t)n) {
+        char text[SOMA__SHAPE_TEXT];
+        soma_fail(SOMA_ESHAPE, "%zu numbers do not fill shape %s", n, soma__shape_text(SOMA_MIN(ndim, SOMA_MAX_DIMS), shape, text, sizeof text));
+        return NULL;
+    }
+    return soma_from_array(data, ndim, shape, SOMA_F32);
+}
+
+soma_tensor *soma_from_memory(void *data, int ndim, const int64_t *shape, const int64_t *stride, soma_dtype dtype,
+                              void (*release)(void *user), void *user) {
+    int64_t bytes = 0;
+    if (soma__failed() || !check_shape(dtype, ndim, shape, &bytes))
+        return NULL;
+    if (!data && bytes > 0) {
+        soma_fail(SOMA_EINVAL, "soma_from_memory: data is NULL");
+        return NULL;
+    }
+    soma_tensor *t = handle_new(dtype, ndim, shape);
+    if (!t)
+        return NULL;
+    soma_storage *s = soma__alloc(sizeof *s);
+    if (!s) {
+        soma_release(t);
+        return NULL;
+    }
+    *s = (soma_storage){.bytes = (size_t)bytes, .data = data};
+    atomic_init(&s->refs, 1);
+    t->storage = s;
+    t->data = data;
+    if (stride)
+        memcpy(t->stride, stride, (size_t)ndim * sizeof *stride);
+    else
+        soma__row_major(ndim, shape, t->stride);
+    if (!into_scope(t))
+        return NULL;
+    s->release = release;
+    s->user = user;
+    return t;
+}
+
+static void to_array_row(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first) {
+    const soma_dtype *dtype = arg; /* of out and in */
+    bool whole = !soma_dtype_is_float(dtype[0]) && !soma_dtype_is_float(dtype[1]);
+    (void)first;
+    for (int64_t i = 0; i < count; i++) {
+        char *out = p[0] + i * stride[0], *in = p[1] + i * stride[1];
+        if (whole)
+            soma__store_int(out, dtype[0], soma__load_int(in, dtype[1]));
+        else
+            soma__store(out, dtype[0], soma__load(in, dtype[1]));
+    }
+}
+
+soma_status soma_to_array(const soma_tensor *t, void *out, int64_t n, soma_dtype dtype) {
+    if (!t)
+        return soma__failed() ? soma_error() : soma_fail(SOMA_EINVAL, "soma_to_array: the tensor is NULL");
+    if (n < t->numel)
+        return soma_fail(SOMA_EINVAL, "soma_to_array: room for %lld elements, the tensor has %lld", (long long)n, (long long)t->numel);
+    if ((unsigned)dtype >= SOMA_DTYPE_COUNT)
+        return soma_fail(SOMA_EDTYPE, "%d is not a dtype", (int)dtype);
+    if (t->numel == 0)
+        return SOMA_OK;
+    if (!t->data)
+        return soma_fail(SOMA_ESTATE, "soma_to_array: the tensor has a shape only, no data");
+    if (dtype == (soma_dtype)t->dtype && soma__contiguous(t)) {
+        memcpy(out, t->data, (size_t)t->numel * soma_dtype_size(dtype));
+        return SOMA_OK;
+    }
+    soma_tensor target = {.dtype = (uint8_t)dtype, .ndim = t->ndim, .numel = t->numel, .data = out};
+    memcpy(target.shape, t->shape, sizeof target.shape);
+    soma__row_major(t->ndim, t->shape, target.stride);
+    soma_tensor *operands[2] = {&target, (soma_tensor *)(uintptr_t)t};
+    soma_dtype dtypes[2] = {dtype, (soma_dtype)t->dtype};
+    soma__iter it;
+    soma__iter_init(&it, t->ndim, t->shape, operands, 2);
+    soma__iter_run(&it, to_array_row, dtypes);
+    return SOMA_OK;
+}
+
+/* ---- Looking ---- */
+
+int soma_ndim(const soma_tensor *t) { return t ? t->ndim : 0; }
+soma_dtype soma_dtype_of(const soma_tensor *t) { return t ? (soma_dtype)t->dtype : SOMA_F32; }
+int64_t soma_numel(const soma_tensor *t) { return t ? t->numel : 0; }
+const int64_t *soma_shape(const soma_tensor *t) { return t ? t->shape : NULL; }
+void *soma_data(const soma_tensor *t) { return t ? t->data : NULL; }
+bool soma_is_contiguous(const soma_tensor *t) { return t && soma__contiguous(t); }
+bool soma_shares_storage(const soma_tensor *a, const soma_tensor *b) { return a && b && a->storage && a->storage == b->storage; }
+
+void soma_touch(soma_tensor *t) {
+    if (t)
+        soma__touch(t);
+}
+
+int64_t soma_size(const soma_tensor *t, int dim) {
+    int d = t ? soma__dim("soma_size", dim, t->ndim) : -1;
+    return d < 0 || t->ndim == 0 ? 0 : t->shape[d];
+}
+
+int64_t soma_stride(const soma_tensor *t, int dim) {
+    int d = t ? soma__dim("soma_stride", dim, t->ndim) : -1;
+    return d < 0 || t->ndim == 0 ? 0 : t->stride[d];
+}
+
+bool soma__contiguous(const soma_tensor *t) {
+    int64_t step = 1;
+    if (t->numel == 0)
+        return true;
+    for (int i = t->ndim - 1; i >= 0; i--) {
+        if (t->shape[i] != 1 && t->stride[i] != step)
+            return false;
+        step *= t->shape[i];
+    }
+    return true;
+}
+
+static const void *only_element(const soma_tensor *t, const char *who) {
+    char text[SOMA__SHAPE_TEXT];
+    if (!t) {
+        if (!soma__failed())
+            soma_fail(SOMA_EINVAL, "%s: the tensor is NULL", who);
+        return NULL;
+    }
+    if (t->numel != 1 || !t->data) {
+        soma_fail(SOMA_ESHAPE, "%s: %s has %lld elements, not one", who, soma__tensor_text(t, text), (long long)t->numel);
+        return NULL;
+    }
+    return t->data;
+}
+
+double soma_item(const soma_tensor *t) {
+    const void *p = only_element(t, "soma_item");
+    return p ? soma__load(p, (soma_dtype)t->dtype) : (double)NAN;
+}
+
+int64_t soma_item_int(const soma_tensor *t) {
+    const void *p = only_element(t, "soma_item_int");
+    return p ? soma__load_int(p, (soma_dtype)t->dtype) : 0;
+}
+
+double soma_at(const soma_tensor *t, int n, const int64_t *index) {
+    char text[SOMA__SHAPE_TEXT];
+    if (!t || !t->data)
+        return (double)NAN;
+    if (n != t->ndim) {
+        soma_fail(SOMA_ESHAPE, "soma_at: %d indices for %s", n, soma__tensor_text(t, text));
+        return (double)NAN;
+    }
+    int64_t at = 0;
+    for (int i = 0; i < n; i++) {
+        int64_t k = index[i] < 0 ? index[i] + t->shape[i] : index[i];
+        if (k < 0 || k >= t->shape[i]) {
+            soma_fail(SOMA_EINVAL, "soma_at: index %lld is out of range in dimension %d of %s", (long long)index[i], i, soma__tensor_text(t, text));
+            return (double)NAN;
+        }
+        at += k * t->stride[i];
+    }
+    return soma__load((const char *)t->data + at * (int64_t)soma_dtype_size((soma_dtype)t->dtype), (soma_dtype)t->dtype);
+}
