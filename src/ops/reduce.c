@@ -1,6 +1,7 @@
 /* Reductions over any set of dimensions: sum, mean, prod, var, std, amax, amin, any, all, logsumexp, norm. Each is one or two
  * passes of the engine in fold.c and a last step over the results. Gradients bring the result back with its folded
  * dimensions (size 1) and let broadcasting do the rest. Those along one dimension (argmax, cumsum, topk) are in along.c. */
+#include "ops/along.h"
 #include "ops/fold.h"
 
 #include <math.h>
@@ -408,7 +409,7 @@ static const soma_op norm_op = {
 
 extern soma_op_list soma__reduce_ops;
 soma_op_list soma__reduce_ops = {&sum_op, &mean_op, &prod_op, &var_op, &std_op, &amax_op, &amin_op, &any_op, &all_op,
-                                 &logsumexp_op, &norm_op,
+                                 &logsumexp_op, &norm_op, &soma__argmax_op, &soma__argmin_op, &soma__cumsum_op, &soma__topk_op,
                                  NULL};
 
 /* ---- The functions of ops.h ------------------------------------------------------------------------------------------------------------ */
