@@ -71,6 +71,8 @@ bool soma__scope_escape(void *object); /* to the next outer scope; false when it
  * Calls from inside fn run in the calling thread. fn must not call the public API. */
 typedef void (*soma__range_fn)(void *arg, int64_t begin, int64_t end);
 void soma__parallel(int64_t n, int64_t grain, soma__range_fn fn, void *arg);
+/* Ends the pool's threads; the next soma__parallel starts them again. At exit and at dlclose it happens by itself. */
+void soma__pool_stop(void);
 
 /* ---- Random numbers (philox.c) --------------------------------------------------------------------------------------- */
 

@@ -84,10 +84,12 @@ struct soma_op {
     bool (*shape)(soma_args *a, soma_meta *out);
     /* View operators: fills out[0] with shape, strides, offset. False without an error: not possible here, use the kernel. */
     bool (*view)(soma_args *a, soma_meta *out);
+    bool (*check)(soma_args *a);     /* looks at values (indices, classes) before the kernel; false with the error recorded */
     size_t (*work)(soma_args *a);    /* workspace bytes; NULL: none */
     soma_kernel cpu[SOMA_MAX_IMPLS]; /* best first, the last is the plain reference and takes everything */
     void (*backward)(soma_grad_args *g);
-    uint32_t saves;                  /* SOMA_SAVE_IN(i) | SOMA_SAVE_OUT(i) */
+    uint32_t saves;                  /* SOMA_SAVE_IN(i) | SOMA_SAVE_OUT(i): what the rule always needs */
+    uint32_t saves_if[SOMA_MAX_NAMED_INPUTS]; /* and what it needs besides when input i wants a gradient */
     uint32_t no_grad_in;             /* bit i: input i never gets a gradient */
     uint32_t writes;                 /* bit i: writes into input i; with bit 0 and outputs 1, input 0 is the output */
     bool in_place;                   /* may write its output over input 0 ("relu_") */

@@ -98,7 +98,7 @@ soma_tensor *soma__tensor_new(soma_dtype dtype, int ndim, const int64_t *shape) 
     return into_scope(t);
 }
 
-soma_tensor *soma__tensor_alias(soma_tensor *of, const soma_meta *meta) {
+static soma_tensor *alias(soma_tensor *of, const soma_meta *meta) {
     soma_tensor *t = handle_new((soma_dtype)of->dtype, meta->ndim, meta->shape);
     if (!t)
         return NULL;
@@ -112,7 +112,17 @@ soma_tensor *soma__tensor_alias(soma_tensor *of, const soma_meta *meta) {
         t->storage = of->storage;
         t->data = (char *)of->data + meta->offset * (int64_t)soma_dtype_size((soma_dtype)of->dtype);
     }
-    return into_scope(t);
+    return t;
+}
+
+soma_tensor *soma__tensor_alias(soma_tensor *of, const soma_meta *meta) {
+    soma_tensor *t = alias(of, meta);
+    return t ? into_scope(t) : NULL;
+}
+
+soma_tensor *soma__tensor_alias_owned(soma_tensor *of) {
+    soma_meta meta = soma__meta_of(of);
+    return alias(of, &meta);
 }
 
 soma_meta soma__meta_of(const soma_tensor *t) {
@@ -123,6 +133,29 @@ soma_meta soma__meta_of(const soma_tensor *t) {
     }
     return m;
 }
+
+#ifdef NDEBUG
+static void bury(soma_tensor *t) { soma__free(t); }
+#else
+/* Debug builds keep the last handles for a while after their end, marked, so that their late use is found and named. */
+enum { GRAVES = 4096 };
+static _Atomic(soma_tensor *) graves[GRAVES];
+static _Atomic uint32_t next_grave;
+
+static void bury(soma_tensor *t) {
+    t->dead = true;
+    t->storage = NULL;
+    t->node = NULL;
+    t->grad = NULL;
+    t->data = NULL;
+    soma__free(atomic_exchange(&graves[atomic_fetch_add(&next_grave, 1) % GRAVES], t));
+}
+
+__attribute__((destructor(103))) static void clear_graves(void) {
+    for (int i = 0; i < GRAVES; i++)
+        soma__free(atomic_exchange(&graves[i], NULL));
+}
+#endif
 
 soma_tensor *soma_keep(soma_tensor *t) {
     if (t)
@@ -137,7 +170,7 @@ void soma_release(soma_tensor *t) {
         soma__node_release(t->node, t);
     soma_release(t->grad);
     storage_release(t->storage);
-    soma__free(t);
+    bury(t);
 }
 
 soma_tensor *soma_escape(soma_tensor *t) {

@@ -27,7 +27,9 @@ struct soma_tensor {
     bool requires_grad; /* leaf that wants a gradient, or made by a recorded operator */
     bool retain_grad;
     bool is_view;       /* made by a view operator: shares storage with an older tensor */
-    int32_t output;     /* which output of `node` */
+    bool dead;          /* debug builds: released, kept for a while so that late use is noticed */
+    uint16_t output;    /* which output of `node` */
+    uint32_t version;   /* of the storage when this handle went on the tape */
     int64_t numel;
     void *data;         /* first element; NULL when only the shape is wanted */
     soma_storage *storage;
@@ -52,6 +54,8 @@ typedef struct soma_meta {
 soma_tensor *soma__tensor_new(soma_dtype dtype, int ndim, const int64_t *shape);
 /* Another handle on `of`'s storage with meta's shape, strides and offset, off the tape, in the current scope. */
 soma_tensor *soma__tensor_alias(soma_tensor *of, const soma_meta *meta);
+/* The same, of the whole tensor, owned by the caller instead of a scope. */
+soma_tensor *soma__tensor_alias_owned(soma_tensor *of);
 soma_meta soma__meta_of(const soma_tensor *t);
 static inline void soma__retain(soma_tensor *t) { atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed); }
 bool soma__contiguous(const soma_tensor *t);

@@ -1,0 +1,63 @@
+/* What a user says about gradients of a tensor: wanting, reading, detaching. */
+#include "autograd/tape.h"
+
+bool soma_set_grad_enabled(bool on) {
+    soma_ctx *ctx = soma__ctx();
+    bool was = !ctx->no_grad;
+    ctx->no_grad = !on;
+    return was;
+}
+
+bool soma_grad_enabled(void) { return !soma__ctx()->no_grad; }
+bool soma_requires_grad(const soma_tensor *t) { return t && t->requires_grad; }
+bool soma_is_leaf(const soma_tensor *t) { return t && !t->node; }
+soma_tensor *soma_grad(const soma_tensor *t) { return t ? t->grad : NULL; }
+
+soma_tensor *soma_requires_grad_(soma_tensor *t, bool on) {
+    if (!t)
+        return NULL;
+    if (on && !soma_dtype_is_float((soma_dtype)t->dtype)) {
+        soma_fail(SOMA_EDTYPE, "only float tensors can require a gradient, this is %s", soma_dtype_name((soma_dtype)t->dtype));
+        return NULL;
+    }
+    if (t->node) {
+        if (on)
+            return t;
+        soma_fail(SOMA_ESTATE, "soma_requires_grad_: made by %s, not a leaf; use soma_detach", t->made_by ? t->made_by : "an operator");
+        return NULL;
+    }
+    t->requires_grad = on;
+    return t;
+}
+
+soma_status soma_set_grad(soma_tensor *t, soma_tensor *grad) {
+    char a[SOMA__SHAPE_TEXT], b[SOMA__SHAPE_TEXT];
+    if (!t)
+        return soma__failed() ? soma__ctx()->error : soma_fail(SOMA_EINVAL, "soma_set_grad: the tensor is NULL");
+    if (grad && (!soma__same_shape(t, grad) || t->dtype != grad->dtype))
+        return soma_fail(SOMA_ESHAPE, "soma_set_grad: the gradient %s does not fit %s", soma__tensor_text(grad, a), soma__tensor_text(t, b));
+    soma_keep(grad);
+    soma_release(t->grad);
+    t->grad = grad;
+    return SOMA_OK;
+}
+
+soma_tensor *soma_retain_grad(soma_tensor *t) {
+    if (!t)
+        return NULL;
+    if (!t->requires_grad) {
+        soma_fail(SOMA_ESTATE, "soma_retain_grad: the tensor does not require a gradient");
+        return NULL;
+    }
+    t->retain_grad = true;
+    if (t->node)
+        t->node->retained[t->output] = t;
+    return t;
+}
+
+soma_tensor *soma_detach(soma_tensor *t) {
+    if (!t || soma__failed())
+        return NULL;
+    soma_meta meta = soma__meta_of(t);
+    return soma__tensor_alias(t, &meta);
+}
