@@ -310,8 +310,6 @@ static const char *pad_kernel(soma_args *a) {
         int d = x->ndim - 1 - i;
         int64_t before = pad->value.ints[2 * i], after = pad->value.ints[2 * i + 1];
         shape[d] += SOMA_MIN(before, 0) + SOMA_MIN(after, 0);
-        if (shape[d] < 0)
-            shape[d] = 0; /* more is cut off than x has: the rest comes out of the padding on the other side */
         to += SOMA_MAX(before, 0) * out->stride[d];
         from += SOMA_MAX(-before, 0) * x->stride[d];
     }
