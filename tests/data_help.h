@@ -14,13 +14,13 @@
 
 static char tree[200];
 
-static int remove_one(const char *path, const struct stat *s, int kind, struct FTW *at)
+static inline int remove_one(const char *path, const struct stat *s, int kind, struct FTW *at)
 {
     (void)s, (void)kind, (void)at;
     return remove(path);
 }
 
-static int tree_end(void **state)
+static inline int tree_end(void **state)
 {
     (void)state;
     if (tree[0])
@@ -30,8 +30,8 @@ static int tree_end(void **state)
 }
 
 /* A path in the temporary tree; the folders on the way are made. Valid until the eighth call after. */
-static const char *at(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static const char *at(const char *format, ...)
+static inline const char *at(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static inline const char *at(const char *format, ...)
 {
     static char paths[8][1024];
     static int next;
@@ -56,19 +56,19 @@ static const char *at(const char *format, ...)
     return path;
 }
 
-static void put_bytes(const char *path, const void *bytes, size_t n)
+static inline void put_bytes(const char *path, const void *bytes, size_t n)
 {
     FILE *f = fopen(path, "wb");
     if (!f || fwrite(bytes, 1, n, f) != n || fclose(f) != 0)
         fail_msg("cannot write %s", path);
 }
 
-static void put_text(const char *path, const char *text) { put_bytes(path, text, strlen(text)); }
+static inline void put_text(const char *path, const char *text) { put_bytes(path, text, strlen(text)); }
 
 /* A PNG whose pixel (y, x, channel) is a function of `mark`. */
-static uint8_t pixel_of(int mark, int y, int x, int k) { return (uint8_t)(mark * 31 + y * 7 + x * 3 + k * 50); }
+static inline uint8_t pixel_of(int mark, int y, int x, int k) { return (uint8_t)(mark * 31 + y * 7 + x * 3 + k * 50); }
 
-static void put_image(const char *path, int height, int width, int channels, int mark)
+static inline void put_image(const char *path, int height, int width, int channels, int mark)
 {
     uint8_t *pixels = malloc((size_t)height * (size_t)width * (size_t)channels);
     for (int i = 0; i < height * width * channels; i++)
@@ -80,14 +80,14 @@ static void put_image(const char *path, int height, int width, int channels, int
 }
 
 /* Cuts a file to `keep` bytes. */
-static void cut(const char *path, long keep)
+static inline void cut(const char *path, long keep)
 {
     if (truncate(path, keep) != 0)
         fail_msg("cannot cut %s", path);
 }
 
 /* An IDX file of bytes. */
-static void put_idx(const char *path, int ndim, const int *shape, const uint8_t *bytes)
+static inline void put_idx(const char *path, int ndim, const int *shape, const uint8_t *bytes)
 {
     uint8_t head[4 + 4 * 4] = {0, 0, 8, (uint8_t)ndim};
     size_t n = 1;
@@ -104,7 +104,7 @@ static void put_idx(const char *path, int ndim, const int *shape, const uint8_t 
 static char logged[16384];
 static int n_logged;
 
-static void keep_log(void *user, soma_log_level level, const char *text)
+static inline void keep_log(void *user, soma_log_level level, const char *text)
 {
     (void)user, (void)level;
     n_logged++;
@@ -112,14 +112,14 @@ static void keep_log(void *user, soma_log_level level, const char *text)
     snprintf(logged + n, sizeof logged - n, "%s\n", text);
 }
 
-static void log_begin(void)
+static inline void log_begin(void)
 {
     logged[0] = 0;
     n_logged = 0;
     soma_set_log(keep_log, NULL);
 }
 
-static void log_end(void) { soma_set_log(NULL, NULL); }
+static inline void log_end(void) { soma_set_log(NULL, NULL); }
 
 #define check_text(text, part)                                                                                         \
     do {                                                                                                               \
@@ -130,7 +130,7 @@ static void log_end(void) { soma_set_log(NULL, NULL); }
 
 /* Runs `body` with allocation 1, 2, … failing, until it gets through: body returns true when it worked, and on failure must have
  * recorded SOMA_ENOMEM and given everything back. */
-static void fail_each_allocation(bool (*body)(void *), void *arg)
+static inline void fail_each_allocation(bool (*body)(void *), void *arg)
 {
     soma_memory_fail_at(0);
     if (!body(arg)) /* warms up: tables and ids that are made once */
