@@ -6,3 +6,8 @@ if(SOMA_CLI_SOURCES)
   target_link_libraries(soma_cli PRIVATE soma PkgConfig::JANSSON m Threads::Threads)
   target_include_directories(soma_cli PRIVATE cli)
 endif()
+# libcurl is loaded at run time, and only for downloads: here its headers are enough.
+if(SOMA_CLI_SOURCES AND CURL_FOUND)
+  target_compile_definitions(soma_cli PRIVATE SOMA_HAVE_CURL)
+  target_include_directories(soma_cli PRIVATE ${CURL_INCLUDE_DIRS})
+endif()

@@ -22,6 +22,8 @@ SOMA_API SOMA_MUST_CHECK soma_status soma_read_file(const char *path, bool gunzi
 SOMA_API void soma_bytes_free(soma_bytes *b);
 /* Writes atomically: temporary name beside `path`, fsync, rename, fsync of the folder. */
 SOMA_API SOMA_MUST_CHECK soma_status soma_write_file(const char *path, const void *data, size_t size);
+/* The SHA-256 (FIPS 180-4) of `size` bytes as 64 hexadecimal digits and a final 0. */
+SOMA_API void soma_sha256(const void *data, size_t size, char hex[65]);
 
 /* ---- safetensors ---------------------------------------------------------------------------------------------------------- */
 

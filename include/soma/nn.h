@@ -77,6 +77,10 @@ SOMA_API size_t soma_nn_summary(soma_module *m, int ndim, const int64_t *input_s
 #define soma_nn_seq(...) \
     soma_nn_seq_ex((int)(sizeof((soma_module *[]){__VA_ARGS__}) / sizeof(soma_module *)), (soma_module *[]){__VA_ARGS__})
 SOMA_API soma_module *soma_nn_seq_ex(int n, soma_module *const *children);
+/* x + f(x), where f is the layers in a row; their output must have the input's shape. He et al. 2016. */
+#define soma_nn_residual(...) \
+    soma_nn_residual_ex((int)(sizeof((soma_module *[]){__VA_ARGS__}) / sizeof(soma_module *)), (soma_module *[]){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_residual_ex(int n, soma_module *const *children);
 
 typedef struct soma_nn_linear_opts {
     bool no_bias;

@@ -13,7 +13,8 @@ extern "C" {
 
 /* ---- Metrics ------------------------------------------------------------------------------------------------------- */
 
-/* Classification: counts[t * classes + p] samples of true class t were called p. */
+/* Classification: confusion[t * classes + p] samples of true class t were called p. Definitions are scikit-learn's: a precision,
+ * recall or F1 with a denominator of 0 is 0; the macro averages run over the classes that occur. What cannot be told is NaN. */
 typedef struct soma_metrics {
     soma_task task;
     int64_t count;
@@ -27,7 +28,8 @@ typedef struct soma_metrics {
     size_t size;
 } soma_metrics;
 SOMA_API void soma_metrics_free(soma_metrics *m);
-/* From predictions: classes (classification) or values (regression). */
+/* From predictions: classes (classification) or values (regression). `out` is overwritten; free it with soma_metrics_free. R² is
+ * 1 - SSE / SST; of equal targets it is 1 when the predictions are exact, else 0. */
 SOMA_API soma_status soma_metrics_classes(const int64_t *truth, const int64_t *predicted, int64_t n, int classes, soma_metrics *out);
 SOMA_API soma_status soma_metrics_values(const double *truth, const double *predicted, int64_t n, soma_metrics *out);
 
@@ -35,12 +37,14 @@ SOMA_API soma_status soma_metrics_values(const double *truth, const double *pred
 
 /* prediction, target (as the loader gives it) -> 0-d loss. */
 typedef soma_tensor *(*soma_loss_fn)(void *user, soma_tensor *prediction, soma_tensor *target);
-/* "cross_entropy", "nll", "mse", "l1", "bce_with_logits"; NULL and SOMA_ENOTFOUND otherwise. */
+/* "cross_entropy", "nll", "mse", "l1", "bce_with_logits"; NULL and SOMA_ENOTFOUND otherwise. The last three also take classes as
+ * targets: a network of one output is compared with the class number, one of several with a 1 in the place of the class. */
 SOMA_API soma_loss_fn soma_loss_by_name(const char *name);
 
 /* ---- Evaluation ---------------------------------------------------------------------------------------------------------- */
 
-/* Runs the network over one epoch of `loader` in eval mode, without recording. */
+/* Runs the network over one epoch of `loader` in eval mode, without recording; loss NULL: as in soma_fit. Free *out with
+ * soma_metrics_free. */
 SOMA_API soma_status soma_evaluate(soma_module *net, soma_loader *loader, soma_loss_fn loss, void *user, soma_metrics *out);
 
 /* ---- Fit -------------------------------------------------------------------------------------------------------------------- */
@@ -86,8 +90,18 @@ typedef struct soma_fit_opts {
     int n_meta;
     bool resume;                    /* go on from the run folder's newest whole checkpoint */
     int64_t keep_best_by;           /* 0: highest validation accuracy (regression: lowest loss), 1: lowest validation loss */
+    int64_t log_every;              /* steps from one step line of metrics.jsonl to the next; 0: 50; negative: none */
+    bool overwrite;                 /* replace the run that run_dir holds; without it (or resume) that is SOMA_ESTATE */
     size_t size;
 } soma_fit_opts;
+/* The run folder: config.json; model.safetensors, the best epoch's network (without validation the last one's), with its
+ * description and `meta`; checkpoint-STEP.safetensors, the last two; and metrics.jsonl, one JSON object a line, appended and flushed:
+ *     {"kind":"step","epoch":1,"step":50,"loss":L,"accuracy":A,"lr":R,"grad_norm":G,"samples_per_second":S}
+ *     {"kind":"epoch","epoch":1,"step":938,"train_loss":L,"train_accuracy":A,"val_loss":L,"val_accuracy":A,"lr":R,"best":true,
+ *      "seconds":T,"samples_per_second":S}
+ * "step" counts from 1 over all epochs; a step line's loss is the mean since the line before, its accuracy the epoch's so far; what
+ * there is none of is null; regression has R² for accuracy. A resumed run cuts off the lines that are newer than its checkpoint, and
+ * ends with the same file as a run that was never stopped, but for seconds and samples_per_second. */
 typedef struct soma_history {
     soma_epoch *epochs;
     int64_t n;

@@ -11,6 +11,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* In builds with AddressSanitizer a block ends for it where the caller's bytes end, and freed blocks are out of bounds. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SOMA_ASAN 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define SOMA_ASAN 1
+#endif
+#ifdef SOMA_ASAN
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#endif
+
 enum { CLASSES = 4 * 48, HEADER = 64 };
 
 typedef struct header {
@@ -38,7 +53,7 @@ static _Atomic int64_t asked, fail_at;
 
 static void *system_alloc(void *user, size_t bytes) {
     (void)user;
-    return aligned_alloc(64, bytes);
+    return aligned_alloc(64, (bytes + 63) & ~(size_t)63); /* C11 wants a multiple of the alignment */
 }
 
 static void system_free(void *user, void *block, size_t bytes) {
@@ -107,7 +122,14 @@ static header *from_system(size_t room) {
     return h;
 }
 
-/* A block, or NULL without recording anything: for contexts, whose errors have nowhere to go yet. */
+/* Tells AddressSanitizer which bytes of a block may be touched. */
+static void mark(header *h, size_t bytes) {
+    char *user = (char *)h + HEADER;
+    ASAN_UNPOISON_MEMORY_REGION(user, bytes);
+    ASAN_POISON_MEMORY_REGION(user + bytes, h->room - HEADER - bytes);
+}
+
+/* A block, or NULL without recording anything. */
 static void *take(size_t bytes, int owner) {
     if (must_fail() || bytes > (size_t)1 << 46)
         return NULL;
@@ -124,6 +146,7 @@ static void *take(size_t bytes, int owner) {
     h->room = room;
     h->size_class = (uint16_t)size_class;
     h->owner = (uint8_t)owner;
+    mark(h, bytes);
     count(owner, (int64_t)bytes);
     return (char *)h + HEADER;
 }
@@ -157,6 +180,7 @@ void soma__free(void *block) {
         return;
     header *h = header_of(block);
     count(h->owner, -(int64_t)h->bytes);
+    mark(h, 0);
     bin *b = &bins[h->size_class];
     atomic_fetch_add_explicit(&cached, (int64_t)h->room, memory_order_relaxed);
     pthread_mutex_lock(&b->lock);
@@ -172,6 +196,7 @@ void *soma__realloc(void *block, size_t bytes) {
     if (bytes + HEADER <= h->room && !must_fail()) {
         count(h->owner, (int64_t)bytes - (int64_t)h->bytes);
         h->bytes = bytes;
+        mark(h, bytes);
         return block;
     }
     void *larger = soma__alloc(bytes);
@@ -219,6 +244,7 @@ void soma_memory_trim(void) {
         while (h) {
             header *next = h->next;
             atomic_fetch_sub_explicit(&cached, (int64_t)h->room, memory_order_relaxed);
+            mark(h, h->room - HEADER);
             hook.free(hook.user, h, h->room);
             h = next;
         }

@@ -1,0 +1,91 @@
+/* `soma plot`: draws runs. The pictures themselves are made by curves.c, confusion.c and sheet.c. */
+#include "gnuplot.h"
+#include "options.h"
+#include "plots.h"
+#include "term.h"
+
+#include <soma/soma.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const option plot_options[] = {
+    {"out", 'o', OPT_TEXT, "BASE", "write BASE.svg, BASE.png and BASE.gp", "(RUN/curves, or compare for several runs)"},
+    {"text", 't', OPT_FLAG, NULL, "also draw the curves with letters, on standard output", NULL},
+};
+
+static bool is_run(const char *dir)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/metrics.jsonl", dir);
+    return access(path, F_OK) == 0;
+}
+
+static int say_written(const args *a, const char *base, const char *what)
+{
+    if (arg_flag(a, "json"))
+        return 0;
+    printf("%-11s %s.svg, %s.png, %s.gp\n", what, base, base, base);
+    return 0;
+}
+
+static int check_runs(const args *a)
+{
+    if (a->n_rest == 0)
+        return usage_error(a, "which run? Expected one or more run folders, such as runs/a");
+    for (int i = 0; i < a->n_rest; i++) {
+        struct stat info;
+        if (stat(a->rest[i], &info))
+            return work_error(a, "%s: there is no such run folder", a->rest[i]);
+        if (!is_run(a->rest[i]))
+            return work_error(a, "%s: not a run folder: it holds no metrics.jsonl (soma train --out %s makes one)", a->rest[i], a->rest[i]);
+    }
+    return 0;
+}
+
+static int run_plot(args *a)
+{
+    char base[4200], confusion[4300];
+    int code = check_runs(a);
+    if (code)
+        return code;
+    const char *own = arg_text(a, "out");
+    if (own)
+        snprintf(base, sizeof base, "%s", own);
+    else if (a->n_rest == 1)
+        snprintf(base, sizeof base, "%.4000s/curves", a->rest[0]);
+    else
+        snprintf(base, sizeof base, "compare");
+    if (plot_compare(a->rest, a->n_rest, base))
+        return library_error(a);
+    say_written(a, base, "curves");
+    for (int i = 0; i < a->n_rest; i++) {
+        snprintf(confusion, sizeof confusion, "%.4000s/confusion.json", a->rest[i]);
+        if (access(confusion, F_OK))
+            continue;
+        if (plot_run(a->rest[i]))
+            return library_error(a);
+        snprintf(confusion, sizeof confusion, "%.4000s/confusion", a->rest[i]);
+        say_written(a, confusion, "confusion");
+    }
+    if (arg_flag(a, "json"))
+        printf("{\"svg\": \"%s.svg\", \"png\": \"%s.png\", \"script\": \"%s.gp\"}\n", base, base, base);
+    if (!arg_flag(a, "text"))
+        return 0;
+    fflush(stdout);
+    return plot_terminal(base, stdout, term_width(stdout)) ? library_error(a) : 0;
+}
+
+const command cmd_plot = {
+    .name = "plot",
+    .summary = "draw the curves and the confusion matrix of runs",
+    .usage = "RUN… [-o BASE] [--text]",
+    .details = "Draws loss and metric by epoch, training and validation, from RUN/metrics.jsonl, and the confusion matrix if the run has "
+               "one. Several runs come into one picture. Each picture is written as SVG and PNG, with the gnuplot script that drew it "
+               "beside it: change the script and run gnuplot on it to have it your way.\n\nNeeds gnuplot (Debian: gnuplot-nox).",
+    .example = "soma plot runs/a\nsoma plot runs/a runs/b -o comparison --text",
+    OPTIONS(plot_options),
+    .run = run_plot,
+};

@@ -1,0 +1,324 @@
+/* The settings of a training: from options, to config.json and back, and what the library makes of them. One table relates the
+ * option's name, its place in the struct and its name in the file, so that none of the three can be forgotten. */
+#include "recipe.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct field {
+    const char *name;
+    option_kind kind;
+    size_t offset;
+    bool anew;          /* may be given with --resume */
+    double min, max;    /* allowed, both included */
+} field;
+
+#define AT(member) offsetof(recipe, member)
+static const field fields[] = {
+    {"data", OPT_TEXT, AT(data), false, 0, 0},
+    {"val-data", OPT_TEXT, AT(val_data), false, 0, 0},
+    {"net", OPT_TEXT, AT(net), false, 0, 0},
+    {"epochs", OPT_INT, AT(epochs), true, 1, 1e9},
+    {"batch", OPT_INT, AT(batch), false, 1, 1e9},
+    {"lr", OPT_NUMBER, AT(lr), false, 0, 1e9},
+    {"optim", OPT_TEXT, AT(optim), false, 0, 0},
+    {"momentum", OPT_NUMBER, AT(momentum), false, 0, 1},
+    {"nesterov", OPT_FLAG, AT(nesterov), false, 0, 0},
+    {"weight-decay", OPT_NUMBER, AT(weight_decay), false, 0, 1e9},
+    {"schedule", OPT_TEXT, AT(schedule), false, 0, 0},
+    {"step-every", OPT_INT, AT(step_every), false, 1, 1e9},
+    {"gamma", OPT_NUMBER, AT(gamma), false, 0, 1e9},
+    {"warmup", OPT_INT, AT(warmup), false, 0, 1e9},
+    {"clip", OPT_NUMBER, AT(clip), false, 0, 1e30},
+    {"init", OPT_TEXT, AT(init), false, 0, 0},
+    {"loss", OPT_TEXT, AT(loss), false, 0, 0},
+    {"val", OPT_NUMBER, AT(val), false, 0, 0.9},
+    {"seed", OPT_SEED, AT(seed), false, 0, 0},
+    {"workers", OPT_INT, AT(workers), true, 0, 256},
+    {"checkpoint-every", OPT_INT, AT(checkpoint_every), true, 0, 1e12},
+    {"patience", OPT_INT, AT(patience), true, 0, 1e9},
+    {"flip", OPT_FLAG, AT(flip), false, 0, 0},
+    {"shift", OPT_INT, AT(shift), false, 0, 4096},
+    {"crop", OPT_INT, AT(crop), false, 0, 4096},
+    {"erase", OPT_NUMBER, AT(erase), false, 0, 1},
+    {"no-normalise", OPT_FLAG, AT(no_normalise), false, 0, 0},
+    {"size", OPT_TEXT, AT(size), false, 0, 0},
+    {"channels", OPT_INT, AT(channels), false, 0, 3},
+    {"target", OPT_TEXT, AT(target), false, 0, 0},
+    {"task", OPT_TEXT, AT(task), false, 0, 0},
+    {"skip-bad", OPT_FLAG, AT(skip_bad), false, 0, 0},
+};
+enum { N_FIELDS = sizeof fields / sizeof fields[0] };
+
+static void *place(recipe *r, const field *f) { return (char *)r + f->offset; }
+static const void *place_const(const recipe *r, const field *f) { return (const char *)r + f->offset; }
+
+/* ---- From options ---------------------------------------------------------------------------------------------------- */
+
+static int take_field(const args *a, recipe *r, const field *f)
+{
+    void *p = place(r, f);
+    double number = 0;
+    switch (f->kind) {
+    case OPT_FLAG:
+        *(bool *)p = arg_flag(a, f->name);
+        return 0;
+    case OPT_TEXT:
+        *(const char **)p = arg_text(a, f->name);
+        return 0;
+    case OPT_SEED:
+        *(uint64_t *)p = arg_seed(a, f->name);
+        return 0;
+    case OPT_INT:
+        number = (double)(*(int64_t *)p = arg_int(a, f->name));
+        break;
+    case OPT_NUMBER:
+        number = *(double *)p = arg_number(a, f->name);
+        break;
+    }
+    if (number < f->min || number > f->max)
+        return usage_error(a, "--%s is %g; it must be from %g to %g", f->name, number, f->min, f->max);
+    return 0;
+}
+
+/* "28x28", or "28" for both. */
+static int read_size(const args *a, recipe *r)
+{
+    if (!r->size)
+        return 0;
+    char *end;
+    errno = 0;
+    r->height = r->width = strtoll(r->size, &end, 10);
+    if (end != r->size && (*end == 'x' || *end == 'X')) {
+        const char *second = end + 1;
+        r->width = strtoll(second, &end, 10);
+        if (end == second)
+            end = (char *)r->size; /* nothing after the x */
+    }
+    if (errno || end == r->size || *end || r->height < 1 || r->height > 16384 || r->width < 1 || r->width > 16384)
+        return usage_error(a, "--size takes height x width in pixels, such as 28x28, not '%s'", r->size);
+    return 0;
+}
+
+static bool readable_file(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode) && access(path, R_OK) == 0;
+}
+
+/* A path as it is valid from any folder. What is no path ("drawn") and what is not there stay as they are. */
+static const char *absolute(recipe *r, const char *key, const char *path)
+{
+    char *real = path ? realpath(path, NULL) : NULL;
+    if (!real)
+        return path;
+    json_t *text = json_string(real);
+    free(real);
+    if (!text || json_object_set_new(r->config, key, text))
+        return path;
+    return json_string_value(text);
+}
+
+/* --net may name a file with the description in it. */
+static int read_net(const args *a, recipe *r)
+{
+    if (!readable_file(r->net))
+        return 0;
+    soma_bytes bytes;
+    if (soma_read_file(r->net, false, 1 << 20, &bytes) != SOMA_OK)
+        return library_error(a);
+    while (bytes.size > 0 && strchr(" \t\r\n", bytes.data[bytes.size - 1]))
+        bytes.size--;
+    json_t *text = json_stringn((const char *)bytes.data, bytes.size);
+    soma_bytes_free(&bytes);
+    if (!text || json_object_set_new(r->config, "net", text))
+        return work_error(a, "%s: not a network description: it is not text in UTF-8", r->net);
+    r->net = json_string_value(text);
+    return 0;
+}
+
+int recipe_from_args(const args *a, recipe *r)
+{
+    memset(r, 0, sizeof *r);
+    r->config = json_object();
+    if (!arg_text(a, "data"))
+        return usage_error(a, "--data is missing: a folder, a .csv table, a .npy file, or \"drawn\"");
+    if (!arg_text(a, "net"))
+        return usage_error(a, "--net is missing: a network description such as \"flatten, linear 128 relu, linear 10\", or a file with one");
+    for (int i = 0; i < N_FIELDS; i++) {
+        int code = take_field(a, r, &fields[i]);
+        if (code)
+            return code;
+    }
+    if (!arg_given(a, "weight-decay"))
+        r->weight_decay = NAN;
+    if (!(r->lr > 0))
+        return usage_error(a, "--lr is %g; it must be above 0", r->lr);
+    if (r->channels == 2)
+        return usage_error(a, "--channels takes 1 (grey) or 3 (colour), not 2");
+    if (r->nesterov && !(r->momentum > 0))
+        return usage_error(a, "--nesterov needs a --momentum above 0");
+    if ((r->momentum > 0 || r->nesterov) && strcmp(r->optim, "sgd"))
+        return usage_error(a, "--momentum is for --optim sgd; %s has its own", r->optim);
+    int code = read_size(a, r);
+    if (!code)
+        code = read_net(a, r);
+    r->data = absolute(r, "data", r->data);
+    r->val_data = absolute(r, "val-data", r->val_data);
+    return code;
+}
+
+/* ---- config.json ------------------------------------------------------------------------------------------------------- */
+
+static json_t *field_to_json(const recipe *r, const field *f)
+{
+    const void *p = place_const(r, f);
+    char seed[32];
+    switch (f->kind) {
+    case OPT_FLAG:
+        return json_boolean(*(const bool *)p);
+    case OPT_INT:
+        return json_integer(*(const int64_t *)p);
+    case OPT_NUMBER:
+        return isfinite(*(const double *)p) ? json_real(*(const double *)p) : json_null();
+    case OPT_SEED: /* text: 2^64 - 1 does not fit in JSON's usual numbers */
+        snprintf(seed, sizeof seed, "%llu", (unsigned long long)*(const uint64_t *)p);
+        return json_string(seed);
+    default:
+        return *(const char *const *)p ? json_string(*(const char *const *)p) : json_null();
+    }
+}
+
+json_t *recipe_to_json(const recipe *r)
+{
+    json_t *out = json_object();
+    for (int i = 0; out && i < N_FIELDS; i++) {
+        if (json_object_set_new(out, fields[i].name, field_to_json(r, &fields[i]))) {
+            json_decref(out);
+            return NULL;
+        }
+    }
+    return out;
+}
+
+static int field_from_json(const args *a, const char *path, const json_t *settings, recipe *r, const field *f)
+{
+    void *p = place(r, f);
+    const json_t *v = json_object_get(settings, f->name);
+    bool good = v != NULL;
+    if (f->kind == OPT_FLAG && (good = json_is_boolean(v)))
+        *(bool *)p = json_is_true(v);
+    else if (f->kind == OPT_INT && (good = json_is_integer(v)))
+        *(int64_t *)p = json_integer_value(v);
+    else if (f->kind == OPT_NUMBER && (good = json_is_number(v) || json_is_null(v)))
+        *(double *)p = json_is_null(v) ? NAN : json_number_value(v);
+    else if (f->kind == OPT_SEED && (good = json_is_string(v)))
+        *(uint64_t *)p = strtoull(json_string_value(v), NULL, 10);
+    else if (f->kind == OPT_TEXT && (good = json_is_string(v) || json_is_null(v)))
+        *(const char **)p = json_string_value(v);
+    double number = f->kind == OPT_INT ? (double)*(int64_t *)p : f->kind == OPT_NUMBER ? *(double *)p : f->min;
+    if (good && !(number < f->min) && !(number > f->max))
+        return 0;
+    return work_error(a, "%s: settings.%s is missing or of the wrong kind", path, f->name);
+}
+
+static int take_anew(const args *a, recipe *r, const field *f)
+{
+    if (!arg_given(a, f->name))
+        return 0;
+    if (!f->anew)
+        return usage_error(a, "--%s cannot be changed with --resume: the run's config.json has it (a larger --epochs can be given)", f->name);
+    return take_field(a, r, f);
+}
+
+int recipe_from_run(const args *a, const char *run, recipe *r)
+{
+    char path[PATH_MAX];
+    json_error_t error;
+    struct stat info;
+    memset(r, 0, sizeof *r);
+    snprintf(path, sizeof path, "%s/config.json", run);
+    if (stat(run, &info))
+        return work_error(a, "%s: no such run folder", run);
+    r->config = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+    if (!r->config && access(path, R_OK))
+        return work_error(a, "%s: cannot read: %s; %s is not the folder of a run", path, strerror(errno), run);
+    if (!r->config)
+        return work_error(a, "%s: line %d, column %d: %s", path, error.line, error.column, error.text);
+    const json_t *settings = json_object_get(r->config, "settings");
+    if (!json_is_object(settings))
+        return work_error(a, "%s: has no object \"settings\": it was not written by soma train", path);
+    for (int i = 0; i < N_FIELDS; i++) {
+        int code = field_from_json(a, path, settings, r, &fields[i]);
+        if (!code)
+            code = take_anew(a, r, &fields[i]);
+        if (code)
+            return code;
+    }
+    if (!r->data || !r->net || !r->optim || !r->schedule || !r->task)
+        return work_error(a, "%s: settings are incomplete", path);
+    return read_size(a, r);
+}
+
+void recipe_free(recipe *r)
+{
+    json_decref(r->config);
+    r->config = NULL;
+}
+
+/* ---- What the library makes of it ------------------------------------------------------------------------------------ */
+
+soma_dataset *recipe_open_data(const recipe *r, const char *path, soma_part part, soma_dataset *like)
+{
+    const char *names[4096];
+    soma_data_opts o = {.channels = (int)r->channels, .height = (int)r->height, .width = (int)r->width, .skip_bad = r->skip_bad,
+                        .target = r->target, .part = part, .auto_task = !strcmp(r->task, "auto"),
+                        .task = !strcmp(r->task, "regress") ? SOMA_REGRESS : SOMA_CLASSIFY, .size = sizeof o};
+    if (like) { /* the same task, classes and image size as the training data */
+        o.task = soma_data_task(like);
+        o.auto_task = false;
+        o.n_classes = soma_data_classes(like);
+        if (o.n_classes > (int)(sizeof names / sizeof names[0]))
+            o.n_classes = 0;
+        for (int i = 0; i < o.n_classes; i++)
+            names[i] = soma_data_class(like, i);
+        o.classes = names;
+        if (soma_data_ndim(like) == 3) {
+            const int64_t *shape = soma_data_shape(like);
+            o.channels = (int)shape[0], o.height = (int)shape[1], o.width = (int)shape[2];
+        }
+    }
+    return soma_data_open_ex(path, &o);
+}
+
+soma_optim *recipe_optim(const recipe *r, soma_module *net)
+{
+    double decay = isnan(r->weight_decay) ? 0 : r->weight_decay > 0 ? r->weight_decay : -1;
+    if (!strcmp(r->optim, "sgd"))
+        return soma_sgd(net, .lr = r->lr, .momentum = r->momentum, .nesterov = r->nesterov, .weight_decay = decay > 0 ? decay : 0);
+    soma_adam_opts o = {.lr = r->lr, .weight_decay = decay, .size = sizeof o};
+    return !strcmp(r->optim, "adamw") ? soma_adamw_ex(net, &o) : soma_adam_ex(net, &o);
+}
+
+soma_sched *recipe_sched(const recipe *r, int64_t steps_an_epoch)
+{
+    int64_t total = r->epochs * steps_an_epoch - r->warmup;
+    soma_sched *s = NULL;
+    if (total < 1)
+        total = 1;
+    if (!strcmp(r->schedule, "step"))
+        s = soma_sched_step(r->step_every * steps_an_epoch, r->gamma);
+    else if (!strcmp(r->schedule, "cosine"))
+        s = soma_sched_cosine(total, 0);
+    else if (!strcmp(r->schedule, "onecycle"))
+        s = soma_sched_one_cycle(total, 0, 0, 0);
+    else
+        s = soma_sched_constant();
+    return s && r->warmup > 0 ? soma_sched_warmup(r->warmup, s) : s;
+}

@@ -1,0 +1,536 @@
+/* soma train: data, network, optimiser and run folder from the options (or from a run's config.json), then soma_fit. Until the first
+ * file is written everything has been checked, so that a mistake costs nothing. */
+#include "model.h"
+#include "options.h"
+#include "plots.h"
+#include "recipe.h"
+#include "term.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const option options[] = {
+    {"data", 'd', OPT_TEXT, "PATH", "data to train on: a folder, a .csv table, a .npy file, or drawn", NULL},
+    {"net", 'n', OPT_TEXT, "TEXT|FILE", "the network, such as \"flatten, linear 128 relu, linear 10\", or a file with it", NULL},
+    {"epochs", 'e', OPT_INT, "N", "passes over the data", "10"},
+    {"batch", 'b', OPT_INT, "N", "samples in a step", "64"},
+    {"lr", 0, OPT_NUMBER, "RATE", "learning rate", "0.001"},
+    {"optim", 0, OPT_TEXT, "sgd|adam|adamw", "optimiser", "adam"},
+    {"momentum", 0, OPT_NUMBER, "M", "of sgd", "0"},
+    {"nesterov", 0, OPT_FLAG, NULL, "Nesterov's momentum for sgd", NULL},
+    {"weight-decay", 0, OPT_NUMBER, "W", "pull of the weights to 0", "(0; adamw: 0.01)"},
+    {"schedule", 0, OPT_TEXT, "constant|step|cosine|onecycle", "how the learning rate changes", "constant"},
+    {"step-every", 0, OPT_INT, "EPOCHS", "for --schedule step: epochs between the steps", "10"},
+    {"gamma", 0, OPT_NUMBER, "G", "for --schedule step: the factor of each step", "0.1"},
+    {"warmup", 0, OPT_INT, "STEPS", "steps in which the learning rate rises from 0", "0"},
+    {"clip", 0, OPT_NUMBER, "NORM", "largest norm of all gradients together; 0: no limit", "0"},
+    {"init", 0, OPT_TEXT, "default|zeros|xavier|xavier_normal|kaiming|kaiming_normal|normal", "initial weights", "default"},
+    {"loss", 0, OPT_TEXT, "cross_entropy|nll|mse|l1|bce_with_logits", "loss", "(cross_entropy; regression: mse)"},
+    {"val", 0, OPT_NUMBER, "FRACTION", "share of the data that is kept for validation, class by class", "0.1"},
+    {"val-data", 0, OPT_TEXT, "PATH", "validate on this data instead", NULL},
+    {"patience", 0, OPT_INT, "EPOCHS", "stop when the validation loss has not improved for so long; 0: never", "0"},
+    {"out", 'o', OPT_TEXT, "DIR", "the run folder", "(runs/NAME-N)"},
+    {"force", 'f', OPT_FLAG, NULL, "replace the run that is in the folder", NULL},
+    {"checkpoint-every", 0, OPT_INT, "STEPS", "steps between checkpoints; 0: each epoch", "0"},
+    {"resume", 0, OPT_TEXT, "RUN", "go on with that run; --epochs may be larger", NULL},
+    {"workers", 0, OPT_INT, "N", "threads that prepare batches", "0"},
+    {"flip", 0, OPT_FLAG, NULL, "images: mirror half of them", NULL},
+    {"shift", 0, OPT_INT, "N", "images: move by up to N pixels", "0"},
+    {"crop", 0, OPT_INT, "N", "images: random crop after padding by N pixels", "0"},
+    {"erase", 0, OPT_NUMBER, "P", "images: erase a random rectangle with this probability", "0"},
+    {"no-normalise", 0, OPT_FLAG, NULL, "leave inputs as they are, not scaled to mean 0 and deviation 1", NULL},
+    {"size", 0, OPT_TEXT, "HxW", "images: resize to this height and width", NULL},
+    {"channels", 0, OPT_INT, "1|3", "images: grey or colour", "(as the first image)"},
+    {"target", 0, OPT_TEXT, "COLUMN", "tables: the column to predict", "(the last)"},
+    {"task", 0, OPT_TEXT, "auto|classify|regress", "tables: classes or numbers", "auto"},
+    {"skip-bad", 0, OPT_FLAG, NULL, "leave out samples that cannot be read", NULL},
+    {"seed", 0, OPT_SEED, "N", "seed of all random numbers", "0"},
+};
+
+typedef struct session {
+    const args *a;
+    recipe r;
+    bool resume;
+    char run[PATH_MAX];
+    bool made_run;                  /* the folder is new: removed again when nothing came to be in it */
+    soma_dataset *all, *train, *val;
+    soma_norm_stats norm;
+    soma_module *net;
+    soma_optim *opt;
+    soma_sched *sched;
+    soma_loader *train_loader, *val_loader;
+    json_t *keep;                   /* owns the texts of pairs */
+    soma_pair pairs[MODEL_PAIRS];
+    int n_pairs;
+    char *config, *target;
+    soma_history history;
+    progress bar;
+    double started, last_line;
+} session;
+
+/* ---- Ctrl-C: the first asks for the end of the step and a checkpoint, the second ends the process ----------------------- */
+
+static volatile sig_atomic_t stop_wanted;
+
+static void on_signal(int number)
+{
+    static const char text[] = "\nsoma train: saving a checkpoint and stopping; once more to quit at once\n";
+    (void)number;
+    stop_wanted = 1;
+    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+        stop_wanted = 1; /* nobody reads: stop all the same */
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+static bool should_stop(void *user)
+{
+    (void)user;
+    return stop_wanted;
+}
+
+/* ---- Data and network ---------------------------------------------------------------------------------------------------- */
+
+static int split_data(session *s)
+{
+    if (s->r.val_data) {
+        s->train = s->all;
+        s->all = NULL;
+        s->val = recipe_open_data(&s->r, s->r.val_data, SOMA_TEST, s->train);
+        return s->val ? 0 : library_error(s->a);
+    }
+    int64_t count = soma_data_count(s->all);
+    if (!(s->r.val > 0) || count < 2 || s->r.val * (double)count < 1) {
+        s->train = s->all;
+        s->all = NULL;
+        if (s->r.val > 0)
+            note(s->a, "%lld samples are too few to keep a share of %g for validation: training without", (long long)count, s->r.val);
+        return 0;
+    }
+    if (soma_data_split(s->all, s->r.val, s->r.seed, false, &s->train, &s->val) != SOMA_OK)
+        return library_error(s->a);
+    if (soma_data_count(s->val) == 0) {
+        soma_data_free(s->val);
+        s->val = NULL;
+    }
+    return 0;
+}
+
+static int open_data(session *s)
+{
+    s->all = recipe_open_data(&s->r, s->r.data, SOMA_TRAIN, NULL);
+    if (!s->all)
+        return library_error(s->a);
+    note(s->a, "%s", soma_data_describe(s->all));
+    if (soma_data_task(s->all) == SOMA_UNLABELLED)
+        return work_error(s->a, "%s: has no labels to learn from", s->r.data);
+    if (soma_data_count(s->all) == 0)
+        return work_error(s->a, "%s: has no samples", s->r.data);
+    int code = split_data(s);
+    if (code)
+        return code;
+    if (!s->r.no_normalise && soma_data_stats(s->train, &s->norm) != SOMA_OK)
+        return library_error(s->a);
+    for (int i = 0; i < s->norm.n; i++)
+        if (!(s->norm.std[i] > 0))
+            s->norm.std[i] = 1; /* a constant feature: only moved to 0 */
+    s->train_loader = soma_loader_new(s->train, .batch_size = s->r.batch, .shuffle = true, .seed = s->r.seed,
+                                      .workers = (int)s->r.workers, .norm = s->r.no_normalise ? NULL : &s->norm, .flip = s->r.flip,
+                                      .shift = (int)s->r.shift, .crop = (int)s->r.crop, .erase = s->r.erase);
+    if (s->train_loader && s->val)
+        s->val_loader = soma_loader_new(s->val, .batch_size = s->r.batch, .seed = s->r.seed, .workers = (int)s->r.workers,
+                                        .norm = s->r.no_normalise ? NULL : &s->norm);
+    return soma_error() == SOMA_OK ? 0 : library_error(s->a);
+}
+
+static int check_outputs(const session *s, int ndim, const int64_t *shape)
+{
+    soma_layer_info out;
+    if (soma_nn_layers(s->net, ndim, shape, &out, 1) < 0)
+        return library_error(s->a);
+    if (soma_data_task(s->train) != SOMA_CLASSIFY)
+        return 0;
+    int classes = soma_data_classes(s->train);
+    const char *loss = s->r.loss ? s->r.loss : "cross_entropy";
+    bool one = classes == 2 && strcmp(loss, "cross_entropy") && strcmp(loss, "nll");
+    if (out.out_ndim == 2 && (out.out_shape[1] == classes || (one && out.out_shape[1] == 1)))
+        return 0;
+    char text[128];
+    if (out.out_ndim != 2)
+        return work_error(s->a, "the network's output has shape [N, %s], but must be one row of %d scores a sample: let it end in "
+                          "\"flatten, linear %d\"", sizes_text(out.out_ndim - 1, out.out_shape + 1, text, sizeof text), classes, classes);
+    return work_error(s->a, "the network ends in %lld outputs, but the data has %d classes: let it end in \"linear %d\"",
+                      (long long)out.out_shape[1], classes, classes);
+}
+
+static int make_network(session *s)
+{
+    int ndim = soma_data_ndim(s->train) + 1;
+    int64_t shape[SOMA_MAX_DIMS] = {1};
+    memcpy(shape + 1, soma_data_shape(s->train), (size_t)(ndim - 1) * sizeof *shape);
+    soma_seed(s->r.seed);
+    s->net = soma_nn_parse(s->r.net);
+    if (!s->net || soma_nn_build(s->net, ndim, shape) != SOMA_OK)
+        return library_error(s->a);
+    if (s->r.init && strcmp(s->r.init, "default") && soma_nn_init(s->net, s->r.init) != SOMA_OK)
+        return library_error(s->a);
+    int code = check_outputs(s, ndim, shape);
+    if (code)
+        return code;
+    if (soma_nn_count(s->net) == 0)
+        return work_error(s->a, "the network has no parameters: there is nothing to train");
+    s->opt = recipe_optim(&s->r, s->net);
+    s->sched = s->opt ? recipe_sched(&s->r, soma_loader_batches(s->train_loader)) : NULL;
+    return s->sched ? 0 : library_error(s->a);
+}
+
+/* ---- The run folder -------------------------------------------------------------------------------------------------------- */
+
+static bool holds_run(const char *dir)
+{
+    static const char *const files[] = {"config.json", "metrics.jsonl", "model.safetensors"};
+    char path[PATH_MAX + 32];
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, files[i]);
+        if (!access(path, F_OK))
+            return true;
+    }
+    return false;
+}
+
+/* What to call a run on this data: the last part of its path that says something. */
+static void run_name(const char *data, char *out, size_t size)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s", data);
+    out[0] = 0;
+    for (int i = 0; i < 3 && !out[0]; i++) {
+        size_t n = strlen(path);
+        while (n > 1 && path[n - 1] == '/')
+            path[--n] = 0;
+        char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+        bool dull = !strcmp(name, "train") || !strcmp(name, "images") || !strcmp(name, "data") || !strcmp(name, ".") || !strcmp(name, "..");
+        if (!dull || !slash)
+            snprintf(out, size, "%s", name);
+        else
+            *slash = 0;
+    }
+    for (char *c = out; *c; c++)
+        if (*c == '/' || *c == ':' || *c == ' ')
+            *c = '-';
+    char *dot = strrchr(out, '.');
+    if (dot == out)
+        out[0] = 0;
+    else if (dot)
+        *dot = 0;
+    if (!out[0])
+        snprintf(out, size, "run");
+}
+
+/* Makes runs/NAME-1 or the first number that is free; two that start at once get different ones. */
+static int new_run_folder(session *s)
+{
+    char name[256];
+    run_name(s->r.data, name, sizeof name);
+    if (mkdir("runs", 0777) && errno != EEXIST)
+        return work_error(s->a, "cannot make the folder runs: %s; give a run folder with --out", strerror(errno));
+    for (int i = 1; i < 1000000; i++) {
+        snprintf(s->run, sizeof s->run, "runs/%s-%d", name, i);
+        if (!mkdir(s->run, 0777)) {
+            s->made_run = true;
+            return 0;
+        }
+        if (errno != EEXIST)
+            return work_error(s->a, "%s: cannot make the run folder: %s", s->run, strerror(errno));
+    }
+    return work_error(s->a, "runs: no free name for a run of %s; give one with --out", name);
+}
+
+static int choose_run(session *s)
+{
+    const char *out = arg_text(s->a, "out");
+    if (s->resume) {
+        snprintf(s->run, sizeof s->run, "%s", arg_text(s->a, "resume"));
+        return 0;
+    }
+    if (!out)
+        return 0; /* made when all else is known to be good */
+    if (!out[0] || strlen(out) >= sizeof s->run)
+        return usage_error(s->a, "--out takes the name of a folder");
+    snprintf(s->run, sizeof s->run, "%s", out);
+    if (!arg_flag(s->a, "force") && holds_run(out))
+        return work_error(s->a, "%s holds a run already; give another --out, go on with it by --resume %s, or replace it with --force",
+                          out, out);
+    return 0;
+}
+
+static int write_config(session *s)
+{
+    json_t *classes = json_array(), *shape = json_array(), *settings = recipe_to_json(&s->r);
+    for (int i = 0; i < soma_data_classes(s->train); i++)
+        json_array_append_new(classes, json_string(soma_data_class(s->train, i)));
+    for (int i = 0; i < soma_data_ndim(s->train); i++)
+        json_array_append_new(shape, json_integer(soma_data_shape(s->train)[i]));
+    json_t *config = json_pack("{s:s, s:o, s:{s:s, s:I, s:I, s:s, s:o, s:o}, s:I, s:s}", "soma", soma_version(), "settings", settings,
+                               "data", "description", soma_data_describe(s->train), "train",
+                               (json_int_t)soma_data_count(s->train), "validation",
+                               (json_int_t)(s->val ? soma_data_count(s->val) : 0), "task",
+                               soma_data_task(s->train) == SOMA_REGRESS ? "regress" : "classify", "shape", shape, "classes", classes,
+                               "parameters", (json_int_t)soma_nn_count(s->net), "isa", soma_isa());
+    s->config = config ? json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(config);
+    return s->config ? 0 : work_error(s->a, "no memory for config.json");
+}
+
+/* A run can only go on in the same bits with the same data. */
+static int check_same_data(const session *s)
+{
+    const json_t *data = json_object_get(s->r.config, "data");
+    json_int_t train = json_integer_value(json_object_get(data, "train")), val = json_integer_value(json_object_get(data, "validation"));
+    int64_t now_train = soma_data_count(s->train), now_val = s->val ? soma_data_count(s->val) : 0;
+    if (train != now_train || val != now_val)
+        return work_error(s->a, "%s: the data has changed: the run began with %lld samples and %lld for validation, now there are %lld and %lld",
+                          s->r.data, (long long)train, (long long)val, (long long)now_train, (long long)now_val);
+    const json_t *classes = json_object_get(data, "classes");
+    bool same = json_array_size(classes) == (size_t)soma_data_classes(s->train);
+    for (int i = 0; same && i < soma_data_classes(s->train); i++) {
+        const char *name = json_string_value(json_array_get(classes, (size_t)i));
+        same = name && !strcmp(name, soma_data_class(s->train, i));
+    }
+    return same ? 0 : work_error(s->a, "%s: the data has changed: it has other classes than when the run began", s->r.data);
+}
+
+/* ---- Progress ---------------------------------------------------------------------------------------------------------------- */
+
+static const char *figure(const session *s, double v, char out[HUMAN])
+{
+    if (soma_data_task(s->train) == SOMA_REGRESS)
+        snprintf(out, HUMAN, isnan(v) ? "-" : "%.4f", v);
+    else
+        human_percent(out, v);
+    return out;
+}
+
+static const char *figure_name(const session *s) { return soma_data_task(s->train) == SOMA_REGRESS ? "R²" : "acc"; }
+
+static int on_step(void *user, const soma_progress *p)
+{
+    session *s = user;
+    if (!progress_due(&s->bar))
+        return 0;
+    char before[64], after[256], share[HUMAN], speed[HUMAN], left[HUMAN];
+    snprintf(before, sizeof before, "epoch %lld/%lld", (long long)p->epoch, (long long)p->epochs);
+    snprintf(after, sizeof after, "step %lld/%lld  loss %.4f  %s %s  %s %s/s  %s left", (long long)p->step, (long long)p->steps,
+             p->loss, figure_name(s), figure(s, p->accuracy, share),
+             human_count(speed, isfinite(p->samples_per_second) ? llround(p->samples_per_second) : 0),
+             soma_data_ndim(s->train) == 3 ? "img" : "samples", human_seconds(left, p->seconds_left));
+    progress_show(&s->bar, (double)p->step, (double)p->steps, before, after);
+    return 0;
+}
+
+static int on_epoch(void *user, const soma_epoch *e)
+{
+    session *s = user;
+    double now = clock_seconds();
+    bool last = e->epoch >= s->r.epochs;
+    if (s->r.epochs > 100 && !last && now - s->last_line < 1)
+        return 0; /* hundreds of quick epochs: metrics.jsonl has them all */
+    s->last_line = now;
+    char a[HUMAN], b[HUMAN], t[HUMAN], val[96] = "";
+    if (s->val)
+        snprintf(val, sizeof val, "  val loss %.4f  %s %s", e->val_loss, figure_name(s), figure(s, e->val_accuracy, b));
+    progress_line(&s->bar, "epoch %lld/%lld  loss %.4f  %s %s%s  %s%s", (long long)e->epoch, (long long)s->r.epochs, e->train_loss,
+                  figure_name(s), figure(s, e->train_accuracy, a), val, human_seconds(t, e->seconds), s->val && e->best ? "  best" : "");
+    return 0;
+}
+
+/* ---- Results ------------------------------------------------------------------------------------------------------------------- */
+
+static json_t *epoch_json(const soma_epoch *e)
+{
+    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "epoch", (json_int_t)e->epoch, "steps", (json_int_t)e->steps,
+                     "train_loss", json_figure(e->train_loss), "train_accuracy", json_figure(e->train_accuracy), "val_loss",
+                     json_figure(e->val_loss), "val_accuracy", json_figure(e->val_accuracy), "lr", json_figure(e->lr), "seconds",
+                     json_figure(e->seconds), "samples_per_second", json_figure(e->samples_per_second));
+}
+
+static int print_result_json(const session *s, bool stopped)
+{
+    const soma_history *h = &s->history;
+    json_t *epochs = json_array();
+    for (int64_t i = 0; i < h->n; i++)
+        json_array_append_new(epochs, epoch_json(&h->epochs[i]));
+    char path[PATH_MAX + 32];
+    snprintf(path, sizeof path, "%s/model.safetensors", s->run);
+    json_t *out = json_pack("{s:s, s:s, s:s, s:b, s:I, s:o, s:o, s:o}", "status", stopped ? "stopped" : "done", "run", s->run, "model",
+                            path, "stopped_early", (int)h->stopped_early, "parameters", (json_int_t)soma_nn_count(s->net),
+                            "best_epoch", h->best >= 0 ? json_integer(h->epochs[h->best].epoch) : json_null(), "seconds",
+                            json_figure(clock_seconds() - s->started), "epochs", epochs);
+    return print_json(s->a, out);
+}
+
+static void print_result_text(const session *s)
+{
+    const soma_history *h = &s->history;
+    char a[HUMAN], t[HUMAN];
+    const char *what = soma_data_task(s->train) == SOMA_REGRESS ? "R²" : "accuracy";
+    printf("run         %s\n", s->run);
+    if (h->best >= 0) {
+        const soma_epoch *e = &h->epochs[h->best];
+        printf("model       %s/model.safetensors (epoch %lld%s)\n", s->run, (long long)e->epoch, s->val ? ", the best" : ", the last");
+        printf("training    loss %.4f, %s %s\n", e->train_loss, what, figure(s, e->train_accuracy, a));
+        if (s->val)
+            printf("validation  loss %.4f, %s %s\n", e->val_loss, what, figure(s, e->val_accuracy, a));
+    }
+    printf("time        %s%s\n", human_seconds(t, clock_seconds() - s->started),
+           h->stopped_early ? ", stopped early: the validation loss did not improve any more" : "");
+}
+
+static void draw(const session *s)
+{
+    soma_status status = plot_curves(s->run);
+    if (status != SOMA_OK) {
+        note(s->a, "no curves: %s", soma_error_message());
+        soma_error_clear();
+    } else if (!arg_flag(s->a, "json")) {
+        printf("curves      %s/curves.png\n", s->run);
+    }
+}
+
+static int finish(session *s, soma_status status)
+{
+    progress_end(&s->bar);
+    if (status == SOMA_ESTOPPED) {
+        soma_error_clear();
+        if (arg_flag(s->a, "json"))
+            print_result_json(s, true);
+        return work_error(s->a, "stopped; go on with: soma train --resume %s", s->run);
+    }
+    if (status != SOMA_OK) {
+        int code = library_error(s->a);
+        if (s->made_run)
+            rmdir(s->run); /* goes only when it is empty */
+        return code;
+    }
+    if (!arg_flag(s->a, "json"))
+        print_result_text(s);
+    draw(s);
+    return arg_flag(s->a, "json") ? print_result_json(s, false) : 0;
+}
+
+/* ---- The command ------------------------------------------------------------------------------------------------------------ */
+
+static int fit(session *s)
+{
+    if (!s->run[0]) {
+        int code = new_run_folder(s);
+        if (code)
+            return code;
+    }
+    soma_fit_opts o = {
+        .epochs = s->r.epochs, .loss = s->r.loss ? soma_loss_by_name(s->r.loss) : NULL, .sched = s->sched, .clip_norm = s->r.clip,
+        .patience = s->r.patience, .run_dir = s->run, .checkpoint_every = s->r.checkpoint_every, .config_json = s->config,
+        .meta = s->pairs, .n_meta = s->n_pairs, .resume = s->resume, .overwrite = arg_flag(s->a, "force"),
+        .callbacks = {.user = s, .on_step = on_step, .on_epoch = on_epoch, .should_stop = should_stop}, .size = sizeof o};
+    char count[HUMAN];
+    note(s->a, "%s parameters, %lld samples to train on, %lld to validate; run folder %s", human_count(count, soma_nn_count(s->net)),
+         (long long)soma_data_count(s->train), (long long)(s->val ? soma_data_count(s->val) : 0), s->run);
+    catch_signals();
+    s->started = clock_seconds();
+    progress_begin(&s->bar, arg_flag(s->a, "quiet"), 10);
+    soma_status status = soma_fit_ex(s->net, s->opt, s->train_loader, s->val_loader, &s->history, &o);
+    if (status == SOMA_OK && s->resume && clock_seconds() - s->started < 1 && s->history.n >= s->r.epochs)
+        note(s->a, "all %lld epochs are done", (long long)s->history.n);
+    return finish(s, status);
+}
+
+static int prepare(session *s)
+{
+    int code = s->resume ? recipe_from_run(s->a, arg_text(s->a, "resume"), &s->r) : recipe_from_args(s->a, &s->r);
+    if (!code)
+        code = choose_run(s);
+    if (!code)
+        code = open_data(s);
+    if (!code && s->resume)
+        code = check_same_data(s);
+    if (!code)
+        code = make_network(s);
+    if (!code)
+        code = write_config(s);
+    if (code)
+        return code;
+    const char *loss = s->r.loss ? s->r.loss : soma_data_task(s->train) == SOMA_REGRESS ? "mse" : "cross_entropy";
+    s->keep = json_array();
+    json_t *names = table_names(s->r.data, s->r.target, &s->target);
+    s->n_pairs = model_pairs(s->train, s->r.no_normalise ? NULL : &s->norm, loss, s->target, names, s->keep, s->pairs);
+    json_decref(names);
+    return s->n_pairs >= 0 ? 0 : work_error(s->a, "no memory for the model's description");
+}
+
+static void session_free(session *s)
+{
+    soma_history_free(&s->history);
+    soma_loader_free(s->train_loader);
+    soma_loader_free(s->val_loader);
+    soma_sched_free(s->sched);
+    soma_optim_free(s->opt);
+    soma_nn_free(s->net);
+    soma_norm_stats_free(&s->norm);
+    soma_data_free(s->val);
+    soma_data_free(s->train);
+    soma_data_free(s->all);
+    recipe_free(&s->r);
+    json_decref(s->keep);
+    free(s->config);
+    free(s->target);
+}
+
+static int run_train(args *a)
+{
+    session *s = calloc(1, sizeof *s);
+    if (!s)
+        return work_error(a, "no memory");
+    s->a = a;
+    s->resume = arg_given(a, "resume");
+    int code = 0;
+    if (a->n_rest > 0)
+        code = usage_error(a, "what is '%s'? The data goes after --data, the network after --net", a->rest[0]);
+    else if (s->resume && (arg_given(a, "out") || arg_given(a, "force")))
+        code = usage_error(a, "--resume goes on in the run's own folder: leave out --out and --force");
+    session_begin(a);
+    if (!code)
+        code = prepare(s);
+    if (!code)
+        code = fit(s);
+    session_free(s);
+    free(s);
+    return code;
+}
+
+const command cmd_train = {
+    .name = "train",
+    .summary = "train a network on data",
+    .usage = "--data PATH --net TEXT [options]\n--resume RUN [--epochs N]",
+    .details =
+        "The data is a folder with IDX files, with a CSV of id and label beside images, or with a folder per class; a table in CSV; a "
+        ".npy file; or drawn, apparel that soma draws itself. What kind it is, soma finds out.\n\n"
+        "Everything about the run goes to its folder: config.json, metrics.jsonl (a line an epoch and every 50 steps), "
+        "model.safetensors (the best epoch by validation accuracy; in regression by loss), the last two checkpoints, and the curves. "
+        "Ctrl-C saves a checkpoint; --resume goes on from it and ends in the same bits as if nothing had happened.",
+    .example = "soma train --data fashion-mnist --net \"conv 32 3 relu, maxpool 2, flatten, linear 10\" --epochs 5 --out runs/a\n"
+               "soma predict runs/a/model.safetensors photos --csv out.csv",
+    OPTIONS(options),
+    .run = run_train,
+};

@@ -1,0 +1,177 @@
+/* Running modules: a path for error messages, a scope for the temporaries of each, hooks, and runs that only infer shapes.
+ *
+ * What a module's forward makes is released when it returns, the result excepted; the tape holds what it needs by itself. */
+#include "nn/nn.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void call_hooks(soma_module *m, soma_tensor *const *in, int n, soma_tensor *out, int64_t flops) {
+    char path[SOMA__NN_PATH];
+    for (soma_module *up = m; up; up = up->parent) {
+        if (up->hook)
+            up->hook(up->hook_user, m, soma__nn_path(m, up, path, sizeof path), in, n, out);
+        if (up->probe && up->probe->after)
+            up->probe->after(up->probe->user, m, out, flops);
+    }
+}
+
+static void call_probes(soma_module *m, soma_tensor *const *in, int n) {
+    char path[SOMA__NN_PATH];
+    int depth = 0;
+    for (soma_module *up = m; up; up = up->parent, depth++)
+        if (up->probe && up->probe->before)
+            up->probe->before(up->probe->user, m, soma__nn_path(m, up, path, sizeof path), depth, in, n);
+}
+
+/* "3.0 (Conv2d)"; the outermost module is known by its type alone. */
+static void title_of(const soma_module *m, char *title, size_t size) {
+    char path[SOMA__NN_PATH];
+    soma__nn_path(m, NULL, path, sizeof path);
+    if (path[0])
+        snprintf(title, size, "%s (%s)", path, m->cls->name);
+    else
+        snprintf(title, size, "%s", m->cls->name);
+}
+
+soma_tensor *soma_nn_forward_n(soma_module *m, soma_tensor *const *in, int n) {
+    if (soma__failed())
+        return NULL;
+    if (!m || n < 0 || (n > 0 && !in)) {
+        soma_fail(SOMA_EINVAL, "soma_nn_forward: the module or its input is NULL");
+        return NULL;
+    }
+    char title[SOMA__NN_PATH + 64];
+    title_of(m, title, sizeof title);
+    soma__path_push(title);
+    for (int i = 0; i < n; i++)
+        if (!in[i])
+            soma_fail(SOMA_EINVAL, "input %d is NULL", i);
+    soma_scope scope = soma_scope_begin();
+    soma_tensor *out = NULL;
+    if (scope.depth >= 0 && !soma__failed()) {
+        call_probes(m, in, n);
+        int64_t flops = soma__ctx()->flops;
+        out = m->cls->forward(m, in, n);
+        if (out && soma__failed())
+            out = NULL;
+        if (out)
+            call_hooks(m, in, n, out, soma__ctx()->flops - flops);
+        else if (!soma__failed())
+            soma_fail(SOMA_EINVAL, "forward returned NULL without an error");
+        if (out)
+            soma_escape(out);
+        soma_scope_end(scope);
+    }
+    soma__path_pop();
+    return out;
+}
+
+soma_tensor *soma_nn_forward(soma_module *m, soma_tensor *x) { return soma_nn_forward_n(m, &x, 1); }
+
+void soma_nn_set_hook(soma_module *m, soma_forward_hook after, void *user) {
+    if (!m)
+        return;
+    m->hook = after;
+    m->hook_user = user;
+}
+
+soma_status soma_nn_build(soma_module *m, int ndim, const int64_t *input_shape) {
+    soma_ctx *ctx = soma__ctx();
+    if (ctx->error != SOMA_OK)
+        return ctx->error;
+    if (!m)
+        return soma_fail(SOMA_EINVAL, "soma_nn_build: the module is NULL");
+    bool grad = soma_set_grad_enabled(false), shapes = ctx->shapes_only;
+    int64_t flops = ctx->flops;
+    ctx->shapes_only = true;
+    soma_scope scope = soma_scope_begin();
+    if (scope.depth >= 0)
+        soma_nn_forward(m, soma_empty(ndim, input_shape, SOMA_F32));
+    soma_scope_end(scope);
+    ctx->shapes_only = shapes;
+    ctx->flops = flops;
+    soma_set_grad_enabled(grad);
+    return ctx->error;
+}
+
+bool soma__nn_one_input(const soma_module *m, soma_tensor *const *in, int n, int min_dims, int max_dims) {
+    if (n != 1) {
+        soma_fail(SOMA_EINVAL, "%s takes one input, not %d", m->cls->name, n);
+        return false;
+    }
+    int ndim = soma_ndim(in[0]);
+    if (ndim >= min_dims && (max_dims == 0 || ndim <= max_dims))
+        return true;
+    char shape[SOMA__SHAPE_TEXT];
+    soma__shape_text(ndim, soma_shape(in[0]), shape, sizeof shape);
+    if (min_dims == 4 && max_dims == 4)
+        soma_fail(SOMA_ESHAPE, "input %s has %d dimensions, and [batch, channels, height, width] is needed", shape, ndim);
+    else
+        soma_fail(SOMA_ESHAPE, "input %s has %d dimension%s, and at least %d %s needed", shape, ndim, ndim == 1 ? "" : "s",
+                  min_dims, min_dims == 1 ? "is" : "are");
+    return false;
+}
+
+bool soma__nn_size_ok(const char *type, const char *what, int64_t value, bool open) {
+    if (value >= (open ? 0 : 1) && value <= SOMA__NN_MAX_SIZE)
+        return true;
+    soma_fail(SOMA_EINVAL, "%s: %s must be %s to 2147483648, not %lld", type, what, open ? "0 (open) or 1" : "1",
+              (long long)value);
+    return false;
+}
+
+/* ---- Parameters that wait for the input ---- */
+
+const soma__nn_lazy *soma__nn_lazy_of(const soma_module *m) {
+    static const soma__nn_lazy *const all[] = {&soma__nn_linear_lazy, &soma__nn_conv2d_lazy, &soma__nn_batch_norm_lazy,
+                                               &soma__nn_layer_norm_lazy};
+    for (size_t i = 0; i < SOMA_LEN(all); i++)
+        if (all[i]->cls == m->cls)
+            return all[i];
+    return NULL;
+}
+
+bool soma__nn_all_made(soma_module *m, const char *what) {
+    const soma__nn_lazy *lazy = soma__nn_lazy_of(m);
+    if (lazy && !lazy->made(m)) {
+        char path[SOMA__NN_PATH];
+        soma__nn_path(m, NULL, path, sizeof path);
+        soma_fail(SOMA_ESTATE, "%s: the input size of %s%s%s%s is still open; call soma_nn_build first", what, path,
+                  path[0] ? " (" : "", m->cls->name, path[0] ? ")" : "");
+        return false;
+    }
+    for (int i = 0; i < m->n_children; i++)
+        if (!soma__nn_all_made(m->children[i], what))
+            return false;
+    return true;
+}
+
+soma_tensor *soma__nn_new_param(soma_module *m, const char *name, int ndim, const int64_t *shape) {
+    int64_t bytes = 4;
+    bool ok = true;
+    for (int i = 0; i < ndim; i++)
+        ok = ok && soma__mul_ok(bytes, shape[i], &bytes);
+    if (!ok || bytes > SOMA__NN_MAX_BYTES) {
+        char text[SOMA__SHAPE_TEXT];
+        soma_fail(SOMA_EINVAL, "%s %s of shape %s is larger than 1 TiB", m->cls->name, name,
+                  soma__shape_text(ndim, shape, text, sizeof text));
+        return NULL;
+    }
+    return soma_nn_add_param(m, name, soma_empty(ndim, shape, SOMA_F32));
+}
+
+soma_status soma__nn_materialise(soma_module *m, const soma__nn_lazy *lazy, int64_t in, bool fill) {
+    soma_ctx *ctx = soma__ctx();
+    bool shapes = ctx->shapes_only, grad = soma_set_grad_enabled(false);
+    soma_owner owner = soma__owner_set(SOMA_OWNER_PARAM);
+    ctx->shapes_only = false;
+    soma_scope scope = soma_scope_begin();
+    if (scope.depth >= 0 && lazy->make(m, in) == SOMA_OK && fill && m->cls->reset)
+        m->cls->reset(m);
+    soma_scope_end(scope);
+    ctx->shapes_only = shapes;
+    soma__owner_set(owner);
+    soma_set_grad_enabled(grad);
+    return ctx->error;
+}
