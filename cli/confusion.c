@@ -140,6 +140,21 @@ static void write_tics(FILE *f, const int64_t *counts, int n, const char *const 
         fprintf(f, "set label 'found' at %g, -0.85 left tc rgb FAINT font ',11'\n", n - 0.4);
 }
 
+/* A data set's description says its kind, path and part before the first ": "; of a long path the end says most. */
+static void short_title(const char *title, int room, char *out, size_t size)
+{
+    const char *colon = strstr(title, ": ");
+    int n = colon ? (int)(colon - title) : (int)strlen(title);
+    if (n <= room || room < 8) {
+        snprintf(out, size, "%.*s", n, title);
+        return;
+    }
+    const char *from = title + n - room;
+    while (from < title + n && ((unsigned char)*from & 0xC0) == 0x80)
+        from++;
+    snprintf(out, size, "…%.*s", (int)(title + n - from), from);
+}
+
 static soma_status write_script(const char *base, const char *title, const int64_t *counts, int n, const char *const *names)
 {
     int64_t total = 0, right = 0;
@@ -150,11 +165,12 @@ static soma_status write_script(const char *base, const char *title, const int64
     FILE *f = script_open(base, "a confusion matrix");
     if (!f)
         return soma_error();
-    char text[512];
-    snprintf(text, sizeof text, "%s%s%lld of %lld right, %.1f %%", title, *title ? ": " : "", (long long)right, (long long)total,
+    int side = n <= 4 ? 420 : n <= 12 ? 220 + 52 * n : n <= 25 ? 360 + 40 * n : 1360;
+    char text[512], about[256];
+    short_title(title, side / 9 - 34, about, sizeof about);
+    snprintf(text, sizeof text, "%s%s%lld of %lld right, %.1f %%", about, *about ? ": " : "", (long long)right, (long long)total,
              total ? 100.0 * (double)right / (double)total : 0.0);
     write_cells(f, counts, n);
-    int side = n <= 4 ? 420 : n <= 12 ? 220 + 52 * n : n <= 25 ? 360 + 40 * n : 1360;
     script_terminals(f, base, side + 60, side);
     fputs("set title ", f);
     script_text(f, text);

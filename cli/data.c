@@ -282,7 +282,9 @@ static int make_sheet(const args *a, const char *path)
             items[k].caption = soma_data_class(d, (int)y);
         items[k].second = soma_data_id(d, k * step);
     }
-    soma_status status = ok ? sheet_write(arg_text(a, "out"), soma_data_describe(d), items, (int)n, 0) : SOMA_ENOMEM;
+    char title[300], all[HUMAN];
+    snprintf(title, sizeof title, "%.200s: %lld of %s samples", path, (long long)n, human_count(all, soma_data_count(d)));
+    soma_status status = ok ? sheet_write(arg_text(a, "out"), title, items, (int)n, 0) : SOMA_ENOMEM;
     if (ok && status == SOMA_EUNSUPPORTED) {
         note(a, "soma data: note: %s", soma_error_message());
         soma_error_clear();

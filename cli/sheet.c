@@ -85,7 +85,7 @@ static void write_labels(FILE *f, const layout *l, const char *title, const shee
 {
     fprintf(f, "set label 1 ");
     script_text(f, title ? title : "");
-    fprintf(f, " at %d, %d left font ',15' tc rgb TEXT\n", MARGIN, l->height - TITLE / 2);
+    fprintf(f, " at %d, %d left front font ',15' tc rgb TEXT\n", MARGIN, l->height - TITLE / 2);
     for (int i = 0, label = 2; i < n; i++) {
         int x, y;
         place(l, i, title != NULL, &x, &y);
@@ -97,7 +97,7 @@ static void write_labels(FILE *f, const layout *l, const char *title, const shee
                 continue;
             fprintf(f, "set label %d ", label++);
             script_text(f, lines[k]);
-            fprintf(f, " at %d, %d center font ',%s' tc rgb %s\n", x, y, l->lines > 1 && k ? "10" : "11",
+            fprintf(f, " at %d, %d center front font ',%s' tc rgb %s\n", x, y, l->lines > 1 && k ? "10" : "11",
                     items[i].mark == SHEET_WRONG ? "WRONG" : k ? "FAINT" : "TEXT");
             y -= LINE - 3;
         }

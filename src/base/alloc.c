@@ -129,7 +129,7 @@ static void mark(header *h, size_t bytes) {
     ASAN_POISON_MEMORY_REGION(user + bytes, h->room - HEADER - bytes);
 }
 
-/* A block, or NULL without recording anything: for contexts, whose errors have nowhere to go yet. */
+/* A block, or NULL without recording anything. */
 static void *take(size_t bytes, int owner) {
     if (must_fail() || bytes > (size_t)1 << 46)
         return NULL;

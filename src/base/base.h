@@ -14,6 +14,7 @@
  * All memory of the library comes from here: 64-byte aligned, counted by owner, kept for reuse when freed, and able to
  * fail at a chosen allocation. NULL means SOMA_ENOMEM has been recorded in the current context. Zero bytes are allowed. */
 void *soma__alloc(size_t bytes);
+void *soma__alloc_silent(size_t bytes);                  /* NULL without an error recorded: for contexts, which hold the errors */
 void *soma__calloc(size_t count, size_t bytes);         /* zeroed; the product is checked */
 void *soma__realloc(void *block, size_t bytes);         /* grows or shrinks; the old block stays when it fails */
 void soma__free(void *block);                           /* NULL is ignored; any thread */

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-void *soma__alloc_silent(size_t bytes);
-
 static _Thread_local soma_ctx *current, *own;
 static soma_ctx first;              /* of the first thread that asks: most programs have no other */
 static atomic_flag first_taken = ATOMIC_FLAG_INIT;

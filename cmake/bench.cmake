@@ -1,0 +1,15 @@
+# Micro-benchmarks, built on request (ninja bench_gemm bench_conv): every bench/*.c, against oneDNN where it is found and
+# against any cblas that is named at run time.
+file(GLOB SOMA_BENCH_SOURCES CONFIGURE_DEPENDS bench/*.c)
+find_path(DNNL_INCLUDE oneapi/dnnl/dnnl.h)
+find_library(DNNL_LIBRARY dnnl)
+foreach(source ${SOMA_BENCH_SOURCES})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(bench_${name} EXCLUDE_FROM_ALL ${source})
+  target_link_libraries(bench_${name} PRIVATE soma_static ${CMAKE_DL_LIBS})
+  if(DNNL_INCLUDE AND DNNL_LIBRARY)
+    target_compile_definitions(bench_${name} PRIVATE HAVE_DNNL=1)
+    target_include_directories(bench_${name} PRIVATE ${DNNL_INCLUDE})
+    target_link_libraries(bench_${name} PRIVATE ${DNNL_LIBRARY})
+  endif()
+endforeach()

@@ -1,0 +1,482 @@
+/* Matrix products: how one is cut into tiles, packed and shared out. The kernels themselves are in isa/gemm.c.
+ *
+ * C is split among the threads into a grid of rectangles, never along k, and each thread packs what its rectangle needs, so there is
+ * nothing to wait for. Inside: k in chunks that fit the caches; a chunk of A (all rows of the rectangle) is packed in strips of
+ * ops->rows rows; B in blocks of a few panels that stay in the second-level cache while the strips, each of which fits in the
+ * first, pass over them. Sizes that are no multiple are split evenly instead of leaving a thin rest. Small products, and operands
+ * that each thread reads only once or twice, are not packed. Chunks and the choice of path depend on sizes and strides alone. */
+#include "gemm.h"
+
+#include "base/base.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    CHUNK_BYTES = 1536,   /* of one row of a strip: 384 floats, 192 doubles */
+    BLOCK_PANELS = 5,     /* panels of B in a block: 5 * 48 columns * 1536 bytes = 360 KiB with AVX-512 */
+    MAX_ROWS = 2048,      /* of A packed at a time */
+    DIRECT_STRIPS = 1,    /* B is not packed when at most so many strips read it */
+    DIRECT_PANELS = 1,    /* A is not packed when at most so many panels read it */
+    DIRECT_WORK = 32 * 32 * 32, /* nor is anything in products up to this size */
+    PARALLEL_WORK = 300000 /* multiply-adds below which waking a thread costs more than it brings */
+};
+
+typedef struct plan {
+    const soma__gemm_kernels *kernels;
+    const soma__gemm_ops *ops;
+    size_t size, in_size;       /* bytes of an element in registers and in memory */
+    bool half, dots, swapped;   /* dots: neither packed nor tiled; swapped: of the transposed product */
+    bool a_direct, b_direct;
+    int64_t chunks, chunk;      /* of k; the longest */
+    int64_t rows, columns;      /* of the largest rectangle */
+    int64_t grid_m, grid_n;     /* rectangles of one product */
+    int64_t batches;            /* products that run at the same time, each in a grid of 1 x 1 if above 1 */
+    size_t a_bytes, b_bytes, temp_bytes, slot_bytes, sum_bytes; /* packed A and B, conversion; of one thread; of f32 sums of halves */
+} plan;
+
+static inline size_t whole(size_t bytes) { return (bytes + 63) / 64 * 64; }
+/* Element `index`; NULL stays NULL (empty operands). */
+static inline const char *at(const void *p, int64_t index, size_t size)
+{
+    return p ? (const char *)p + index * (int64_t)size : NULL;
+}
+
+/* ---- The plan ------------------------------------------------------------------------------------------------------------------ */
+
+/* The grid of at most `threads` rectangles in which the slowest has least to do: multiply-adds in vectors, and packing at a third of
+ * a step an element. */
+static void choose_grid(plan *p, const soma__gemm *g, int64_t threads)
+{
+    const int64_t strips = soma__parts(g->m, p->ops->rows), vectors = soma__parts(g->n, p->ops->lanes);
+    double best = INFINITY;
+    for (int64_t tn = 1; tn <= threads && tn <= vectors; tn++) {
+        int64_t tm = threads / tn < strips ? threads / tn : strips;
+        double rows = (double)(soma__parts(strips, tm) * p->ops->rows), columns = (double)(soma__parts(vectors, tn) * p->ops->lanes);
+        double cost = rows * columns / p->ops->lanes + 0.3 * (rows + columns);
+        if (cost < best) {
+            best = cost;
+            p->grid_m = tm;
+            p->grid_n = tn;
+        }
+    }
+}
+
+static void make_plan(plan *p, const soma__gemm *g, int64_t threads)
+{
+    *p = (plan){.kernels = soma__gemm_pick(), .size = g->dtype == SOMA_F64 ? 8 : 4, .in_size = soma_dtype_size(g->dtype)};
+    p->ops = g->dtype == SOMA_F64 ? &p->kernels->f64 : &p->kernels->f32;
+    p->half = p->in_size == 2;
+    p->grid_m = p->grid_n = p->batches = 1;
+    const double work = (double)g->m * (double)g->n * (double)(g->k + 1);
+    const int64_t batch = g->batch > 1 ? g->batch : 1;
+    if (work * (double)batch < PARALLEL_WORK)
+        threads = 1;
+    if (batch >= threads || (batch > 1 && work < PARALLEL_WORK))
+        p->batches = batch < threads ? batch : threads;
+    p->swapped = g->n == 1 && g->m > 1 && g->a_col == 1 && g->b_row == 1;
+    p->dots = !p->half && g->a_col == 1 && g->b_row == 1 && (p->swapped || g->m <= 4) && g->k > 1;
+    if (p->dots)
+        return;
+    if (p->batches == 1)
+        choose_grid(p, g, threads);
+    const int64_t strips = soma__parts(g->m, p->ops->rows), vectors = soma__parts(g->n, p->ops->lanes);
+    p->rows = SOMA_MIN(soma__parts(strips, p->grid_m) * p->ops->rows, g->m);
+    p->columns = soma__parts(vectors, p->grid_n) * p->ops->lanes;
+    p->chunks = SOMA_MAX(1, soma__parts(g->k, CHUNK_BYTES / (int64_t)p->size));
+    p->chunk = soma__parts(g->k, p->chunks);
+    const int64_t panel = (int64_t)p->ops->vectors * p->ops->lanes;
+    const bool small = work <= DIRECT_WORK;
+    p->a_direct = !p->half && (small || p->columns <= DIRECT_PANELS * panel);
+    p->b_direct = !p->half && g->b_col == 1 && (small || p->rows <= DIRECT_STRIPS * p->ops->rows);
+    if (!p->a_direct)
+        p->a_bytes = whole((size_t)(SOMA_MIN(p->rows, MAX_ROWS) * p->chunk) * p->size + 64);
+    if (!p->b_direct || !p->ops->masks)
+        p->b_bytes = whole((size_t)(SOMA_MIN(p->columns, BLOCK_PANELS * panel) * p->chunk) * p->size + 64);
+    if (p->half) {
+        p->temp_bytes = whole((size_t)(panel * p->chunk) * 4);
+        p->sum_bytes = whole((size_t)(g->m * g->n) * 4);
+    }
+    p->slot_bytes = p->a_bytes + p->b_bytes + p->temp_bytes;
+}
+
+static size_t plan_bytes(const plan *p)
+{
+    if (p->batches > 1)
+        return (size_t)p->batches * (p->slot_bytes + p->sum_bytes);
+    return (size_t)(p->grid_m * p->grid_n) * p->slot_bytes + p->sum_bytes;
+}
+
+static bool is_integer(soma_dtype dtype) { return !soma_dtype_is_float(dtype); }
+
+size_t soma__gemm_work(const soma__gemm *g)
+{
+    if (is_integer(g->dtype) || g->m == 0 || g->n == 0)
+        return 0;
+    plan p;
+    make_plan(&p, g, soma_threads());
+    return plan_bytes(&p);
+}
+
+/* ---- Packing, with conversion of halves ------------------------------------------------------------------------------------------ */
+
+/* Converts a [major][minor] block with strides to f32, minor together, into `temp`. */
+static void convert(const plan *p, soma_dtype dtype, float *temp, const void *src, int64_t major, int64_t minor, int64_t major_step,
+                    int64_t minor_step)
+{
+    void (*from)(float *, const uint16_t *, int64_t) = dtype == SOMA_F16 ? p->kernels->from_f16 : p->kernels->from_bf16;
+    for (int64_t i = 0; i < major; i++) {
+        const uint16_t *row = (const uint16_t *)src + i * major_step;
+        if (minor_step == 1)
+            from(temp + i * minor, row, minor);
+        else
+            for (int64_t j = 0; j < minor; j++)
+                from(temp + i * minor + j, row + j * minor_step, 1);
+    }
+}
+
+static void pack(const plan *p, const soma__gemm *g, bool is_a, void *dst, const void *src, int64_t row, int64_t col, int n, int64_t k,
+                 float *temp)
+{
+    if (p->half) { /* keep the direction in which the elements lie together */
+        bool along_k = is_a ? row != 1 : col != 1;
+        int64_t step_k = is_a ? col : row, step_n = is_a ? row : col;
+        if (along_k)
+            convert(p, g->dtype, temp, src, n, k, step_n, step_k);
+        else
+            convert(p, g->dtype, temp, src, k, n, step_k, step_n);
+        src = temp;
+        step_k = along_k ? 1 : n;
+        step_n = along_k ? k : 1;
+        row = is_a ? step_n : step_k;
+        col = is_a ? step_k : step_n;
+    }
+    (is_a ? p->ops->pack_a : p->ops->pack_b)(dst, src, row, col, n, k);
+}
+
+/* ---- One rectangle ----------------------------------------------------------------------------------------------------------------- */
+
+typedef struct job {
+    const plan *p;
+    const soma__gemm *g;
+    char *work;
+} job;
+
+typedef struct area {
+    const plan *p;
+    const soma__gemm *g;
+    const char *a, *b, *mask;
+    char *c;
+    int64_t c_row, m0, m1, n0, n1;
+    char *pack_a, *pack_b;
+    float *temp;
+} area;
+
+static void mask_area(const area *r, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
+{
+    for (int64_t i = i0; i < i1; i++) {
+        if (r->p->size == 4) {
+            float *c = (float *)r->c + i * r->c_row;
+            const float *mask = (const float *)r->mask + i * r->g->mask_row;
+            for (int64_t j = j0; j < j1; j++)
+                c[j] = mask[j] > 0 ? c[j] : 0;
+        } else {
+            double *c = (double *)r->c + i * r->c_row;
+            const double *mask = (const double *)r->mask + i * r->g->mask_row;
+            for (int64_t j = j0; j < j1; j++)
+                c[j] = mask[j] > 0 ? c[j] : 0;
+        }
+    }
+}
+
+/* Rows [i0, i1) against the panels [q0, q1) of the rectangle, over one chunk of k. */
+static void run_block(const area *r, int64_t i0, int64_t i1, int64_t q0, int64_t q1, int64_t panels, int64_t k0, int64_t k)
+{
+    const plan *p = r->p;
+    const soma__gemm *g = r->g;
+    const size_t size = p->size;
+    const int64_t lanes = p->ops->lanes, vectors = soma__parts(r->n1 - r->n0, lanes), strips = soma__parts(i1 - i0, p->ops->rows);
+    struct { int64_t j, n, step; const char *b; bool packed; } panel[BLOCK_PANELS];
+    char *room = r->pack_b;
+    for (int64_t q = q0; q < q1; q++) {
+        int64_t j0 = r->n0 + soma__part(vectors, panels, q) * lanes;
+        int64_t j1 = SOMA_MIN(r->n0 + soma__part(vectors, panels, q + 1) * lanes, r->n1), n = j1 - j0;
+        bool direct = p->b_direct && (p->ops->masks || n % lanes == 0);
+        const char *b = at(r->b, k0 * g->b_row + j0 * g->b_col, p->in_size);
+        int64_t width = soma__parts(n, lanes) * lanes;
+        if (!direct) {
+            pack(p, g, false, room, b, g->b_row, g->b_col, (int)n, k, r->temp);
+            b = room;
+            room += (size_t)(width * k) * size;
+        }
+        panel[q - q0].j = j0;
+        panel[q - q0].n = n;
+        panel[q - q0].step = direct ? g->b_row : width;
+        panel[q - q0].b = b;
+        panel[q - q0].packed = !direct;
+    }
+    const bool last = k0 + k == g->k && !p->half;
+    for (int64_t s = 0; s < strips; s++) {
+        int64_t i = soma__part(i1 - i0, strips, s), m = soma__part(i1 - i0, strips, s + 1) - i;
+        soma__tile t = {.k = k, .m = (int)m, .c_row = r->c_row, .add = g->add || k0 > 0, .last = last, .relu = g->relu};
+        t.a = p->a_direct ? at(r->a, (i0 + i) * g->a_row + k0 * g->a_col, size) : r->pack_a + (size_t)(i * k) * size;
+        t.a_row = p->a_direct ? g->a_row : 1;
+        t.a_step = p->a_direct ? g->a_col : m;
+        t.bias_row = g->bias_row ? at(g->bias_row, i0 + i, size) : NULL;
+        t.last = last && (g->relu || g->bias_row || g->bias_col);
+        for (int64_t q = 0; q < q1 - q0; q++) {
+            t.b = panel[q].b;
+            t.b_step = panel[q].step;
+            t.n = (int)panel[q].n;
+            t.packed = panel[q].packed && !p->a_direct;
+            t.c = r->c + ((i0 + i) * r->c_row + panel[q].j) * (int64_t)size;
+            t.bias_col = g->bias_col ? at(g->bias_col, panel[q].j, size) : NULL;
+            p->ops->tile(&t);
+        }
+    }
+    if (last && g->mask)
+        mask_area(r, i0, i1, panel[0].j, panel[q1 - q0 - 1].j + panel[q1 - q0 - 1].n);
+}
+
+static void run_area(const area *r)
+{
+    const plan *p = r->p;
+    const soma__gemm *g = r->g;
+    const int64_t panels = soma__parts(soma__parts(r->n1 - r->n0, p->ops->lanes), p->ops->vectors);
+    const int64_t blocks = soma__parts(panels, BLOCK_PANELS), groups = soma__parts(r->m1 - r->m0, MAX_ROWS);
+    for (int64_t group = 0; group < groups; group++) {
+        int64_t i0 = r->m0 + soma__part(r->m1 - r->m0, groups, group), i1 = r->m0 + soma__part(r->m1 - r->m0, groups, group + 1);
+        const int64_t strips = soma__parts(i1 - i0, p->ops->rows);
+        for (int64_t c = 0; c < p->chunks; c++) {
+            int64_t k0 = soma__part(g->k, p->chunks, c), k = soma__part(g->k, p->chunks, c + 1) - k0;
+            for (int64_t s = 0; s < strips && !p->a_direct; s++) {
+                int64_t i = soma__part(i1 - i0, strips, s), m = soma__part(i1 - i0, strips, s + 1) - i;
+                pack(p, g, true, r->pack_a + (size_t)(i * k) * p->size, at(r->a, (i0 + i) * g->a_row + k0 * g->a_col, p->in_size),
+                     g->a_row, g->a_col, (int)m, k, r->temp);
+            }
+            for (int64_t b = 0; b < blocks; b++)
+                run_block(r, i0, i1, soma__part(panels, blocks, b), soma__part(panels, blocks, b + 1), panels, k0, k);
+        }
+    }
+}
+
+/* ---- Whole products ------------------------------------------------------------------------------------------------------------------ */
+
+static void run_dots(const plan *p, const soma__gemm *g, int64_t product, int64_t begin, int64_t end)
+{
+    soma__dots d = {.m = g->m, .n = g->n, .k = g->k, .a_row = g->a_row, .b_row = g->b_col, .c_row = g->c_row, .c_col = 1,
+                    .add = g->add, .relu = g->relu, .bias_row = g->bias_row, .bias_col = g->bias_col};
+    d.a = at(g->a, product * g->a_batch, p->size);
+    d.b = at(g->b, product * g->b_batch, p->size);
+    const int64_t first = product * g->c_batch + begin * (p->swapped ? g->c_row : 1);
+    if (p->swapped) {
+        d = (soma__dots){.m = 1, .n = g->m, .k = g->k, .a = d.b, .b = d.a, .b_row = g->a_row, .c_row = 1, .c_col = g->c_row,
+                         .add = g->add, .relu = g->relu, .bias_row = g->bias_col, .bias_col = g->bias_row};
+    }
+    d.n = end - begin;
+    d.b = at(d.b, begin * d.b_row, p->size);
+    d.c = (char *)g->c + first * (int64_t)p->size;
+    if (d.bias_col)
+        d.bias_col = at(d.bias_col, begin, p->size);
+    p->ops->dots(&d);
+    if (g->mask) {
+        area r = {.p = p, .g = g, .c = (char *)g->c + product * g->c_batch * (int64_t)p->size, .c_row = g->c_row,
+                  .mask = at(g->mask, product * g->mask_batch, p->size)};
+        mask_area(&r, p->swapped ? begin : 0, p->swapped ? end : g->m, p->swapped ? 0 : begin, p->swapped ? 1 : end);
+    }
+}
+
+typedef struct half_job {
+    const plan *p;
+    const soma__gemm *g;
+    int64_t product;
+    float *sum;
+} half_job;
+
+/* Rounds rows of f32 sums once, after bias, activation and mask. */
+static void finish_half(void *arg, int64_t begin, int64_t end)
+{
+    const half_job *h = arg;
+    const soma__gemm *g = h->g;
+    void (*from)(float *, const uint16_t *, int64_t) = g->dtype == SOMA_F16 ? h->p->kernels->from_f16 : h->p->kernels->from_bf16;
+    void (*to)(uint16_t *, const float *, int64_t) = g->dtype == SOMA_F16 ? h->p->kernels->to_f16 : h->p->kernels->to_bf16;
+    float tmp[64], x;
+    for (int64_t i = begin; i < end; i++) {
+        float *sum = h->sum + i * g->n, row = 0;
+        uint16_t *c = (uint16_t *)g->c + h->product * g->c_batch + i * g->c_row;
+        if (g->bias_row)
+            from(&row, (const uint16_t *)g->bias_row + i, 1);
+        for (int64_t j = 0; j < g->n; j += 64) {
+            int64_t n = SOMA_MIN(64, g->n - j);
+            if (g->bias_col)
+                from(tmp, (const uint16_t *)g->bias_col + j, n);
+            for (int64_t q = 0; q < n; q++) {
+                x = sum[j + q] + (g->bias_col ? tmp[q] : row);
+                sum[j + q] = g->relu && x < 0 ? 0 : x;
+            }
+            if (g->mask) {
+                from(tmp, (const uint16_t *)g->mask + h->product * g->mask_batch + i * g->mask_row + j, n);
+                for (int64_t q = 0; q < n; q++)
+                    sum[j + q] = tmp[q] > 0 ? sum[j + q] : 0;
+            }
+        }
+        to(c, sum, g->n);
+    }
+}
+
+static void load_half(const half_job *h)
+{
+    const soma__gemm *g = h->g;
+    void (*from)(float *, const uint16_t *, int64_t) = g->dtype == SOMA_F16 ? h->p->kernels->from_f16 : h->p->kernels->from_bf16;
+    for (int64_t i = 0; i < g->m; i++)
+        from(h->sum + i * g->n, (const uint16_t *)g->c + h->product * g->c_batch + i * g->c_row, g->n);
+}
+
+/* Rectangle `slot` of product `product`; `work` is this thread's. */
+static void run_slot(const job *j, int64_t product, int64_t slot, char *work, char *sum)
+{
+    const plan *p = j->p;
+    const soma__gemm *g = j->g;
+    const int64_t strips = soma__parts(g->m, p->ops->rows), vectors = soma__parts(g->n, p->ops->lanes);
+    const int64_t im = slot / p->grid_n, in = slot % p->grid_n;
+    area r = {.p = p, .g = g};
+    r.m0 = soma__part(g->m, strips, soma__part(strips, p->grid_m, im));
+    r.m1 = soma__part(g->m, strips, soma__part(strips, p->grid_m, im + 1));
+    r.n0 = soma__part(vectors, p->grid_n, in) * p->ops->lanes;
+    r.n1 = SOMA_MIN(soma__part(vectors, p->grid_n, in + 1) * p->ops->lanes, g->n);
+    r.a = at(g->a, product * g->a_batch, p->in_size);
+    r.b = at(g->b, product * g->b_batch, p->in_size);
+    r.c = p->half ? sum : (char *)g->c + product * g->c_batch * (int64_t)p->size;
+    r.c_row = p->half ? g->n : g->c_row;
+    r.mask = g->mask ? at(g->mask, product * g->mask_batch, p->in_size) : NULL;
+    r.pack_a = work;
+    r.pack_b = work + p->a_bytes;
+    r.temp = (float *)(work + p->a_bytes + p->b_bytes);
+    run_area(&r);
+}
+
+static void run_products(void *arg, int64_t begin, int64_t end)
+{
+    const job *j = arg;
+    const plan *p = j->p;
+    for (int64_t s = begin; s < end; s++) {
+        char *work = j->work ? j->work + (size_t)s * (p->slot_bytes + p->sum_bytes) : NULL, *sum = work ? work + p->slot_bytes : NULL;
+        for (int64_t i = soma__part(j->g->batch, p->batches, s); i < soma__part(j->g->batch, p->batches, s + 1); i++) {
+            if (p->dots) {
+                run_dots(p, j->g, i, 0, p->swapped ? j->g->m : j->g->n);
+                continue;
+            }
+            half_job h = {p, j->g, i, (float *)sum};
+            if (p->half && j->g->add)
+                load_half(&h);
+            run_slot(j, i, 0, work, sum);
+            if (p->half)
+                finish_half(&h, 0, j->g->m);
+        }
+    }
+}
+
+typedef struct one_job {
+    job j;
+    int64_t product;
+    char *sum;
+} one_job;
+
+static void run_slots(void *arg, int64_t begin, int64_t end)
+{
+    const one_job *o = arg;
+    for (int64_t s = begin; s < end; s++)
+        run_slot(&o->j, o->product, s, o->j.work + (size_t)s * o->j.p->slot_bytes, o->sum);
+}
+
+static void run_dots_range(void *arg, int64_t begin, int64_t end)
+{
+    const one_job *o = arg;
+    run_dots(o->j.p, o->j.g, o->product, begin, end);
+}
+
+/* One product with all threads. */
+static void run_product(const plan *p, const soma__gemm *g, int64_t product, char *work)
+{
+    one_job o = {{p, g, work}, product, work + (size_t)(p->grid_m * p->grid_n) * p->slot_bytes};
+    if (p->dots) {
+        int64_t n = p->swapped ? g->m : g->n, rows = p->swapped ? 1 : g->m;
+        int64_t grain = SOMA_MAX(8, PARALLEL_WORK / 4 / SOMA_MAX(1, rows * g->k) / 8 * 8);
+        soma__parallel(n, grain, run_dots_range, &o);
+        return;
+    }
+    half_job h = {p, g, product, (float *)o.sum};
+    if (p->half && g->add)
+        load_half(&h);
+    soma__parallel(p->grid_m * p->grid_n, 1, run_slots, &o);
+    if (p->half)
+        soma__parallel(g->m, SOMA_MAX(1, 16384 / SOMA_MAX(1, g->n)), finish_half, &h);
+}
+
+/* ---- Integers: plain loops that wrap ------------------------------------------------------------------------------------------------- */
+
+typedef struct int_job {
+    const soma__gemm *g;
+} int_job;
+
+#define INT_ROWS(NAME, T, U)                                                                                          \
+    static void NAME(void *arg, int64_t begin, int64_t end)                                                           \
+    {                                                                                                                 \
+        const soma__gemm *g = ((const int_job *)arg)->g;                                                              \
+        for (int64_t row = begin; row < end; row++) {                                                                 \
+            int64_t product = row / g->m, i = row % g->m;                                                             \
+            const T *a = (const T *)g->a + product * g->a_batch + i * g->a_row;                                       \
+            T *c = (T *)g->c + product * g->c_batch + i * g->c_row;                                                   \
+            if (!g->add)                                                                                              \
+                memset(c, 0, (size_t)g->n * sizeof(T));                                                               \
+            for (int64_t p = 0; p < g->k; p++) {                                                                      \
+                const T *b = (const T *)g->b + product * g->b_batch + p * g->b_row;                                   \
+                U x = (U)a[p * g->a_col];                                                                             \
+                for (int64_t j = 0; j < g->n; j++)                                                                    \
+                    c[j] = (T)((U)c[j] + x * (U)b[j * g->b_col]);                                                     \
+            }                                                                                                         \
+        }                                                                                                             \
+    }
+INT_ROWS(rows_i64, int64_t, uint64_t)
+INT_ROWS(rows_i32, int32_t, uint32_t)
+INT_ROWS(rows_i16, int16_t, uint32_t)
+INT_ROWS(rows_i8, int8_t, uint32_t)
+INT_ROWS(rows_u8, uint8_t, uint32_t)
+
+static void run_integers(const soma__gemm *g)
+{
+    int_job j = {g};
+    soma__range_fn fn = g->dtype == SOMA_I64   ? rows_i64
+                        : g->dtype == SOMA_I32 ? rows_i32
+                        : g->dtype == SOMA_I16 ? rows_i16
+                        : g->dtype == SOMA_I8  ? rows_i8
+                                               : rows_u8;
+    int64_t rows = g->m * SOMA_MAX(1, g->batch), work = SOMA_MAX(1, g->n * g->k);
+    soma__parallel(rows, SOMA_MAX(1, PARALLEL_WORK / 4 / work), fn, &j);
+}
+
+/* ---- Entry ----------------------------------------------------------------------------------------------------------------------------- */
+
+void soma__gemm_run(const soma__gemm *g, void *work, size_t bytes)
+{
+    if (g->m == 0 || g->n == 0)
+        return;
+    if (is_integer(g->dtype)) {
+        run_integers(g);
+        return;
+    }
+    soma__gemm h = *g;
+    h.batch = SOMA_MAX(1, g->batch);
+    plan p;
+    int64_t threads = soma_threads();
+    make_plan(&p, &h, threads);
+    while (threads > 1 && plan_bytes(&p) > bytes) /* the number of threads has grown since the workspace was asked for */
+        make_plan(&p, &h, --threads);
+    if (p.batches > 1) {
+        job j = {&p, &h, work};
+        soma__parallel(p.batches, 1, run_products, &j);
+        return;
+    }
+    for (int64_t i = 0; i < h.batch; i++)
+        run_product(&p, &h, i, work);
+}

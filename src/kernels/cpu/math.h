@@ -1,0 +1,149 @@
+/* Elementary functions in f32 as plain branch-free C that compilers turn into vectors, at most 2 ULP from the true value (2.5 for
+ * sigmoid and softplus, which chain two; tests/test_math.c measures it). For files that are compiled once per instruction set: FMA is used where the machine has it, in whole loops and in
+ * their remainders alike, so that a value's bits do not depend on where a loop was cut. Polynomials: tools/fit_math.py. */
+#ifndef SOMA_SRC_MATH_H
+#define SOMA_SRC_MATH_H
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#if defined(__FMA__) || defined(__aarch64__)
+#define SOMA__FMA(a, b, c) __builtin_fmaf((a), (b), (c))
+#else
+#define SOMA__FMA(a, b, c) ((a) * (b) + (c))
+#endif
+#define SOMA__INLINE static inline __attribute__((always_inline, unused))
+
+SOMA__INLINE float soma__bits_float(int32_t i) {
+    union { int32_t i; float f; } v = {.i = i};
+    return v.f;
+}
+SOMA__INLINE int32_t soma__float_bits(float f) {
+    union { float f; int32_t i; } v = {.f = f};
+    return v.i;
+}
+
+/* 2^n for whole n in [-126, 127]. */
+SOMA__INLINE float soma__exp2i(float n) { return soma__bits_float(((int32_t)n + 127) << 23); }
+
+/* Nearest whole number for |x| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction. */
+SOMA__INLINE float soma__nearest_whole(float x) { return (x + 12582912.0f) - 12582912.0f; }
+
+/* e^r - 1 for |r| <= ln(2) / 2. */
+SOMA__INLINE float soma__exp_poly(float r) {
+    float p = SOMA__FMA(0.0013935758f, r, 0.008369089f);
+    p = SOMA__FMA(p, r, 0.041666456f);
+    p = SOMA__FMA(p, r, 0.16666517f);
+    p = SOMA__FMA(p, r, 0.5f);
+    return SOMA__FMA(p, r * r, r);
+}
+
+/* x = n ln 2 + r; ln 2 in two parts of which the first has few bits, so that n times it is exact. */
+SOMA__INLINE float soma__exp_reduce(float x, float *n) {
+    *n = soma__nearest_whole(x * 1.44269504f);
+    float r = SOMA__FMA(*n, -0.693359375f, x);
+    return SOMA__FMA(*n, 2.12194440e-4f, r);
+}
+
+SOMA__INLINE float soma__expf(float x) {
+    float c = x < -104.0f ? -104.0f : x; /* NaN goes through */
+    c = c > 89.0f ? 89.0f : c;
+    float n, r = soma__exp_reduce(c, &n);
+    float half = soma__nearest_whole(n * 0.5f); /* in two steps: 2^n may be below or above the range of normal numbers */
+    return (soma__exp_poly(r) + 1.0f) * soma__exp2i(half) * soma__exp2i(n - half);
+}
+
+/* 2^n (e^r - 1) + (2^n - 1), with |r| up to 1/2 so that n is 0 where the two terms would cancel. */
+SOMA__INLINE float soma__expm1f(float x) {
+    float c = x < -26.0f ? -26.0f : x;
+    c = c > 88.72283f ? 88.72283f : c; /* n = 128 is the last: done as twice 2^127 */
+    float n, r = soma__exp_reduce(c, &n);
+    bool near = fabsf(x) < 0.5f;
+    r = near ? x : r;
+    n = near ? 0.0f : n;
+    float p = SOMA__FMA(0.0001996505f, r, 0.0014004074f);
+    p = SOMA__FMA(p, r, 0.0083331745f);
+    p = SOMA__FMA(p, r, 0.041665085f);
+    p = SOMA__FMA(p, r, 0.16666667f);
+    p = SOMA__FMA(p, r, 0.5f);
+    float e = SOMA__FMA(p, r * r, r), half = soma__exp2i(n - 1.0f);
+    float y = 2.0f * SOMA__FMA(e, half, half - 0.5f);
+    y = x > 88.72283f ? INFINITY : y;
+    return x != x ? x : y;
+}
+
+/* log of m 2^e with m in [sqrt(1/2), sqrt(2)). */
+SOMA__INLINE float soma__logf(float x) {
+    float big = x < 1.17549435e-38f ? x * 8388608.0f : x;
+    int32_t bits = soma__float_bits(big) - 0x3f3504f3;
+    float e = (float)(bits >> 23) - (x < 1.17549435e-38f ? 23.0f : 0.0f);
+    float f = soma__bits_float((bits & 0x7fffff) + 0x3f3504f3) - 1.0f;
+    float p = SOMA__FMA(-0.07666337f, f, 0.12789622f);
+    p = SOMA__FMA(p, f, -0.13160874f);
+    p = SOMA__FMA(p, f, 0.14197263f);
+    p = SOMA__FMA(p, f, -0.16622773f);
+    p = SOMA__FMA(p, f, 0.20001449f);
+    p = SOMA__FMA(p, f, -0.25000846f);
+    p = SOMA__FMA(p, f, 0.33333328f);
+    float f2 = f * f, low = SOMA__FMA(p * f, f2, e * -2.12194440e-4f);
+    low = SOMA__FMA(-0.5f, f2, low);
+    float y = SOMA__FMA(e, 0.693359375f, low + f);
+    y = x == INFINITY ? x : y;
+    y = x == 0.0f ? -INFINITY : y;
+    return x < 0.0f || x != x ? NAN : y;
+}
+
+/* log(1 + x) = log(u) + (what rounding u = 1 + x lost) / u. */
+SOMA__INLINE float soma__log1pf(float x) {
+    float u = 1.0f + x, lost = x - (u - 1.0f);
+    lost = u == INFINITY || u == 0.0f ? 0.0f : lost / u;
+    float y = soma__logf(u) + lost;
+    return u == 1.0f ? x : y;
+}
+
+SOMA__INLINE float soma__tanhf(float x) {
+    float a = fabsf(x), z = x * x;
+    float p = SOMA__FMA(0.0021573459f, z, -0.008194822f);
+    p = SOMA__FMA(p, z, 0.021708671f);
+    p = SOMA__FMA(p, z, -0.053948455f);
+    p = SOMA__FMA(p, z, 0.13333222f);
+    p = SOMA__FMA(p, z, -0.3333333f);
+    float small = SOMA__FMA(p * z, x, x);
+    float large = 1.0f - 2.0f / (soma__expf(a + a) + 1.0f);
+    return a < 0.625f ? small : copysignf(large, x) + (x != x ? x : 0.0f);
+}
+
+SOMA__INLINE float soma__sigmoidf(float x) {
+    float e = soma__expf(-fabsf(x)), d = 1.0f + e;
+    return (x >= 0.0f ? 1.0f : e) / d + (x != x ? x : 0.0f);
+}
+
+SOMA__INLINE float soma__erff(float x) {
+    float t = fabsf(x), z = x * x, c = t > 4.0f ? 4.0f : t;
+    float p = SOMA__FMA(8.328764e-05f, z, -0.0008131025f);
+    p = SOMA__FMA(p, z, 0.00519976f);
+    p = SOMA__FMA(p, z, -0.026858732f);
+    p = SOMA__FMA(p, z, 0.112836786f);
+    p = SOMA__FMA(p, z, -0.37612632f);
+    p = SOMA__FMA(p, z, 0.12837917f);
+    float small = SOMA__FMA(p, x, x);
+    float q = SOMA__FMA(9.966141e-07f, c, -1.6034854e-05f);
+    q = SOMA__FMA(q, c, 9.067261e-05f);
+    q = SOMA__FMA(q, c, -8.82855e-06f);
+    q = SOMA__FMA(q, c, -0.0030677435f);
+    q = SOMA__FMA(q, c, 0.023330953f);
+    q = SOMA__FMA(q, c, -0.10639042f);
+    q = SOMA__FMA(q, c, 0.3653971f);
+    q = SOMA__FMA(q, c, -1.129038f);
+    q = SOMA__FMA(q, c, 9.5772004e-05f);
+    float large = 1.0f - soma__expf(SOMA__FMA(-c, c, q));
+    return t < 0.921875f ? small : copysignf(large, x) + (x != x ? x : 0.0f);
+}
+
+/* log(1 + e^x) without overflow. */
+SOMA__INLINE float soma__softplusf(float x) {
+    return (x > 0.0f ? x : 0.0f) + soma__log1pf(soma__expf(-fabsf(x))) + (x != x ? x : 0.0f);
+}
+
+#endif
