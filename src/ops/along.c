@@ -20,8 +20,7 @@ typedef struct lines {
     const soma__reduce_kernels *kernels;
 } lines;
 
-static lines lines_of(const soma_args *a, int64_t dim)
-{
+static lines lines_of(const soma_args *a, int64_t dim) {
     const soma_tensor *x = a->in[0];
     int64_t size = (int64_t)soma_dtype_size(x->dtype);
     lines l = {.x = x, .dim = soma__dim(a->op->name, dim, x->ndim), .count = 1, .n = 1, .inner = 1, .step = size,
@@ -41,8 +40,7 @@ static lines lines_of(const soma_args *a, int64_t dim)
     return l;
 }
 
-static const char *line_start(const lines *l, int64_t line)
-{
+static const char *line_start(const lines *l, int64_t line) {
     const char *p = l->x->data;
     for (int d = l->ndim - 1; d >= 0; d--) {
         p += line % l->shape[d] * l->stride[d];
@@ -61,8 +59,7 @@ static void each_line(lines *l, soma__range_fn fn) { soma__parallel(l->count, SO
 /* The extreme of each block comes from a vector kernel; only a block that beats the ones before is looked through. NaN beats
  * all numbers; the first of equals wins. */
 #define ARG(name, T, ROW, IS_NAN)                                                                      \
-    static void name(const lines *l, const char *p, soma__fold_kind kind, double *room, int64_t *at)   \
-    {                                                                                                  \
+    static void name(const lines *l, const char *p, soma__fold_kind kind, double *room, int64_t *at) { \
         T best = 0, *x = (T *)room;                                                                    \
         *at = -1;                                                                                      \
         for (int64_t i = 0; i < l->n; i += SOMA__STAGE) {                                              \
@@ -86,8 +83,7 @@ ARG(arg_f32, float, l->kernels->row_f32[kind](x, n, 0.0), FLOAT_NAN)
 ARG(arg_f64, double, l->kernels->row_f64[kind](x, n, 0.0), FLOAT_NAN)
 ARG(arg_i64, int64_t, l->kernels->row_i64[kind](x, n), INT_NAN)
 
-static void arg_range(void *arg, int64_t begin, int64_t end)
-{
+static void arg_range(void *arg, int64_t begin, int64_t end) {
     const lines *l = arg;
     soma__fold_kind kind = l->smallest ? SOMA__FOLD_MIN : SOMA__FOLD_MAX;
     soma_dtype compute = soma__compute_dtype((soma_dtype)l->x->dtype);
@@ -97,8 +93,7 @@ static void arg_range(void *arg, int64_t begin, int64_t end)
                                                                                   (int64_t *)l->out + i);
 }
 
-static const char *arg_kernel(soma_args *a)
-{
+static const char *arg_kernel(soma_args *a) {
     lines l = lines_of(a, a->attrs[0].value.i);
     l.smallest = a->op == &soma__argmin_op;
     if (l.count > 0)
@@ -106,8 +101,7 @@ static const char *arg_kernel(soma_args *a)
     return NULL;
 }
 
-static bool arg_shape(soma_args *a, soma_meta *out)
-{
+static bool arg_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
     int dim = soma__dim(a->op->name, a->attrs[0].value.i, x->ndim);
     if (dim < 0)
@@ -129,8 +123,7 @@ static bool arg_shape(soma_args *a, soma_meta *out)
 
 static int64_t line_flops(soma_args *a) { return a->in[0]->numel; }
 
-static bool arg_samples(int i, soma_dtype dtype, soma_sample *s)
-{
+static bool arg_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const int64_t shape[] = {3, 4, 5};
     if (i >= 4)
         return false;
@@ -142,8 +135,7 @@ static bool arg_samples(int i, soma_dtype dtype, soma_sample *s)
     return true;
 }
 
-static bool arg_errors(int i, soma_dtype dtype, soma_sample *s)
-{
+static bool arg_errors(int i, soma_dtype dtype, soma_sample *s) {
     if (i >= 2)
         return false;
     *s = (soma_sample){.n_in = 1, .n_attrs = 1, .in = {soma__sample(dtype, 0, 2, 3, 2, (const int64_t[]){2, 0})},
@@ -169,8 +161,7 @@ const soma_op soma__argmin_op = {
 
 /* ---- cumsum -------------------------------------------------------------------------------------------------------------------- */
 
-static void cumsum_range(void *arg, int64_t begin, int64_t end)
-{
+static void cumsum_range(void *arg, int64_t begin, int64_t end) {
     const lines *l = arg;
     soma_dtype dtype = (soma_dtype)l->x->dtype, compute = soma__compute_dtype(dtype);
     soma_dtype to = compute == SOMA_I64 ? SOMA_I64 : dtype;
@@ -201,16 +192,14 @@ static void cumsum_range(void *arg, int64_t begin, int64_t end)
     }
 }
 
-static const char *cumsum_kernel(soma_args *a)
-{
+static const char *cumsum_kernel(soma_args *a) {
     lines l = lines_of(a, a->attrs[0].value.i);
     if (l.count > 0)
         each_line(&l, cumsum_range);
     return NULL;
 }
 
-static bool cumsum_shape(soma_args *a, soma_meta *out)
-{
+static bool cumsum_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
     if (soma__dim(a->op->name, a->attrs[0].value.i, x->ndim) < 0)
         return false;
@@ -220,8 +209,7 @@ static bool cumsum_shape(soma_args *a, soma_meta *out)
 }
 
 /* An element counts in all sums from its own on: the sums of the gradient from the end. */
-static void cumsum_backward(soma_grad_args *g)
-{
+static void cumsum_backward(soma_grad_args *g) {
     int64_t dim = g->attrs[0].value.i;
     if (!g->gout[0])
         return;
@@ -231,15 +219,13 @@ static void cumsum_backward(soma_grad_args *g)
         g->gin[0] = soma_flip(soma_cumsum(soma_flip(g->gout[0], 1, &dim), dim), 1, &dim);
 }
 
-static bool cumsum_samples(int i, soma_dtype dtype, soma_sample *s)
-{
+static bool cumsum_samples(int i, soma_dtype dtype, soma_sample *s) {
     bool more = arg_samples(i, dtype, s);
     s->n_attrs = 1;
     return more;
 }
 
-static bool cumsum_errors(int i, soma_dtype dtype, soma_sample *s)
-{
+static bool cumsum_errors(int i, soma_dtype dtype, soma_sample *s) {
     if (i >= 1)
         return false;
     *s = (soma_sample){.n_in = 1, .n_attrs = 1, .in = {soma__sample(dtype, 0, 2, 3, 2, (const int64_t[]){2, 3})},
@@ -262,8 +248,7 @@ typedef struct ranked {
     int64_t key, index;
 } ranked;
 
-static int64_t order_of(double v)
-{
+static int64_t order_of(double v) {
     int64_t bits;
     v += 0.0; /* -0 and 0 are equal */
     if (v != v)
@@ -275,8 +260,7 @@ static int64_t order_of(double v)
 static bool worse(ranked a, ranked b) { return a.key != b.key ? a.key < b.key : a.index > b.index; }
 
 /* Restores the heap, whose root is the worst, from the root down. */
-static void sift(ranked *heap, int64_t n)
-{
+static void sift(ranked *heap, int64_t n) {
     for (int64_t i = 0;;) {
         int64_t child = 2 * i + 1;
         if (child >= n)
@@ -292,8 +276,7 @@ static void sift(ranked *heap, int64_t n)
     }
 }
 
-static void lift(ranked *heap, int64_t i)
-{
+static void lift(ranked *heap, int64_t i) {
     while (i > 0 && worse(heap[i], heap[(i - 1) / 2])) {
         ranked t = heap[i];
         heap[i] = heap[(i - 1) / 2];
@@ -303,8 +286,7 @@ static void lift(ranked *heap, int64_t i)
 }
 
 /* The k best of a line, best first, in `heap`. */
-static void best_of(const lines *l, const char *p, ranked *heap)
-{
+static void best_of(const lines *l, const char *p, ranked *heap) {
     soma_dtype dtype = (soma_dtype)l->x->dtype, compute = soma__compute_dtype(dtype);
     union { float f[SOMA__STAGE]; double d[SOMA__STAGE]; int64_t l[SOMA__STAGE]; } x;
     int64_t size = 0;
@@ -330,8 +312,7 @@ static void best_of(const lines *l, const char *p, ranked *heap)
     }
 }
 
-static void topk_range(void *arg, int64_t begin, int64_t end)
-{
+static void topk_range(void *arg, int64_t begin, int64_t end) {
     const lines *l = arg;
     size_t size = soma_dtype_size((soma_dtype)l->x->dtype);
     for (int64_t line = begin; line < end; line++) {
@@ -346,14 +327,12 @@ static void topk_range(void *arg, int64_t begin, int64_t end)
     }
 }
 
-static size_t topk_work(soma_args *a)
-{
+static size_t topk_work(soma_args *a) {
     lines l = lines_of(a, a->attrs[1].value.i);
     return (size_t)(l.count * a->attrs[0].value.i) * sizeof(ranked);
 }
 
-static const char *topk_kernel(soma_args *a)
-{
+static const char *topk_kernel(soma_args *a) {
     lines l = lines_of(a, a->attrs[1].value.i);
     l.k = a->attrs[0].value.i;
     l.second = a->out[1]->data;
@@ -362,8 +341,7 @@ static const char *topk_kernel(soma_args *a)
     return NULL;
 }
 
-static bool topk_shape(soma_args *a, soma_meta *out)
-{
+static bool topk_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
     int dim = soma__dim(a->op->name, a->attrs[1].value.i, x->ndim);
     if (dim < 0)
@@ -383,8 +361,7 @@ static bool topk_shape(soma_args *a, soma_meta *out)
     return true;
 }
 
-static void topk_backward(soma_grad_args *g)
-{
+static void topk_backward(soma_grad_args *g) {
     const soma_meta *x = &g->in_meta[0];
     if (!g->gout[0])
         return;
@@ -392,16 +369,14 @@ static void topk_backward(soma_grad_args *g)
     g->gin[0] = x->ndim ? soma_scatter_add(zero, g->attrs[1].value.i, g->out[1], g->gout[0]) : g->gout[0];
 }
 
-static bool topk_samples(int i, soma_dtype dtype, soma_sample *s)
-{
+static bool topk_samples(int i, soma_dtype dtype, soma_sample *s) {
     bool more = arg_samples(i, dtype, s);
     s->attrs[1] = s->attrs[0];
     s->attrs[0] = SOMA_INT("k", 2);
     return more;
 }
 
-static bool topk_errors(int i, soma_dtype dtype, soma_sample *s)
-{
+static bool topk_errors(int i, soma_dtype dtype, soma_sample *s) {
     if (i >= 3)
         return false;
     *s = (soma_sample){.n_in = 1, .n_attrs = 2, .in = {soma__sample(dtype, 0, 2, 3, 2, (const int64_t[]){2, 3})},
@@ -422,23 +397,19 @@ const soma_op soma__topk_op = {
 
 /* ---- The functions of ops.h ------------------------------------------------------------------------------------------------------------ */
 
-soma_tensor *soma_argmax(soma_tensor *x, int64_t dim, bool keepdim)
-{
+soma_tensor *soma_argmax(soma_tensor *x, int64_t dim, bool keepdim) {
     soma_attr attrs[] = {SOMA_INT("dim", dim), SOMA_BOOLEAN("keepdim", keepdim)};
     return SOMA__RUN(&soma__argmax_op, attrs, x);
 }
-soma_tensor *soma_argmin(soma_tensor *x, int64_t dim, bool keepdim)
-{
+soma_tensor *soma_argmin(soma_tensor *x, int64_t dim, bool keepdim) {
     soma_attr attrs[] = {SOMA_INT("dim", dim), SOMA_BOOLEAN("keepdim", keepdim)};
     return SOMA__RUN(&soma__argmin_op, attrs, x);
 }
-soma_tensor *soma_cumsum(soma_tensor *x, int64_t dim)
-{
+soma_tensor *soma_cumsum(soma_tensor *x, int64_t dim) {
     soma_attr attrs[] = {SOMA_INT("dim", dim)};
     return SOMA__RUN(&soma__cumsum_op, attrs, x);
 }
-soma_status soma_topk(soma_tensor *x, int64_t k, int64_t dim, soma_tensor **values, soma_tensor **indices)
-{
+soma_status soma_topk(soma_tensor *x, int64_t k, int64_t dim, soma_tensor **values, soma_tensor **indices) {
     soma_attr attrs[] = {SOMA_INT("k", k), SOMA_INT("dim", dim)};
     soma_tensor *out[SOMA_MAX_OUTPUTS];
     bool ok = soma__apply(&soma__topk_op, &x, 1, attrs, out, 0);

@@ -13,8 +13,7 @@ enum {
 
 /* ---- Loading and storing --------------------------------------------------------------------------------------------- */
 
-soma_dtype soma__compute_dtype(soma_dtype dtype)
-{
+soma_dtype soma__compute_dtype(soma_dtype dtype) {
     switch (dtype) {
     case SOMA_F32:
     case SOMA_F16:
@@ -32,8 +31,7 @@ soma_dtype soma__compute_dtype(soma_dtype dtype)
             ((TO *)out)[i] = EXPR;                       \
         }                                                \
         break;
-void soma__stage(soma_dtype dtype, const char *p, int64_t stride, int64_t n, void *out)
-{
+void soma__stage(soma_dtype dtype, const char *p, int64_t stride, int64_t n, void *out) {
     switch (dtype) {
         STAGE(SOMA_F32, float, float, v)
         STAGE(SOMA_F64, double, double, v)
@@ -49,8 +47,7 @@ void soma__stage(soma_dtype dtype, const char *p, int64_t stride, int64_t n, voi
     }
 }
 
-static void stage_truth(soma_dtype dtype, const char *p, int64_t stride, int64_t n, void *out)
-{
+static void stage_truth(soma_dtype dtype, const char *p, int64_t stride, int64_t n, void *out) {
     switch (dtype) {
         STAGE(SOMA_F32, float, int64_t, v != 0)
         STAGE(SOMA_F64, double, int64_t, v != 0)
@@ -71,8 +68,7 @@ static void stage_truth(soma_dtype dtype, const char *p, int64_t stride, int64_t
         for (int64_t i = 0; i < n; i++)                  \
             ((T *)p)[i] = EXPR;                          \
         break;
-void soma__unstage(soma_dtype dtype, const void *values, bool from_double, int64_t n, void *p)
-{
+void soma__unstage(soma_dtype dtype, const void *values, bool from_double, int64_t n, void *p) {
     const double *d = values;
     const float *f = values;
     const int64_t *l = values;
@@ -94,8 +90,7 @@ void soma__unstage(soma_dtype dtype, const void *values, bool from_double, int64
 /* ---- The plan ------------------------------------------------------------------------------------------------------------ */
 
 /* Appends a dimension, joined with the one before when both are one run of memory. */
-static int push(int n, int64_t *shape, int64_t *stride, int64_t size, int64_t step)
-{
+static int push(int n, int64_t *shape, int64_t *stride, int64_t size, int64_t step) {
     if (size == 1)
         return n;
     if (n > 0 && stride[n - 1] == size * step) {
@@ -110,8 +105,7 @@ static int push(int n, int64_t *shape, int64_t *stride, int64_t size, int64_t st
 
 static int64_t magnitude(int64_t v) { return v < 0 ? -v : v; }
 
-static void cut(soma__fold *f)
-{
+static void cut(soma__fold *f) {
     int64_t inner = f->rshape[f->nr - 1], width = f->kshape[f->nk - 1];
     f->columns = width >= 8 && magnitude(f->kstride[f->nk - 1]) < magnitude(f->rstride[f->nr - 1]);
     f->pieces_per_row = 1;
@@ -134,8 +128,7 @@ static void cut(soma__fold *f)
     f->tasks = f->outputs * f->segments;
 }
 
-void soma__fold_plan(soma__fold *f, const soma_tensor *x, uint32_t mask)
-{
+void soma__fold_plan(soma__fold *f, const soma_tensor *x, uint32_t mask) {
     int64_t size = (int64_t)soma_dtype_size(x->dtype), rs[SOMA_MAX_DIMS], rt[SOMA_MAX_DIMS];
     int n = 0;
     *f = (soma__fold){.dtype = x->dtype, .outputs = 1, .folded = 1};
@@ -167,8 +160,7 @@ void soma__fold_plan(soma__fold *f, const soma_tensor *x, uint32_t mask)
 size_t soma__fold_work(const soma__fold *f) { return f->segments > 1 ? (size_t)(f->outputs * f->segments) * sizeof(double) : 0; }
 
 /* Byte offset of element `index` (row-major) of a box. */
-static int64_t offset_of(int n, const int64_t *shape, const int64_t *stride, int64_t index)
-{
+static int64_t offset_of(int n, const int64_t *shape, const int64_t *stride, int64_t index) {
     int64_t at = 0;
     for (int d = n - 1; d > 0; d--) {
         at += index % shape[d] * stride[d];
@@ -189,8 +181,7 @@ typedef struct run {
     void *partial; /* [segments][outputs], or the result itself when there is one segment */
 } run;
 
-static double join(soma__fold_kind kind, double a, double b)
-{
+static double join(soma__fold_kind kind, double a, double b) {
     switch (kind) {
     case SOMA__FOLD_PROD: return a * b;
     case SOMA__FOLD_MAX: return b > a || b != b ? b : a;
@@ -198,8 +189,7 @@ static double join(soma__fold_kind kind, double a, double b)
     default: return a + b;
     }
 }
-static int64_t join_int(soma__fold_kind kind, int64_t a, int64_t b)
-{
+static int64_t join_int(soma__fold_kind kind, int64_t a, int64_t b) {
     switch (kind) {
     case SOMA__FOLD_PROD: return (int64_t)((uint64_t)a * (uint64_t)b);
     case SOMA__FOLD_MAX: return SOMA_MAX(a, b);
@@ -207,20 +197,17 @@ static int64_t join_int(soma__fold_kind kind, int64_t a, int64_t b)
     default: return (int64_t)((uint64_t)a + (uint64_t)b);
     }
 }
-static double neutral(soma__fold_kind kind)
-{
+static double neutral(soma__fold_kind kind) {
     return kind == SOMA__FOLD_PROD ? 1.0 : kind == SOMA__FOLD_MAX ? -INFINITY : kind == SOMA__FOLD_MIN ? INFINITY : 0.0;
 }
-static int64_t neutral_int(soma__fold_kind kind, bool truth)
-{
+static int64_t neutral_int(soma__fold_kind kind, bool truth) {
     if (truth)
         return kind == SOMA__FOLD_MIN;
     return kind == SOMA__FOLD_PROD ? 1 : kind == SOMA__FOLD_MAX ? INT64_MIN : kind == SOMA__FOLD_MIN ? INT64_MAX : 0;
 }
 
 /* Elements side by side: those in memory when they are, else copies of at most SOMA__STAGE. Returns how many were taken. */
-static int64_t fetch(const run *r, const char *p, int64_t stride, int64_t n, int64_t most, void *buffer, const void **at)
-{
+static int64_t fetch(const run *r, const char *p, int64_t stride, int64_t n, int64_t most, void *buffer, const void **at) {
     soma_dtype dtype = r->f->dtype;
     if (!r->f->truth && dtype == r->compute && stride == (int64_t)soma_dtype_size(dtype)) {
         *at = p;
@@ -232,8 +219,7 @@ static int64_t fetch(const run *r, const char *p, int64_t stride, int64_t n, int
     return n;
 }
 
-static void fold_row(const run *r, const char *p, int64_t n, double shift, double *acc, int64_t *acc_int)
-{
+static void fold_row(const run *r, const char *p, int64_t n, double shift, double *acc, int64_t *acc_int) {
     int64_t stride = r->f->rstride[r->f->nr - 1];
     double buffer[SOMA__STAGE];
     const void *at;
@@ -248,8 +234,7 @@ static void fold_row(const run *r, const char *p, int64_t n, double shift, doubl
     }
 }
 
-static void row_task(const run *r, int64_t task)
-{
+static void row_task(const run *r, int64_t task) {
     const soma__fold *f = r->f;
     int64_t o = task / f->segments, s = task % f->segments, inner = f->rshape[f->nr - 1], rows = f->folded / inner;
     int64_t first = s * f->rows_per_segment, last = SOMA_MIN(first + f->rows_per_segment, rows), begin = 0, count = inner;
@@ -272,8 +257,7 @@ static void row_task(const run *r, int64_t task)
         ((double *)r->partial)[s * f->outputs + o] = acc;
 }
 
-static void fold_columns(const run *r, const char *p, int64_t n, const double *shift, void *acc)
-{
+static void fold_columns(const run *r, const char *p, int64_t n, const double *shift, void *acc) {
     int64_t stride = r->f->kstride[r->f->nk - 1];
     double buffer[SOMA__STAGE];
     const void *at;
@@ -286,8 +270,7 @@ static void fold_columns(const run *r, const char *p, int64_t n, const double *s
         r->k->col_i64[r->kind](acc, at, n);
 }
 
-static void column_task(const run *r, int64_t task)
-{
+static void column_task(const run *r, int64_t task) {
     const soma__fold *f = r->f;
     int64_t s = task % f->segments, width = f->kshape[f->nk - 1], blocks = (width + COLUMNS - 1) / COLUMNS;
     int64_t block = task / f->segments % blocks, outer = task / f->segments / blocks;
@@ -308,8 +291,7 @@ static void column_task(const run *r, int64_t task)
     memcpy((double *)r->partial + s * f->outputs + o, &acc, (size_t)n * sizeof(double));
 }
 
-static void run_tasks(void *arg, int64_t begin, int64_t end)
-{
+static void run_tasks(void *arg, int64_t begin, int64_t end) {
     const run *r = arg;
     for (int64_t t = begin; t < end; t++)
         (r->f->columns ? column_task : row_task)(r, t);
@@ -317,8 +299,7 @@ static void run_tasks(void *arg, int64_t begin, int64_t end)
 
 /* ---- The whole ----------------------------------------------------------------------------------------------------------------- */
 
-static void join_segments(const run *r, void *result)
-{
+static void join_segments(const run *r, void *result) {
     const soma__fold *f = r->f;
     for (int64_t s = 0; s < f->segments; s++)
         for (int64_t o = 0; o < f->outputs; o++) {
@@ -332,8 +313,7 @@ static void join_segments(const run *r, void *result)
         }
 }
 
-void soma__fold_run(const soma__fold *f, soma__fold_kind kind, const void *data, const double *shift, void *result, void *work)
-{
+void soma__fold_run(const soma__fold *f, soma__fold_kind kind, const void *data, const double *shift, void *result, void *work) {
     run r = {.f = f, .k = soma__reduce_pick(), .kind = kind, .data = data, .shift = shift,
              .compute = f->truth ? SOMA_I64 : soma__compute_dtype(f->dtype), .partial = f->segments > 1 ? work : result};
     if (f->outputs == 0)

@@ -10,13 +10,11 @@
 
 enum { DIMS = 0, KEEPDIM = 1, CORRECTION = 2 }; /* places of the attributes */
 
-static bool folded_dims(const char *op, const soma_attr *attrs, int ndim, uint32_t *mask)
-{
+static bool folded_dims(const char *op, const soma_attr *attrs, int ndim, uint32_t *mask) {
     return soma__dim_mask(op, attrs[DIMS].count, attrs[DIMS].value.ints, ndim, mask);
 }
 
-static bool reduced_shape(soma_args *a, soma_meta *out)
-{
+static bool reduced_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
     uint32_t mask;
     if (!folded_dims(a->op->name, a->attrs, x->ndim, &mask))
@@ -34,8 +32,7 @@ static bool reduced_shape(soma_args *a, soma_meta *out)
 }
 
 /* Integers and bool are summed and multiplied in i64. */
-static bool wide_shape(soma_args *a, soma_meta *out)
-{
+static bool wide_shape(soma_args *a, soma_meta *out) {
     if (!reduced_shape(a, out))
         return false;
     if (!soma_dtype_is_float(out->dtype))
@@ -43,8 +40,7 @@ static bool wide_shape(soma_args *a, soma_meta *out)
     return true;
 }
 
-static bool truth_shape(soma_args *a, soma_meta *out)
-{
+static bool truth_shape(soma_args *a, soma_meta *out) {
     if (!reduced_shape(a, out))
         return false;
     out->dtype = SOMA_BOOL;
@@ -52,8 +48,7 @@ static bool truth_shape(soma_args *a, soma_meta *out)
 }
 
 /* The largest of nothing is an error, unless the result is empty too. */
-static bool extreme_shape(soma_args *a, soma_meta *out)
-{
+static bool extreme_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
     uint32_t mask;
     if (!reduced_shape(a, out) || !folded_dims(a->op->name, a->attrs, x->ndim, &mask))
@@ -74,15 +69,13 @@ static int64_t moments_flops(soma_args *a) { return 3 * a->in[0]->numel; }
 /* ---- Kernels ---------------------------------------------------------------------------------------------------------------- */
 
 /* Workspace: results, shifts, partial results; numbers of 8 bytes. */
-static void plan_of(soma_args *a, soma__fold *f)
-{
+static void plan_of(soma_args *a, soma__fold *f) {
     uint32_t mask = 0;
     folded_dims(a->op->name, a->attrs, a->in[0]->ndim, &mask);
     soma__fold_plan(f, a->in[0], mask);
 }
 
-static size_t reduce_work(soma_args *a)
-{
+static size_t reduce_work(soma_args *a) {
     soma__fold f;
     plan_of(a, &f);
     return 2 * (size_t)f.outputs * sizeof(double) + soma__fold_work(&f);
@@ -90,8 +83,7 @@ static size_t reduce_work(soma_args *a)
 
 typedef enum passes { ONE, MEAN, VARIANCE, DEVIATION, LOG_SUM_EXP, EUCLIDEAN } passes;
 
-static void finish(passes p, double *result, const double *shift, int64_t outputs, int64_t n, int64_t correction)
-{
+static void finish(passes p, double *result, const double *shift, int64_t outputs, int64_t n, int64_t correction) {
     double count = p == MEAN ? (double)n : (double)SOMA_MAX(n - correction, 0);
     for (int64_t o = 0; o < outputs; o++) {
         double r = result[o];
@@ -107,11 +99,12 @@ static void finish(passes p, double *result, const double *shift, int64_t output
     }
 }
 
-static const char *reduce(soma_args *a, soma__fold_kind kind, passes p, bool truth)
-{
+static const char *reduce(soma_args *a, soma__fold_kind kind, passes p, bool truth) {
     soma__fold f;
     plan_of(a, &f);
     f.truth = truth;
+    if (f.outputs == 0)
+        return NULL;
     double *result = a->work, *shift = result + f.outputs;
     void *partial = shift + f.outputs;
     const void *x = a->in[0]->data;
@@ -149,8 +142,7 @@ static const char *norm_kernel(soma_args *a) { return reduce(a, SOMA__FOLD_SQDEV
 /* ---- Gradients ----------------------------------------------------------------------------------------------------------------- */
 
 /* A result, with its folded dimensions put back at size 1. */
-static soma_tensor *with_dims(soma_grad_args *g, soma_tensor *t)
-{
+static soma_tensor *with_dims(soma_grad_args *g, soma_tensor *t) {
     const soma_meta *x = &g->in_meta[0];
     uint32_t mask;
     int64_t shape[SOMA_MAX_DIMS];
@@ -161,8 +153,7 @@ static soma_tensor *with_dims(soma_grad_args *g, soma_tensor *t)
     return soma_reshape(t, x->ndim, shape);
 }
 
-static int64_t folded_count(const soma_grad_args *g)
-{
+static int64_t folded_count(const soma_grad_args *g) {
     int64_t in = 1, out = 1;
     for (int d = 0; d < g->in_meta[0].ndim; d++)
         in *= g->in_meta[0].shape[d];
@@ -171,14 +162,12 @@ static int64_t folded_count(const soma_grad_args *g)
     return out ? in / out : 0;
 }
 
-static void sum_backward(soma_grad_args *g)
-{
+static void sum_backward(soma_grad_args *g) {
     if (g->gout[0])
         g->gin[0] = soma_expand(with_dims(g, g->gout[0]), g->in_meta[0].ndim, g->in_meta[0].shape);
 }
 
-static void mean_backward(soma_grad_args *g)
-{
+static void mean_backward(soma_grad_args *g) {
     if (g->gout[0])
         g->gin[0] = soma_expand(soma_mul_scalar(with_dims(g, g->gout[0]), 1.0 / (double)folded_count(g)), g->in_meta[0].ndim,
                                 g->in_meta[0].shape);
@@ -186,8 +175,7 @@ static void mean_backward(soma_grad_args *g)
 
 /* 1, x0, x0 x1, … along the last dimension, or the same from its end: products of all that stand before (after) each element.
  * Hillis & Steele's scan, in operators: exact where x is 0, and differentiable as often as wanted. */
-static soma_tensor *products_before(soma_tensor *x, int64_t n, bool reversed)
-{
+static soma_tensor *products_before(soma_tensor *x, int64_t n, bool reversed) {
     soma_tensor *y = x;
     for (int64_t shift = 0; shift < n && y; shift = shift ? 2 * shift : 1) {
         int64_t by = SOMA_MAX(shift, 1);
@@ -199,8 +187,7 @@ static soma_tensor *products_before(soma_tensor *x, int64_t n, bool reversed)
 }
 
 /* Every element's gradient is the product of the others: of those before times those after. */
-static void prod_backward(soma_grad_args *g)
-{
+static void prod_backward(soma_grad_args *g) {
     const soma_meta *x = &g->in_meta[0];
     int64_t n = folded_count(g), order[SOMA_MAX_DIMS], back[SOMA_MAX_DIMS], shape[SOMA_MAX_DIMS];
     uint32_t mask;
@@ -227,14 +214,12 @@ static void prod_backward(soma_grad_args *g)
     g->gin[0] = grad;
 }
 
-static soma_tensor *centred(soma_tensor *x, const soma_attr *dims)
-{
+static soma_tensor *centred(soma_tensor *x, const soma_attr *dims) {
     return soma_sub(x, soma_mean(x, dims->count, dims->value.ints, true));
 }
 
 /* d var / dx = 2 (x - mean) / (n - correction) */
-static void var_backward(soma_grad_args *g)
-{
+static void var_backward(soma_grad_args *g) {
     if (!g->gout[0])
         return;
     double n = (double)SOMA_MAX(folded_count(g) - g->attrs[CORRECTION].value.i, 0);
@@ -243,8 +228,7 @@ static void var_backward(soma_grad_args *g)
 }
 
 /* d std / dx = (x - mean) / (std (n - correction)); 0 where std is 0, as PyTorch's. */
-static void std_backward(soma_grad_args *g)
-{
+static void std_backward(soma_grad_args *g) {
     if (!g->gout[0])
         return;
     double n = (double)SOMA_MAX(folded_count(g) - g->attrs[CORRECTION].value.i, 0);
@@ -255,8 +239,7 @@ static void std_backward(soma_grad_args *g)
 }
 
 /* Equals share the gradient evenly. */
-static void extreme_backward(soma_grad_args *g)
-{
+static void extreme_backward(soma_grad_args *g) {
     if (!g->gout[0])
         return;
     const soma_attr *dims = &g->attrs[DIMS];
@@ -266,8 +249,7 @@ static void extreme_backward(soma_grad_args *g)
 }
 
 /* d logsumexp / dx = exp(x - logsumexp), 0 where all are -inf. */
-static void logsumexp_backward(soma_grad_args *g)
-{
+static void logsumexp_backward(soma_grad_args *g) {
     if (!g->gout[0])
         return;
     soma_tensor *lse = soma_masked_fill(g->out[0], soma_eq(g->out[0], soma_scalar(-INFINITY)), 0.0);
@@ -275,8 +257,7 @@ static void logsumexp_backward(soma_grad_args *g)
 }
 
 /* d norm / dx = x / norm, 0 at 0. */
-static void norm_backward(soma_grad_args *g)
-{
+static void norm_backward(soma_grad_args *g) {
     if (!g->gout[0])
         return;
     soma_tensor *norm = g->out[0], *zero = soma_eq(norm, soma_scalar(0.0));
@@ -286,8 +267,7 @@ static void norm_backward(soma_grad_args *g)
 
 /* ---- Samples --------------------------------------------------------------------------------------------------------------------- */
 
-static bool reduce_samples(int i, soma_dtype dtype, soma_sample *s)
-{
+static bool reduce_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const struct { int ndim; int64_t shape[4]; int n; int64_t dims[3]; bool keep; } cases[] = {
         {3, {2, 3, 4}, 0, {0}, false},   {3, {2, 3, 4}, 1, {1}, true},      {3, {2, 3, 4}, 2, {0, -1}, false},
         {2, {5, 17}, 1, {0}, false},     {4, {2, 3, 2, 3}, 3, {0, 2, 3}, false}, {1, {70}, 1, {-1}, true},
@@ -306,16 +286,14 @@ static bool reduce_samples(int i, soma_dtype dtype, soma_sample *s)
     return true;
 }
 
-static bool moments_samples(int i, soma_dtype dtype, soma_sample *s)
-{
+static bool moments_samples(int i, soma_dtype dtype, soma_sample *s) {
     if (!reduce_samples(i, dtype, s))
         return false;
     s->attrs[s->n_attrs++] = SOMA_INT("correction", i % 2);
     return true;
 }
 
-static bool reduce_errors(int i, soma_dtype dtype, soma_sample *s)
-{
+static bool reduce_errors(int i, soma_dtype dtype, soma_sample *s) {
     if (i >= 2)
         return false;
     *s = (soma_sample){.n_in = 1, .n_attrs = 1, .in = {soma__sample(dtype, 0, 2, 7, 2, (const int64_t[]){2, 3})},
@@ -324,8 +302,7 @@ static bool reduce_errors(int i, soma_dtype dtype, soma_sample *s)
     return true;
 }
 
-static bool extreme_errors(int i, soma_dtype dtype, soma_sample *s)
-{
+static bool extreme_errors(int i, soma_dtype dtype, soma_sample *s) {
     if (i < 2)
         return reduce_errors(i, dtype, s);
     if (i > 2)
@@ -414,8 +391,7 @@ soma_op_list soma__reduce_ops = {&sum_op, &mean_op, &prod_op, &var_op, &std_op, 
 
 /* ---- The functions of ops.h ------------------------------------------------------------------------------------------------------------ */
 
-static soma_tensor *call(const soma_op *op, soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim, int64_t correction)
-{
+static soma_tensor *call(const soma_op *op, soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim, int64_t correction) {
     if (n_dims < 0 || n_dims > SOMA_MAX_DIMS) {
         soma_fail(SOMA_EINVAL, "%s: %d dims; a tensor has at most %d", op->name, n_dims, SOMA_MAX_DIMS);
         return NULL;
@@ -427,47 +403,36 @@ static soma_tensor *call(const soma_op *op, soma_tensor *x, int n_dims, const in
     return SOMA__RUN(op, attrs, x);
 }
 
-soma_tensor *soma_sum(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim)
-{
+soma_tensor *soma_sum(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim) {
     return call(&sum_op, x, n_dims, dims, keepdim, 0);
 }
-soma_tensor *soma_mean(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim)
-{
+soma_tensor *soma_mean(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim) {
     return call(&mean_op, x, n_dims, dims, keepdim, 0);
 }
-soma_tensor *soma_prod(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim)
-{
+soma_tensor *soma_prod(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim) {
     return call(&prod_op, x, n_dims, dims, keepdim, 0);
 }
-soma_tensor *soma_var(soma_tensor *x, int n_dims, const int64_t *dims, int64_t correction, bool keepdim)
-{
+soma_tensor *soma_var(soma_tensor *x, int n_dims, const int64_t *dims, int64_t correction, bool keepdim) {
     return call(&var_op, x, n_dims, dims, keepdim, correction);
 }
-soma_tensor *soma_std(soma_tensor *x, int n_dims, const int64_t *dims, int64_t correction, bool keepdim)
-{
+soma_tensor *soma_std(soma_tensor *x, int n_dims, const int64_t *dims, int64_t correction, bool keepdim) {
     return call(&std_op, x, n_dims, dims, keepdim, correction);
 }
-soma_tensor *soma_amax(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim)
-{
+soma_tensor *soma_amax(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim) {
     return call(&amax_op, x, n_dims, dims, keepdim, 0);
 }
-soma_tensor *soma_amin(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim)
-{
+soma_tensor *soma_amin(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim) {
     return call(&amin_op, x, n_dims, dims, keepdim, 0);
 }
-soma_tensor *soma_any(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim)
-{
+soma_tensor *soma_any(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim) {
     return call(&any_op, x, n_dims, dims, keepdim, 0);
 }
-soma_tensor *soma_all(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim)
-{
+soma_tensor *soma_all(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim) {
     return call(&all_op, x, n_dims, dims, keepdim, 0);
 }
-soma_tensor *soma_logsumexp(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim)
-{
+soma_tensor *soma_logsumexp(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim) {
     return call(&logsumexp_op, x, n_dims, dims, keepdim, 0);
 }
-soma_tensor *soma_norm(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim)
-{
+soma_tensor *soma_norm(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim) {
     return call(&norm_op, x, n_dims, dims, keepdim, 0);
 }
