@@ -168,8 +168,10 @@ static void write_title(FILE *f, const run_record *runs, int n)
 static void write_curve(FILE *f, bool *first, int run, int column, const char *title, const char *colour, bool training, bool few,
                         bool dashed)
 {
-    fprintf(f, "%s$run%d using 1:%d with %s lc rgb '%s' dt %s lw %s pt %d ps 0.55 ", *first ? "plot " : ", \\\n     ", run + 1, column,
-            few && !dashed ? "linespoints" : "lines", colour, dashed ? "(6,4)" : "1", training ? "1.6" : "2.2", training ? 6 : 7);
+    fprintf(f, "%s$run%d using 1:%d with %s lc rgb '%s' dt %s lw %s ", *first ? "plot " : ", \\\n     ", run + 1, column,
+            few && !dashed ? "linespoints" : "lines", colour, dashed ? "(6,4)" : "1", training ? "1.6" : "2.2");
+    if (few && !dashed)
+        fprintf(f, "pt %d ps 0.55 ", training ? 6 : 7);
     *first = false;
     fputs(title ? "title " : "notitle", f);
     if (title)

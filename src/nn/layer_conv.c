@@ -128,8 +128,8 @@ soma_module *soma_nn_conv2d_ex(int64_t in, int64_t out, int64_t kh, int64_t kw, 
         !soma__nn_size_ok("Conv2d", "kernel", kh, false) || !soma__nn_size_ok("Conv2d", "kernel", kw, false) || !settle(&o))
         return NULL;
     if (in % o.groups != 0 || out % o.groups != 0) {
-        soma_fail(SOMA_EINVAL, "Conv2d: %lld input and %lld output channels cannot be divided into %lld groups", (long long)in,
-                  (long long)out, (long long)o.groups);
+        soma_fail(SOMA_EINVAL, "Conv2d: %lld %s channels cannot be divided into %lld groups", (long long)(out % o.groups != 0 ? out : in),
+                  out % o.groups != 0 ? "output" : "input", (long long)o.groups);
         return NULL;
     }
     soma_module *m = soma_nn_module_new(&soma__nn_conv2d_class);

@@ -74,7 +74,7 @@ static void arrange(const char *scientific, char *out) {
     char *o = out;
     if (negative)
         *o++ = '-';
-    if (exponent < -5 || exponent > 8) {
+    if (exponent < -5 || exponent > 14) {
         *o++ = digits[0];
         if (n > 1)
             *o++ = '.';

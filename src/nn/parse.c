@@ -80,7 +80,7 @@ static void place_error(const parser *p, const char *at) {
     if (ctx->error == SOMA_ENOMEM || ctx->error == SOMA_OK)
         return;
     char message[300];
-    snprintf(message, sizeof message, "%s", ctx->message);
+    snprintf(message, sizeof message, "%.299s", ctx->message);
     ctx->error = SOMA_OK;
     fail_at(p, at, "", "%s,", message);
 }
@@ -182,13 +182,9 @@ static int n_args(const soma__nn_word *w) {
 
 static void read_positional(parser *p, const soma__nn_word *w, soma__nn_value *v) {
     for (int i = 0; i < n_args(w) && !w->args[i].word && !soma__failed(); i++) {
-        char text[48];
-        if (p->t.kind == NUMBER)
-            read_value(p, w, &w->args[i], &v[i]);
-        else if (w->args[i].required)
-            fail_at(p, p->t.at, "", "%s needs its %s, and there is %s", w->word, w->args[i].name, shown(&p->t, text));
-        else
+        if (p->t.kind != NUMBER && !w->args[i].required)
             break;
+        read_value(p, w, &w->args[i], &v[i]);
     }
     if (!soma__failed() && p->t.kind == NUMBER) {
         char text[48];

@@ -258,7 +258,7 @@ soma_module *soma__nn_open_file(soma_tensor_file *file, const char *name) {
         soma_ctx *ctx = soma__ctx();
         if (ctx->error == SOMA_EFORMAT) { /* the error began here: name the file */
             char message[600];
-            snprintf(message, sizeof message, "%s", ctx->message);
+            snprintf(message, sizeof message, "%.599s", ctx->message);
             ctx->error = SOMA_OK;
             soma_fail(SOMA_EFORMAT, "%s: %s", name, message);
         }

@@ -76,21 +76,7 @@ static soma__lanes lanes_of(const soma_args *a, const soma_tensor *over, const s
 
 /* ---- Sums at indices: x's elements first, then those of src in order --------------------------------------------------------------- */
 
-static void to_float(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first) {
-    soma_dtype dtype = *(const soma_dtype *)arg;
-    (void)first;
-    for (int64_t i = 0; i < count; i++)
-        *(float *)(p[0] + i * stride[0]) = (float)soma__load(p[1] + i * stride[1], dtype);
-}
-
-static void from_float(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first) {
-    soma_dtype dtype = *(const soma_dtype *)arg;
-    (void)first;
-    for (int64_t i = 0; i < count; i++)
-        soma__store(p[0] + i * stride[0], dtype, (double)*(const float *)(p[1] + i * stride[1]));
-}
-
-/* f32 room of t's shape at `data`, in the form that the iterator and lanes take. */
+/* f32 of t's shape at `data`, in the form that lanes_of takes. */
 static soma_tensor float_room(const soma_tensor *t, void *data) {
     soma_tensor room = {.dtype = SOMA_F32, .ndim = t->ndim, .numel = t->numel, .data = data};
     memcpy(room.shape, t->shape, sizeof room.shape);
@@ -98,26 +84,20 @@ static soma_tensor float_room(const soma_tensor *t, void *data) {
     return room;
 }
 
-static void convert(soma_tensor *to, soma_tensor *from, soma__inner_fn inner, soma_dtype dtype) {
-    soma__iter it;
-    soma__iter_init(&it, to->ndim, to->shape, (soma_tensor *const[]){to, from}, 2);
-    soma__iter_run(&it, inner, &dtype);
-}
-
 static size_t add_work(soma_args *a) {
     return small_float(a->in[0]) ? sizeof(float) * (size_t)(a->in[0]->numel + a->in[2]->numel) : 0;
 }
 
 static const char *add_kernel(soma_args *a, bool one_d) {
-    soma_tensor *x = a->in[0], *src = a->in[2], *out = a->out[0];
+    const soma_tensor *x = a->in[0], *src = a->in[2], *out = a->out[0];
     const soma_tensor *over = one_d ? src : a->in[1];
     if (small_float(x)) {
         soma_tensor sum = float_room(x, a->work), add = float_room(src, (float *)a->work + x->numel);
-        convert(&sum, x, to_float, (soma_dtype)x->dtype);
-        convert(&add, src, to_float, (soma_dtype)x->dtype);
+        soma__copy_to_floats(sum.data, x);
+        soma__copy_to_floats(add.data, src);
         soma__lanes l = lanes_of(a, over, &sum, &add, one_d);
         soma__lanes_add(&l);
-        convert(out, &sum, from_float, (soma_dtype)x->dtype);
+        soma__copy_from_floats(out, sum.data);
         return NULL;
     }
     if (out->data != x->data)

@@ -76,6 +76,8 @@ static void measure(printer *p, const char *at, void *arg) {
     char text[64];
     int n = write_value(p, at, text, sizeof text);
     int *width = arg;
+    if (!isfinite(soma__load(at, (soma_dtype)p->t->dtype)))
+        return; /* PyTorch measures finite values only */
     *width = SOMA_MAX(*width, n);
 }
 
@@ -116,7 +118,7 @@ static void put_row(printer *p, int indent, int64_t offset) {
             soma__text_add(&p->out, " ");
         }
         if (gap) {
-            soma__text_add(&p->out, "..., ");
+            soma__text_add(&p->out, " ..., ");
             i = n - EDGE;
         }
         put_value(p, offset + i * step);

@@ -216,6 +216,50 @@ void soma__copy_tensor(const soma_tensor *to, const soma_tensor *from) {
     soma__copy_elements(soma_dtype_size((soma_dtype)to->dtype), to->ndim, to->shape, to->data, to->stride, from->data, from->stride);
 }
 
+/* ---- Between 16-bit floats and f32 ---------------------------------------------------------------------------------------------- */
+
+static void to_float(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first) {
+    bool half = *(const soma_dtype *)arg == SOMA_F16;
+    (void)first;
+    for (int64_t i = 0; i < count; i++) {
+        uint16_t v = *(const uint16_t *)(p[1] + i * stride[1]);
+        *(float *)(p[0] + i * stride[0]) = half ? soma__half_to_float(v) : soma__bf16_to_float(v);
+    }
+}
+
+static void from_float(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first) {
+    bool half = *(const soma_dtype *)arg == SOMA_F16;
+    (void)first;
+    for (int64_t i = 0; i < count; i++) {
+        float v = *(const float *)(p[1] + i * stride[1]);
+        *(uint16_t *)(p[0] + i * stride[0]) = half ? soma__float_to_half(v) : soma__float_to_bf16(v);
+    }
+}
+
+/* `floats` in the form that the iterator takes: row-major, t's shape. */
+static soma_tensor floats_like(const soma_tensor *t, const float *floats) {
+    soma_tensor f = {.dtype = SOMA_F32, .ndim = t->ndim, .numel = t->numel, .data = (void *)floats};
+    memcpy(f.shape, t->shape, sizeof f.shape);
+    soma__row_major(t->ndim, t->shape, f.stride);
+    return f;
+}
+
+static void convert(const soma_tensor *to, const soma_tensor *from, soma__inner_fn inner, soma_dtype dtype) {
+    soma__iter it;
+    soma__iter_init(&it, to->ndim, to->shape, (soma_tensor *const[]){(soma_tensor *)to, (soma_tensor *)from}, 2);
+    soma__iter_run(&it, inner, &dtype);
+}
+
+void soma__copy_to_floats(float *to, const soma_tensor *from) {
+    soma_tensor f = floats_like(from, to);
+    convert(&f, from, to_float, (soma_dtype)from->dtype);
+}
+
+void soma__copy_from_floats(const soma_tensor *to, const float *from) {
+    soma_tensor f = floats_like(to, from);
+    convert(to, &f, from_float, (soma_dtype)to->dtype);
+}
+
 /* ---- Filling ------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct fill {

@@ -1,0 +1,239 @@
+/* The gradient of a convolution's weight: for each (channel, tap) and each output channel a sum over all output pixels of x times gy.
+ *
+ * It is computed transposed, [channel, tap][output channel]: gy is turned once so that output channels lie together (each of its
+ * values then serves all channels and taps), and x is read in place, value by value, so that patches are never gathered; images
+ * with padding are first copied into a frame of zeros. Images go through in passes of a size that fits the caches; the order of
+ * sums is image by image within `parts` sums, which are added in order at the end. None of this depends on the threads. */
+#include "base/base.h"
+#include "conv_inside.h"
+#include "gemm.h"
+
+#include <string.h>
+
+enum {
+    PASS_BYTES = 24 * 1024 * 1024, /* turned gy and framed x of one pass */
+    RUN = 768,                     /* pixels that one tile sums before its C is added up: 144 KiB of a panel of gy */
+    ENOUGH = 32,                   /* tiles below which the images are summed in parts, to have work for all threads */
+    MAX_PARTS = 8,
+};
+
+typedef struct plan {
+    const soma__conv *c;
+    const soma__gemm_ops *gemm;
+    const soma__conv_ops *conv;
+    size_t size;
+    int64_t in, out, depth, pixels;      /* channels per group, channel-tap pairs, pixels of an output plane */
+    int64_t vectors, panels, strips;     /* of one group */
+    int64_t frame_h, frame_w;
+    bool framed;
+    int64_t per_pass, passes, parts, slots;
+    int64_t *offset;
+    char *frame, *turned, *sums;
+    const char *x, *gy;
+    char *gw;
+    int64_t first, images;               /* of this pass */
+} plan;
+
+static inline size_t whole(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+static void make_plan(plan *p, const soma__conv *c, int64_t threads)
+{
+    *p = (plan){.c = c};
+    p->gemm = c->dtype == SOMA_F64 ? &soma__gemm_pick()->f64 : &soma__gemm_pick()->f32;
+    p->conv = c->dtype == SOMA_F64 ? &soma__conv_pick()->f64 : &soma__conv_pick()->f32;
+    p->size = c->dtype == SOMA_F64 ? 8 : 4;
+    p->in = c->in_channels / c->groups;
+    p->out = c->out_channels / c->groups;
+    p->depth = p->in * c->kernel[0] * c->kernel[1];
+    p->pixels = c->out_h * c->out_w;
+    p->vectors = soma__parts(p->out, p->gemm->lanes);
+    p->panels = soma__parts(p->vectors, p->gemm->vectors);
+    p->strips = soma__parts(p->depth, p->gemm->rows);
+    p->framed = c->padding[0] > 0 || c->padding[1] > 0;
+    p->frame_h = c->in_h + 2 * c->padding[0];
+    p->frame_w = c->in_w + 2 * c->padding[1];
+    int64_t image = c->groups * p->vectors * p->gemm->lanes * p->pixels;
+    if (p->framed)
+        image += c->in_channels * p->frame_h * p->frame_w;
+    p->per_pass = SOMA_MAX(1, SOMA_MIN(PASS_BYTES / (image * (int64_t)p->size), c->batch));
+    p->passes = soma__parts(c->batch, p->per_pass);
+    p->per_pass = soma__parts(c->batch, p->passes);
+    const int64_t tiles = c->groups * p->strips * p->panels;
+    p->parts = tiles >= ENOUGH ? 1 : SOMA_MIN(soma__parts(ENOUGH, tiles), SOMA_MIN(p->per_pass, MAX_PARTS));
+    const double work = (double)c->batch * (double)p->pixels * (double)c->out_channels * (double)p->depth;
+    p->slots = work < SOMA__CONV_PARALLEL ? 1 : SOMA_MIN(threads, p->parts * c->groups * p->strips);
+}
+
+static size_t place(plan *p, char *work)
+{
+    const soma__conv *c = p->c;
+    char *at = work;
+    p->offset = (int64_t *)at;
+    at += whole((size_t)p->depth * sizeof(int64_t));
+    p->frame = at;
+    if (p->framed)
+        at += whole((size_t)(p->per_pass * c->in_channels * p->frame_h * p->frame_w) * p->size);
+    p->turned = at;
+    at += whole((size_t)(p->per_pass * c->groups * p->vectors * p->gemm->lanes * p->pixels) * p->size);
+    p->sums = at;
+    at += whole((size_t)(p->parts * c->groups * p->depth * p->vectors * p->gemm->lanes) * p->size);
+    return (size_t)(at - work);
+}
+
+/* ---- Preparing a pass ---------------------------------------------------------------------------------------------------------- */
+
+/* The first column of panel `q`, in channels; panel `panels` is the end. */
+static int64_t panel_at(const plan *p, int64_t q) { return soma__part(p->vectors, p->panels, q) * p->gemm->lanes; }
+
+/* Items are (group, panel, image). A panel's rows of all images of the pass lie one after the other. */
+static void turn(void *arg, int64_t begin, int64_t end)
+{
+    const plan *p = arg;
+    const int64_t width = p->vectors * p->gemm->lanes;
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t image = item % p->images, q = item / p->images % p->panels, group = item / p->images / p->panels;
+        const int64_t j0 = panel_at(p, q), j1 = panel_at(p, q + 1);
+        char *dst = p->turned + (size_t)((group * width + j0) * p->images * p->pixels + image * p->pixels * (j1 - j0)) * p->size;
+        const int64_t plane = (p->first + image) * p->c->out_channels + group * p->out + j0;
+        p->gemm->pack_b(dst, p->gy + (size_t)(plane * p->pixels) * p->size, 1, p->pixels, (int)(SOMA_MIN(j1, p->out) - j0), p->pixels);
+    }
+}
+
+/* Items are (image, channel). */
+static void frame(void *arg, int64_t begin, int64_t end)
+{
+    const plan *p = arg;
+    const soma__conv *c = p->c;
+    const size_t row = (size_t)c->in_w * p->size, wide = (size_t)p->frame_w * p->size, left = (size_t)c->padding[1] * p->size;
+    for (int64_t plane = begin; plane < end; plane++) {
+        char *dst = p->frame + (size_t)plane * (size_t)p->frame_h * wide;
+        const char *src = p->x + (size_t)(p->first * c->in_channels + plane) * (size_t)c->in_h * row;
+        memset(dst, 0, (size_t)c->padding[0] * wide);
+        dst += (size_t)c->padding[0] * wide;
+        for (int64_t y = 0; y < c->in_h; y++, dst += wide, src += row) {
+            memset(dst, 0, left);
+            memcpy(dst + left, src, row);
+            memset(dst + left + row, 0, left);
+        }
+        memset(dst, 0, (size_t)c->padding[0] * wide);
+    }
+}
+
+/* ---- Tiles --------------------------------------------------------------------------------------------------------------------- */
+
+/* Strips [begin, end) of one group over images [i0, i1) of the pass, rows [y0, y1) of each. */
+static void run_block(const plan *p, int64_t group, int64_t begin, int64_t end, int64_t i0, int64_t i1, int64_t y0, int64_t y1, char *sums,
+                      bool add)
+{
+    const soma__conv *c = p->c;
+    const int64_t width = p->vectors * p->gemm->lanes, fw = p->framed ? p->frame_w : c->in_w, plane = (p->framed ? p->frame_h : c->in_h) * fw;
+    soma__wtile t = {.images = i1 - i0, .h = y1 - y0, .w = c->out_w, .a_image = c->in_channels * plane, .a_y = c->stride[0] * fw,
+                     .a_x = c->stride[1], .c_row = width, .add = add};
+    const char *a = p->framed ? p->frame : p->x + (size_t)(p->first * c->in_channels * plane) * p->size;
+    t.a = a + (size_t)((i0 * c->in_channels + group * p->in) * plane + y0 * t.a_y) * p->size;
+    for (int64_t q = 0; q < p->panels; q++) {
+        const int64_t j0 = panel_at(p, q), j1 = panel_at(p, q + 1);
+        t.b_step = j1 - j0;
+        t.vectors = (int)((j1 - j0) / p->gemm->lanes);
+        t.b = p->turned + (size_t)((group * width + j0) * p->images * p->pixels + (i0 * p->pixels + y0 * c->out_w) * (j1 - j0)) * p->size;
+        for (int64_t s = begin; s < end; s++) {
+            const int64_t i = soma__part(p->depth, p->strips, s);
+            t.offset = p->offset + i;
+            t.m = (int)(soma__part(p->depth, p->strips, s + 1) - i);
+            t.c = sums + (size_t)((group * p->depth + i) * width + j0) * p->size;
+            p->conv->wtile(&t);
+        }
+    }
+}
+
+/* Strips [begin, end) of one group over the images of part `part`: runs of about RUN pixels. */
+static void run_part(const plan *p, int64_t part, int64_t group, int64_t begin, int64_t end)
+{
+    const soma__conv *c = p->c;
+    char *sums = p->sums + (size_t)(part * c->groups * p->depth * p->vectors * p->gemm->lanes) * p->size;
+    const int64_t i0 = soma__part(p->images, p->parts, part), i1 = soma__part(p->images, p->parts, part + 1);
+    const int64_t together = SOMA_MAX(1, RUN / p->pixels), cuts = p->pixels > RUN ? SOMA_MIN(soma__parts(p->pixels, RUN), c->out_h) : 1;
+    for (int64_t i = i0; i < i1; i += together)
+        for (int64_t y = 0; y < cuts; y++)
+            run_block(p, group, begin, end, i, SOMA_MIN(i + together, i1), soma__part(c->out_h, cuts, y), soma__part(c->out_h, cuts, y + 1),
+                      sums, p->first > 0 || i > i0 || y > 0);
+    if (i0 == i1 && p->first == 0) /* a part without images in this pass */
+        memset(sums + (size_t)((group * p->depth + soma__part(p->depth, p->strips, begin)) * p->vectors * p->gemm->lanes) * p->size, 0,
+               (size_t)((soma__part(p->depth, p->strips, end) - soma__part(p->depth, p->strips, begin)) * p->vectors * p->gemm->lanes) * p->size);
+}
+
+static void run_slots(void *arg, int64_t begin, int64_t end)
+{
+    const plan *p = arg;
+    const int64_t total = p->parts * p->c->groups * p->strips;
+    for (int64_t s = begin; s < end; s++) {
+        int64_t at = soma__part(total, p->slots, s);
+        const int64_t stop = soma__part(total, p->slots, s + 1);
+        while (at < stop) {
+            const int64_t strip = at % p->strips, count = SOMA_MIN(p->strips - strip, stop - at), lump = at / p->strips;
+            run_part(p, lump / p->c->groups, lump % p->c->groups, strip, strip + count);
+            at += count;
+        }
+    }
+}
+
+/* Adds the parts and turns the sums: output channels [begin, end), a block of a cache line's width at a time. */
+static void finish(void *arg, int64_t begin, int64_t end)
+{
+    const plan *p = arg;
+    const int64_t width = p->vectors * p->gemm->lanes, part = p->c->groups * p->depth * width;
+    for (int64_t o = begin; o < end;) {
+        const int64_t group = o / p->out, j = o % p->out, count = SOMA_MIN(SOMA_MIN(16 - j % 16, p->out - j), end - o);
+        for (int64_t i = 0; i < p->depth; i++) {
+            const int64_t from = (group * p->depth + i) * width + j;
+            for (int64_t q = 0; q < count; q++) {
+                if (p->size == 4) {
+                    float sum = ((const float *)p->sums)[from + q];
+                    for (int64_t r = 1; r < p->parts; r++)
+                        sum += ((const float *)p->sums)[r * part + from + q];
+                    ((float *)p->gw)[(o + q) * p->depth + i] = sum;
+                } else {
+                    double sum = ((const double *)p->sums)[from + q];
+                    for (int64_t r = 1; r < p->parts; r++)
+                        sum += ((const double *)p->sums)[r * part + from + q];
+                    ((double *)p->gw)[(o + q) * p->depth + i] = sum;
+                }
+            }
+        }
+        o += count;
+    }
+}
+
+/* ---- Entry --------------------------------------------------------------------------------------------------------------------- */
+
+size_t soma__conv_weight_work(const soma__conv *c)
+{
+    plan p;
+    make_plan(&p, c, soma_threads());
+    return place(&p, NULL);
+}
+
+void soma__conv_weight(const soma__conv *c, const void *x, const void *gy, void *gw, void *work, size_t bytes)
+{
+    plan p;
+    make_plan(&p, c, soma_threads());
+    (void)bytes; /* does not depend on the threads */
+    place(&p, work);
+    p.x = x;
+    p.gy = gy;
+    p.gw = gw;
+    const int64_t fw = p.framed ? p.frame_w : c->in_w, plane = (p.framed ? p.frame_h : c->in_h) * fw, taps = c->kernel[0] * c->kernel[1];
+    for (int64_t i = 0; i < p.depth; i++) {
+        const int64_t t = i % taps;
+        p.offset[i] = i / taps * plane + t / c->kernel[1] * c->dilation[0] * fw + t % c->kernel[1] * c->dilation[1];
+    }
+    for (int64_t pass = 0; pass < p.passes; pass++) {
+        p.first = soma__part(c->batch, p.passes, pass);
+        p.images = soma__part(c->batch, p.passes, pass + 1) - p.first;
+        soma__parallel(c->groups * p.panels * p.images, SOMA_MAX(1, 16384 / (p.pixels * p.gemm->lanes)), turn, &p);
+        if (p.framed)
+            soma__parallel(p.images * c->in_channels, SOMA_MAX(1, 16384 / (p.frame_h * p.frame_w)), frame, &p);
+        soma__parallel(p.slots, 1, run_slots, &p);
+    }
+    soma__parallel(c->out_channels, 16 * SOMA_MAX(1, 4096 / p.depth / p.parts), finish, &p);
+}

@@ -1,0 +1,302 @@
+/* Every operator, from its own entry: complete, the same as the f64 reference for each dtype, the same for any strides and number of
+ * threads, right gradients of first and second order, and its bad inputs refused with their messages. */
+#include "check.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "ops/op.h"
+
+/* ---- Running a sample ---- */
+
+typedef struct result {
+    int n;
+    soma_tensor *out[SOMA_MAX_OUTPUTS];
+} result;
+
+static bool run_sample(const soma_op *op, const soma_sample *s, soma_tensor *const *in, result *r) {
+    r->n = op->outputs;
+    soma_seed(11);
+    return soma_call(op->name, in, s->n_in, s->attrs, s->n_attrs, r->out, op->outputs) == SOMA_OK;
+}
+
+/* Inputs that the operator writes are given as copies, so that a sample can be run again. */
+static void copy_inputs(const soma_op *op, const soma_sample *s, soma_tensor **in) {
+    for (int i = 0; i < s->n_in; i++)
+        in[i] = s->in[i] && op->writes & 1u << i ? soma_clone(s->in[i]) : s->in[i];
+}
+
+static bool get_sample(const soma_op *op, int i, soma_dtype dtype, soma_sample *s) {
+    memset(s, 0, sizeof *s);
+    bool have = op->samples(i, dtype, s);
+    if (soma_error() != SOMA_OK)
+        fail_msg("%s, sample %d, %s: %s", op->name, i, soma_dtype_name(dtype), soma_error_message());
+    return have;
+}
+
+static bool takes(const soma_op *op, soma_dtype dtype) { return op->dtypes & SOMA_BIT(dtype); }
+
+/* ---- Entries ---- */
+
+static void entries_are_complete(void **state) {
+    (void)state;
+    assert_true(soma__op_count() >= 60);
+    for (int i = 0; i < soma__op_count(); i++) {
+        const soma_op *op = soma__op_at(i);
+        print_message("%s%s", op->name, i + 1 < soma__op_count() ? " " : "\n");
+        if (!op->doc || !op->family || !op->shape || !op->backward || !op->samples || !op->errors || !op->dtypes || op->outputs < 1)
+            fail_msg("%s: an entry needs doc, family, shape, backward (or SOMA_NONDIFF), samples, errors, dtypes, outputs", op->name);
+        if (!op->cpu[0])
+            fail_msg("%s has no kernel", op->name);
+        for (int k = 0; k < op->n_attrs; k++)
+            if (!op->attrs[k].help || !op->attrs[k].def.name)
+                fail_msg("%s: attribute %d lacks a name or a help text", op->name, k);
+        soma_scope scope = soma_scope_begin();
+        soma_sample s;
+        int n = 0, any = 0;
+        while (get_sample(op, n, SOMA_F32, &s))
+            n++;
+        for (int d = 0; d < SOMA_DTYPE_COUNT; d++)
+            any += takes(op, (soma_dtype)d) && get_sample(op, 0, (soma_dtype)d, &s);
+        if (!any || (takes(op, SOMA_F32) && n == 0))
+            fail_msg("%s brings no samples", op->name);
+        memset(&s, 0, sizeof s);
+        if (!op->errors(0, takes(op, SOMA_F32) ? SOMA_F32 : (soma_dtype)__builtin_ctz(op->dtypes), &s))
+            fail_msg("%s brings no bad inputs", op->name);
+        soma_error_clear();
+        soma_scope_end(scope);
+    }
+}
+
+static void bad_inputs_are_refused(void **state) {
+    (void)state;
+    for (int i = 0; i < soma__op_count(); i++) {
+        const soma_op *op = soma__op_at(i);
+        soma_dtype dtype = takes(op, SOMA_F32) ? SOMA_F32 : (soma_dtype)__builtin_ctz(op->dtypes);
+        for (int k = 0;; k++) {
+            soma_scope scope = soma_scope_begin();
+            soma_sample s = {0};
+            bool have = op->errors(k, dtype, &s);
+            check_ok();
+            if (have) {
+                result r;
+                soma_status status = soma_call(op->name, s.in, s.n_in, s.attrs, s.n_attrs, r.out, op->outputs);
+                if (status != s.status || !s.error || !strstr(soma_error_message(), s.error))
+                    fail_msg("%s, bad input %d: expected %s with \"%s\", got %s: %s", op->name, k, soma_status_name(s.status),
+                             s.error ? s.error : "(no text)", soma_status_name(status), soma_error_message());
+                soma_error_clear();
+            }
+            soma_scope_end(scope);
+            if (!have)
+                break;
+        }
+    }
+}
+
+/* ---- Values ---- */
+
+/* Half a unit in the last place of the dtype, times a small factor for the steps of one operator; sums over n elements may be off by
+ * sqrt(n) of them more, and samples have at most a few hundred elements. */
+static double relative_bound(soma_dtype d) {
+    switch (d) {
+    case SOMA_F64: return 64 * DBL_EPSILON;
+    case SOMA_F32: return 64 * FLT_EPSILON;
+    case SOMA_F16: return 4 * 0x1p-11;
+    case SOMA_BF16: return 4 * 0x1p-8;
+    default: return 0;
+    }
+}
+
+static void compare(const soma_op *op, int sample, soma_dtype dtype, const char *what, soma_tensor *a, soma_tensor *b, double rel) {
+    if (soma_numel(a) != soma_numel(b) || soma_ndim(a) != soma_ndim(b))
+        fail_msg("%s, sample %d, %s: %s changes the shape", op->name, sample, soma_dtype_name(dtype), what);
+    int64_t n = soma_numel(a);
+    double *x = calloc((size_t)n + 1, sizeof *x), *y = calloc((size_t)n + 1, sizeof *y), scale = 0;
+    soma_to_array(a, x, n, SOMA_F64);
+    soma_to_array(b, y, n, SOMA_F64);
+    for (int64_t i = 0; i < n; i++)
+        scale = isfinite(y[i]) ? fmax(scale, fabs(y[i])) : scale;
+    for (int64_t i = 0; i < n; i++) {
+        bool same = x[i] == y[i] || (isnan(x[i]) && isnan(y[i])) || fabs(x[i] - y[i]) <= rel * (fabs(y[i]) + scale);
+        if (!same)
+            fail_msg("%s, sample %d, %s: %s gives %.9g instead of %.9g at element %lld", op->name, sample, soma_dtype_name(dtype), what, x[i],
+                     y[i], (long long)i);
+    }
+    free(x);
+    free(y);
+}
+
+static void each_sample(void (*check)(const soma_op *, int, soma_dtype, const soma_sample *)) {
+    for (int i = 0; i < soma__op_count(); i++) {
+        const soma_op *op = soma__op_at(i);
+        for (int d = 0; d < SOMA_DTYPE_COUNT; d++) {
+            if (!takes(op, (soma_dtype)d))
+                continue;
+            for (int k = 0;; k++) {
+                soma_scope scope = soma_scope_begin();
+                soma_sample s;
+                bool have = get_sample(op, k, (soma_dtype)d, &s);
+                if (have)
+                    check(op, k, (soma_dtype)d, &s);
+                if (soma_error() != SOMA_OK)
+                    fail_msg("%s, sample %d, %s: %s", op->name, k, soma_dtype_name((soma_dtype)d), soma_error_message());
+                soma_scope_end(scope);
+                if (!have)
+                    break;
+            }
+        }
+    }
+}
+
+/* The same call on f64 copies by the reference kernel. Random operators draw other numbers for another dtype, so they are compared with
+ * their own reference; results that are not floats must be equal when their inputs are exact. */
+static void against_reference(const soma_op *op, int k, soma_dtype dtype, const soma_sample *s) {
+    soma_tensor *in[SOMA_MAX_NAMED_INPUTS], *wide[SOMA_MAX_NAMED_INPUTS];
+    result r, ref;
+    copy_inputs(op, s, in);
+    bool widen = soma_dtype_is_float(dtype) && !op->random && dtype != SOMA_F64 && strcmp(op->name, "to") != 0;
+    copy_inputs(op, s, wide);
+    for (int i = 0; i < s->n_in; i++)
+        if (wide[i] && widen && soma_dtype_is_float(soma_dtype_of(wide[i])))
+            wide[i] = soma_to(wide[i], SOMA_F64);
+    if (!run_sample(op, s, in, &r))
+        return;
+    soma__force_reference = 1;
+    bool ok = run_sample(op, s, wide, &ref);
+    soma__force_reference = 0;
+    if (!ok)
+        return;
+    for (int i = 0; i < r.n; i++) {
+        /* An index or a comparison may fall the other way only when the inputs were rounded differently: they were not. */
+        double bound = soma_dtype_is_float(soma_dtype_of(r.out[i])) ? relative_bound(dtype) : 0;
+        compare(op, k, dtype, "the kernel against the f64 reference", r.out[i], ref.out[i], bound);
+    }
+}
+
+static void kernels_agree_with_the_reference(void **state) {
+    (void)state;
+    each_sample(against_reference);
+}
+
+static void with_strides(const soma_op *op, int k, soma_dtype dtype, const soma_sample *s) {
+    soma_tensor *in[SOMA_MAX_NAMED_INPUTS], *odd[SOMA_MAX_NAMED_INPUTS];
+    result r, other;
+    copy_inputs(op, s, in);
+    for (int i = 0; i < s->n_in; i++)
+        odd[i] = s->in[i] ? soma__strided(soma_clone(s->in[i])) : NULL;
+    if (!run_sample(op, s, in, &r) || !run_sample(op, s, odd, &other))
+        return;
+    for (int i = 0; i < r.n; i++)
+        compare(op, k, dtype, "another layout", other.out[i], r.out[i], relative_bound(dtype)); /* sums may be cut elsewhere */
+}
+
+static void any_strides_will_do(void **state) {
+    (void)state;
+    each_sample(with_strides);
+}
+
+static void with_threads(const soma_op *op, int k, soma_dtype dtype, const soma_sample *s) {
+    static const int counts[] = {1, 2, 3, 7};
+    soma_tensor *in[SOMA_MAX_NAMED_INPUTS];
+    result first, r;
+    for (size_t t = 0; t < SOMA_LEN(counts); t++) {
+        soma_set_threads(counts[t]);
+        copy_inputs(op, s, in);
+        bool ok = run_sample(op, s, in, t == 0 ? &first : &r);
+        for (int i = 0; ok && t > 0 && i < r.n; i++) {
+            soma_tensor *a = soma_contiguous(first.out[i]), *b = soma_contiguous(r.out[i]);
+            size_t bytes = (size_t)soma_numel(a) * soma_dtype_size(soma_dtype_of(a));
+            if (bytes && strncmp(op->name, "empty", 5) != 0 && memcmp(soma_data(a), soma_data(b), bytes) != 0)
+                fail_msg("%s, sample %d, %s: other bits with %d threads", op->name, k, soma_dtype_name(dtype), counts[t]);
+        }
+    }
+    soma_set_threads(0);
+}
+
+static void any_threads_give_the_same_bits(void **state) {
+    (void)state;
+    each_sample(with_threads);
+}
+
+/* ---- Gradients ---- */
+
+typedef struct call {
+    const soma_op *op;
+    const soma_sample *s;
+} call;
+
+/* All float outputs side by side in one vector. */
+static soma_tensor *call_for_check(void *user, soma_tensor *const *in, int n) {
+    const call *c = user;
+    (void)n;
+    result r;
+    soma_tensor *flat[SOMA_MAX_OUTPUTS];
+    int m = 0;
+    if (!run_sample(c->op, c->s, in, &r))
+        return NULL;
+    for (int i = 0; i < r.n; i++)
+        if (soma_dtype_of(r.out[i]) == SOMA_F64 && (soma_requires_grad(r.out[i]) || r.n == 1))
+            flat[m++] = soma_reshape(r.out[i], 1, (const int64_t[]){-1});
+    return m == 0 ? soma_zeros(SOMA_SHAPE(1), SOMA_F64) : m == 1 ? flat[0] : soma_cat(flat, m, 0);
+}
+
+static int checked_first, checked_second;
+
+static void gradients_of_sample(const soma_op *op, int k, soma_dtype dtype, const soma_sample *s) {
+    (void)dtype;
+    soma_tensor *in[SOMA_MAX_NAMED_INPUTS];
+    bool any = false, empty = false;
+    for (int i = 0; i < s->n_in; i++) {
+        in[i] = s->in[i] ? soma_detach(s->in[i]) : NULL;
+        bool wants = in[i] && soma_dtype_of(in[i]) == SOMA_F64 && (op->variadic || !(op->no_grad_in & 1u << i));
+        if (wants)
+            soma_requires_grad_(in[i], true);
+        any |= wants && soma_numel(in[i]) > 0;
+        empty |= in[i] && soma_numel(in[i]) == 0;
+    }
+    call c = {op, s};
+    if (!any || empty)
+        return;
+    if (soma_gradcheck(call_for_check, &c, in, s->n_in, NULL) != SOMA_OK)
+        fail_msg("%s, sample %d, first order: %s", op->name, k, soma_error_message());
+    checked_first++;
+    if (op->internal)
+        return;
+    if (soma_gradcheck(call_for_check, &c, in, s->n_in, &(soma_gradcheck_opts){.order = 2}) != SOMA_OK)
+        fail_msg("%s, sample %d, second order: %s", op->name, k, soma_error_message());
+    checked_second++;
+}
+
+static void gradients_are_right(void **state) {
+    (void)state;
+    for (int i = 0; i < soma__op_count(); i++) {
+        const soma_op *op = soma__op_at(i);
+        if (!soma__differentiable(op) || !takes(op, SOMA_F64) || op->writes)
+            continue;
+        int before = checked_first, skipped = 0;
+        for (int k = 0;; k++) {
+            soma_scope scope = soma_scope_begin();
+            soma_sample s;
+            bool have = get_sample(op, k, SOMA_F64, &s);
+            skipped += have && s.no_gradcheck;
+            if (have && !s.no_gradcheck)
+                gradients_of_sample(op, k, SOMA_F64, &s);
+            check_ok();
+            soma_scope_end(scope);
+            if (!have)
+                break;
+        }
+        if (checked_first == before)
+            fail_msg("%s says that it has a gradient, but no sample checks it (%d opt out)", op->name, skipped);
+    }
+    print_message("%d samples of first order, %d of second\n", checked_first, checked_second);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(entries_are_complete), cmocka_unit_test(bad_inputs_are_refused), cmocka_unit_test(kernels_agree_with_the_reference),
+        cmocka_unit_test(any_strides_will_do), cmocka_unit_test(any_threads_give_the_same_bits), cmocka_unit_test(gradients_are_right),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
