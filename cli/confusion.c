@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int64_t row_sum(const int64_t *counts, int n, int row)
 {
@@ -58,10 +59,11 @@ static soma_status read_counts(const char *path, const json_t *root, int64_t *co
     return SOMA_OK;
 }
 
-/* Draws again from DIR/confusion.json. */
-static soma_status draw_again(const char *dir, const char *path)
+soma_status plot_confusion_again(const char *dir)
 {
+    char path[4200];
     soma_bytes bytes = {0};
+    snprintf(path, sizeof path, "%s/confusion.json", dir);
     soma_status status = soma_read_file(path, false, (size_t)64 << 20, &bytes);
     if (status)
         return status;
@@ -274,9 +276,5 @@ soma_status plot_run(const char *run_dir)
     char path[4200];
     snprintf(path, sizeof path, "%s/confusion.json", run_dir);
     soma_status status = plot_curves(run_dir);
-    FILE *f = fopen(path, "r");
-    if (!f)
-        return status;
-    fclose(f);
-    return status ? status : draw_again(run_dir, path);
+    return status || access(path, F_OK) ? status : plot_confusion_again(run_dir);
 }

@@ -1,5 +1,6 @@
 /* `soma data`: what a data set holds, a contact sheet of it, the drawn set as files; `soma data get` is in download.c. */
 #include "data.h"
+#include "model.h"
 #include "options.h"
 #include "plots.h"
 #include "term.h"
@@ -198,8 +199,6 @@ static int print_set(const soma_dataset *d, const census *c, const soma_norm_sta
     return 0;
 }
 
-static json_t *number_or_null(double v) { return isfinite(v) ? json_real(v) : json_null(); }
-
 static int json_set(const args *a, const soma_dataset *d, const census *c, const soma_norm_stats *stats)
 {
     static const char *const tasks[] = {"classify", "regress", "unlabelled"};
@@ -207,8 +206,8 @@ static int json_set(const args *a, const soma_dataset *d, const census *c, const
     for (int i = 0; i < soma_data_ndim(d); i++)
         json_array_append_new(shape, json_integer(soma_data_shape(d)[i]));
     for (int i = 0; i < stats->n; i++) {
-        json_array_append_new(mean, number_or_null(stats->mean[i]));
-        json_array_append_new(std, number_or_null(stats->std[i]));
+        json_array_append_new(mean, json_figure(stats->mean[i]));
+        json_array_append_new(std, json_figure(stats->std[i]));
     }
     for (int i = 0; i < soma_data_classes(d); i++)
         json_array_append_new(classes, json_pack("{s:s, s:I}", "name", soma_data_class(d, i), "samples", (json_int_t)c->counts[i]));
@@ -216,8 +215,8 @@ static int json_set(const args *a, const soma_dataset *d, const census *c, const
                              (json_int_t)soma_data_count(d), "skipped", (json_int_t)soma_data_skipped(d), "shape", shape, "task",
                              tasks[soma_data_task(d)], "mean", mean, "std", std, "classes", classes);
     if (root && soma_data_task(d) == SOMA_REGRESS)
-        json_object_set_new(root, "target", json_pack("{s:o, s:o, s:o, s:o}", "min", number_or_null(c->low), "max", number_or_null(c->high),
-                                                      "mean", number_or_null(c->mean), "std", number_or_null(c->std)));
+        json_object_set_new(root, "target", json_pack("{s:o, s:o, s:o, s:o}", "min", json_figure(c->low), "max", json_figure(c->high),
+                                                      "mean", json_figure(c->mean), "std", json_figure(c->std)));
     return print_json(a, root);
 }
 

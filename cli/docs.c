@@ -31,6 +31,17 @@ static const option *option_at(const command *cmd, int i)
 
 /* ---- Man pages ------------------------------------------------------------------------------------------------------- */
 
+/* The character that the UTF-8 at *text begins with; *text moves to its last byte. */
+static unsigned decode(const char **text)
+{
+    unsigned char c = (unsigned char)**text;
+    int more = c >= 0xF0 ? 3 : c >= 0xE0 ? 2 : 1;
+    unsigned code = c & (0x3Fu >> more);
+    for (; more > 0 && ((unsigned char)(*text)[1] & 0xC0) == 0x80; more--)
+        code = code << 6 | ((unsigned char)*++*text & 0x3F);
+    return code;
+}
+
 /* Text as roff: backslashes and leading points and quotes do not mean commands, dashes stay dashes that can be copied. */
 static void roff(FILE *f, const char *text)
 {
@@ -45,7 +56,9 @@ static void roff(FILE *f, const char *text)
         else if (text[0] == '\n' && text[1] == '\n') {
             fputs("\n.PP\n", f);
             text += strspn(text, "\n") - 1;
-        } else
+        } else if ((unsigned char)*text >= 0x80)
+            fprintf(f, "\\[u%04X]", decode(&text));
+        else
             fputc(*text, f);
         line_start = *text == '\n';
     }
@@ -129,7 +142,7 @@ static void man_overview(FILE *f)
           "Trains, judges and uses neural networks on images and tables, on the processor, without Python.\n"
           "Results go to standard output, progress and messages to standard error.\n.SH COMMANDS\n", f);
     for (int i = 0; i < n_commands; i++) {
-        if (!all_commands[i] || !all_commands[i]->summary)
+        if (!all_commands[i]->summary)
             continue;
         fprintf(f, ".TP\n\\fBsoma\\-%s\\fR(1)\n", all_commands[i]->name);
         roff(f, all_commands[i]->summary);
@@ -169,7 +182,7 @@ static int write_man(const args *a, const char *dir)
         return work_error(a, "cannot make the folder %s: %s", dir, strerror(errno));
     int code = man_page(a, dir, NULL);
     for (int i = 0; i < n_commands && !code; i++)
-        if (all_commands[i] && all_commands[i]->summary)
+        if (all_commands[i]->summary)
             code = man_page(a, dir, all_commands[i]);
     return code;
 }
@@ -224,11 +237,11 @@ static void complete_bash(void)
     fputs("# bash completion for soma\n_soma()\n{\n    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} words='' options\n"
           "    COMPREPLY=()\n    if [[ $COMP_CWORD -eq 1 || $COMP_CWORD -eq 2 && ${COMP_WORDS[1]} == help ]]; then\n        words='", stdout);
     for (int i = 0; i < n_commands; i++)
-        if (all_commands[i] && all_commands[i]->summary)
+        if (all_commands[i]->summary)
             printf("%s ", all_commands[i]->name);
     fputs("--help --version'\n    else\n    case ${COMP_WORDS[1]} in\n", stdout);
     for (int i = 0; i < n_commands; i++)
-        if (all_commands[i] && all_commands[i]->summary)
+        if (all_commands[i]->summary)
             bash_command(all_commands[i]);
     fputs("    esac\n    fi\n    # shellcheck disable=SC2207\n    if [[ -n $words ]]; then COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
           "    else COMPREPLY=($(compgen -f -- \"$word\")); fi\n}\ncomplete -o filenames -F _soma soma\n", stdout);
@@ -257,7 +270,7 @@ static void complete_zsh(void)
 {
     fputs("#compdef soma\n_soma() {\n    if (( CURRENT == 2 )); then\n        local -a commands=(\n", stdout);
     for (int i = 0; i < n_commands; i++) {
-        if (!all_commands[i] || !all_commands[i]->summary)
+        if (!all_commands[i]->summary)
             continue;
         printf("            '%s:", all_commands[i]->name);
         quoted(all_commands[i]->summary, ":\\");
@@ -266,7 +279,7 @@ static void complete_zsh(void)
     fputs("        )\n        _describe command commands\n        return\n    fi\n    local name=$words[2]\n    shift words; (( CURRENT-- ))\n"
           "    case $name in\n", stdout);
     for (int i = 0; i < n_commands; i++)
-        if (all_commands[i] && all_commands[i]->summary)
+        if (all_commands[i]->summary)
             zsh_command(all_commands[i]);
     fputs("    esac\n}\n_soma \"$@\"\n", stdout);
 }
@@ -297,7 +310,7 @@ static void complete_fish(void)
 {
     puts("# fish completion for soma");
     for (int i = 0; i < n_commands; i++)
-        if (all_commands[i] && all_commands[i]->summary)
+        if (all_commands[i]->summary)
             fish_command(all_commands[i]);
 }
 

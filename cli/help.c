@@ -127,7 +127,7 @@ void print_overview(FILE *out)
     print_heading(out, "Commands");
     for (int i = 0; i < n_commands; i++) {
         const command *cmd = all_commands[i];
-        if (!cmd || !cmd->summary)
+        if (!cmd->summary)
             continue;
         fprintf(out, "  %s%s%s%*s", term_style(out, TERM_BOLD), cmd->name, term_style(out, TERM_PLAIN), 12 - (int)strlen(cmd->name), "");
         print_wrapped(out, cmd->summary, 14, 14, width);

@@ -9,9 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define WEAK __attribute__((weak))
-extern const command cmd_train WEAK, cmd_eval WEAK, cmd_predict WEAK, cmd_summary WEAK, cmd_data WEAK, cmd_plot WEAK, cmd_ops WEAK,
-    cmd_info WEAK, cmd_docs WEAK;
+extern const command cmd_train, cmd_eval, cmd_predict, cmd_summary, cmd_data, cmd_plot, cmd_ops, cmd_info, cmd_docs;
 static const command cmd_help, cmd_version;
 
 const command *const all_commands[] = {&cmd_train, &cmd_eval, &cmd_predict, &cmd_summary, &cmd_data,    &cmd_plot,
@@ -21,7 +19,7 @@ const int n_commands = (int)(sizeof all_commands / sizeof all_commands[0]);
 const command *find_command(const char *name)
 {
     for (int i = 0; i < n_commands; i++)
-        if (all_commands[i] && !strcmp(all_commands[i]->name, name))
+        if (!strcmp(all_commands[i]->name, name))
             return all_commands[i];
     return NULL;
 }
@@ -31,7 +29,7 @@ static int no_such_command(const char *name)
     const char *names[32];
     int n = 0;
     for (int i = 0; i < n_commands && n < 32; i++)
-        if (all_commands[i] && all_commands[i]->summary)
+        if (all_commands[i]->summary)
             names[n++] = all_commands[i]->name;
     const char *near = nearest_name(name, names, n);
     if (near)

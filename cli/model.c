@@ -400,13 +400,4 @@ const char *sizes_text(int n, const int64_t *sizes, char *out, size_t size)
     return out;
 }
 
-int print_json(const args *a, json_t *object)
-{
-    int failed = !object || json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-    if (!failed)
-        putchar('\n');
-    json_decref(object);
-    return failed ? work_error(a, "cannot write the JSON result") : 0;
-}
-
 json_t *json_figure(double v) { return isfinite(v) ? json_real(v) : json_null(); }

@@ -60,8 +60,6 @@ void session_begin(const args *a);
 
 /* "1 x 28 x 28" of n sizes into `out`. Returns `out`. */
 const char *sizes_text(int n, const int64_t *sizes, char *out, size_t size);
-/* Prints and frees `object` on stdout; 0, or 1 when it could not be made. */
-int print_json(const args *a, json_t *object);
 /* A number, or null for what JSON has no number for. */
 json_t *json_figure(double v);
 

@@ -111,7 +111,7 @@ const char *nearest_name(const char *wanted, const char *const *names, int n)
     int length = (int)strlen(wanted), limit = length <= 2 ? 1 : length <= 5 ? 2 : 3;
     for (int i = 0; i < n; i++) {
         int d = distance(wanted, names[i]);
-        if (length >= 3 && strncmp(wanted, names[i], (size_t)length) == 0)
+        if (length >= 2 && strncmp(wanted, names[i], (size_t)length) == 0)
             d = least(d, 1); /* a beginning of the name is as good as a slip of one letter */
         if (d <= limit) {
             limit = d - 1;

@@ -70,7 +70,7 @@ int print_json(const args *a, struct json_t *root);
 
 /* ---- For the frame itself (main.c, help.c, docs.c) ------------------------------------------------------------------- */
 
-extern const command *const all_commands[]; /* NULL where a command is not in this build */
+extern const command *const all_commands[];
 extern const int n_commands;
 extern const option common_options[];
 extern const int n_common_options;

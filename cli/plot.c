@@ -65,7 +65,7 @@ static int run_plot(args *a)
         snprintf(confusion, sizeof confusion, "%.4000s/confusion.json", a->rest[i]);
         if (access(confusion, F_OK))
             continue;
-        if (plot_run(a->rest[i]))
+        if (plot_confusion_again(a->rest[i]))
             return library_error(a);
         snprintf(confusion, sizeof confusion, "%.4000s/confusion", a->rest[i]);
         say_written(a, confusion, "confusion");

@@ -22,6 +22,8 @@ soma_status plot_terminal(const char *base, FILE *out, int width);
 /* counts[t * classes + p] samples of true class t were called p: DIR/confusion.{gp,svg,png}, and DIR/confusion.json, from which
  * plot_run draws it again. `title` says of what: "test set". */
 soma_status plot_confusion(const char *dir, const char *title, const int64_t *counts, int classes, const char *const *names);
+/* Draws again what DIR/confusion.json has. */
+soma_status plot_confusion_again(const char *dir);
 /* The same as text, for terminals. */
 void print_confusion(FILE *out, const int64_t *counts, int classes, const char *const *names);
 

@@ -22,9 +22,9 @@ typedef struct path {
 
 typedef struct pen {
     soma__random random;
-    float grey[AREA];   /* what is drawn so far */
+    float grey[AREA];       /* what is drawn so far */
     float a, b, c, d, x, y; /* to pixels: (a u + b v + x, c u + d v + y) */
-    float tone;         /* brightness of the garment */
+    float tone;             /* brightness of the garment */
 } pen;
 
 static float range(pen *p, float low, float high) { return low + (high - low) * (float)soma__random_unit(&p->random); }
@@ -88,11 +88,15 @@ static int crossings(const point *p, int n, float y, float *at, int *direction) 
 /* Lays `tone` over what is inside the path (non-zero winding). */
 static void fill(pen *p, const path *o, float tone) {
     point q[MOST_POINTS];
-    for (int i = 0; i < o->n; i++)
+    float top = SIDE, bottom = 0;
+    for (int i = 0; i < o->n; i++) {
         q[i] = (point){p->a * o->p[i].x + p->b * o->p[i].y + p->x, p->c * o->p[i].x + p->d * o->p[i].y + p->y};
+        top = SOMA_MIN(top, q[i].y);
+        bottom = SOMA_MAX(bottom, q[i].y);
+    }
     float at[MOST_POINTS + 1], cover[SIDE];
     int direction[MOST_POINTS + 1];
-    for (int y = 0; y < SIDE; y++) {
+    for (int y = SOMA_MAX(0, (int)top); y < SIDE && (float)y < bottom; y++) {
         memset(cover, 0, sizeof cover);
         for (int row = 0; row < ROWS; row++) {
             int n = crossings(q, o->n, (float)y + ((float)row + 0.5f) / ROWS, at, direction), winding = 0;
@@ -134,14 +138,14 @@ static void line(pen *p, float x0, float y0, float x1, float y1, float width, fl
 
 /* ---- Tops ---- */
 
-typedef struct top {
+typedef struct upper {
     float neck, neck_depth, shoulder, drop; /* half width of the neck, its depth; half width and drop of the shoulders */
     float chest, waist, hem, bottom;        /* half widths; height of the hem */
     float sleeve, spread, cuff;             /* length, how far it stands off, width at its end */
     bool pointed;                           /* V neck */
-} top;
+} upper;
 
-static void torso(pen *p, const top *t, float tone) {
+static void torso(pen *p, const upper *t, float tone) {
     float armpit = -0.9f + t->drop + 0.42f;
     path o = {0};
     to(&o, 0, -0.9f + t->neck_depth);
@@ -156,7 +160,7 @@ static void torso(pen *p, const top *t, float tone) {
     fill(p, &o, tone);
 }
 
-static void sleeves(pen *p, const top *t, float tone) {
+static void sleeves(pen *p, const upper *t, float tone) {
     float shoulder_y = -0.9f + t->drop, armpit = shoulder_y + 0.42f;
     float dx = t->spread, dy = sqrtf(1 - dx * dx); /* the sleeve's direction */
     float end_x = t->shoulder + dx * t->sleeve, end_y = shoulder_y + dy * t->sleeve;
@@ -174,19 +178,24 @@ static void sleeves(pen *p, const top *t, float tone) {
 }
 
 /* The shadow between a sleeve and the body. */
-static void seams(pen *p, const top *t, float depth) {
+static void seams(pen *p, const upper *t, float depth) {
     float shoulder_y = -0.9f + t->drop;
     for (int side = -1; side <= 1; side += 2) {
         float s = (float)side;
-        line(p, s * (t->chest + 0.01f), shoulder_y + 0.4f, s * (t->chest - 0.02f), SOMA_MIN(t->bottom, shoulder_y + 0.3f + 0.8f * t->sleeve),
-             0.06f, 1 - depth);
+        line(p, s * (t->chest + 0.01f), shoulder_y + 0.4f, s * (t->chest - 0.02f),
+             SOMA_MIN(t->bottom, shoulder_y + 0.3f + 0.8f * t->sleeve), 0.06f, 1 - depth);
     }
 }
 
-static top any_top(pen *p) {
-    top t = {.neck = range(p, 0.16f, 0.28f), .neck_depth = range(p, 0.08f, 0.26f), .drop = range(p, 0.06f, 0.18f),
-             .chest = range(p, 0.42f, 0.56f), .bottom = range(p, 0.8f, 0.98f), .cuff = range(p, 0.18f, 0.26f),
-             .spread = range(p, 0.1f, 0.35f), .pointed = chance(p, 0.3)};
+static upper any_top(pen *p) {
+    upper t = {.neck = range(p, 0.16f, 0.28f),
+               .neck_depth = range(p, 0.08f, 0.26f),
+               .drop = range(p, 0.06f, 0.18f),
+               .chest = range(p, 0.42f, 0.56f),
+               .bottom = range(p, 0.8f, 0.98f),
+               .cuff = range(p, 0.18f, 0.26f),
+               .spread = range(p, 0.1f, 0.35f),
+               .pointed = chance(p, 0.3)};
     t.shoulder = t.chest + range(p, -0.03f, 0.08f);
     t.waist = t.chest * range(p, 0.86f, 1.04f);
     t.hem = t.waist * range(p, 0.98f, 1.12f);
@@ -194,7 +203,7 @@ static top any_top(pen *p) {
 }
 
 static void draw_tshirt(pen *p) {
-    top t = any_top(p);
+    upper t = any_top(p);
     t.sleeve = chance(p, 0.12) ? 0 : range(p, 0.3f, 0.62f);
     t.spread = range(p, 0.35f, 0.8f);
     t.cuff = range(p, 0.24f, 0.34f);
@@ -215,7 +224,7 @@ static void draw_tshirt(pen *p) {
 }
 
 static void draw_shirt(pen *p) {
-    top t = any_top(p);
+    upper t = any_top(p);
     bool is_long = chance(p, 0.62);
     t.sleeve = is_long ? range(p, 1.15f, 1.6f) : range(p, 0.35f, 0.8f);
     t.spread = is_long ? range(p, 0.08f, 0.28f) : range(p, 0.3f, 0.65f);
@@ -238,7 +247,7 @@ static void draw_shirt(pen *p) {
 }
 
 static void draw_pullover(pen *p) {
-    top t = any_top(p);
+    upper t = any_top(p);
     t.sleeve = range(p, 1.25f, 1.72f);
     t.spread = range(p, 0.04f, 0.26f);
     t.cuff = range(p, 0.2f, 0.3f);
@@ -263,7 +272,7 @@ static void draw_pullover(pen *p) {
 }
 
 static void draw_coat(pen *p) {
-    top t = any_top(p);
+    upper t = any_top(p);
     t.sleeve = range(p, 1.2f, 1.65f);
     t.spread = range(p, 0.05f, 0.26f);
     t.cuff = range(p, 0.2f, 0.3f);
@@ -284,7 +293,7 @@ static void draw_coat(pen *p) {
 }
 
 static void draw_dress(pen *p) {
-    top t = any_top(p);
+    upper t = any_top(p);
     float width = range(p, 0.26f, 0.4f), waist_y = range(p, -0.25f, 0.15f), flare = range(p, 1.05f, 2.1f);
     t.chest = width;
     t.shoulder = width * range(p, 0.75f, 1.05f);
@@ -317,7 +326,8 @@ static void draw_dress(pen *p) {
 
 static void draw_trouser(pen *p) {
     float waist = range(p, 0.26f, 0.38f), hip = waist * range(p, 1.05f, 1.25f), crotch = range(p, -0.4f, -0.15f);
-    float ankle = range(p, 0.12f, 0.24f), stance = range(p, 0.08f, 0.26f), gap = range(p, 0.01f, 0.1f), bottom = range(p, 0.9f, 1);
+    float ankle = range(p, 0.12f, 0.24f), stance = range(p, 0.08f, 0.26f), gap = range(p, 0.01f, 0.1f),
+          bottom = range(p, 0.9f, 1);
     path o = {0};
     to(&o, 0, -0.96f);
     to(&o, waist, -0.97f);
@@ -391,7 +401,8 @@ static void draw_sandal(pen *p) {
         float rise = heel * SOMA_MAX(0, x) * 0.6f;
         path o = {0};
         to(&o, x, foot - rise);
-        bend(&o, x + 0.3f * reach, foot - lift * range(p, 0.6f, 1) - rise, x + reach, foot - lift * (0.45f + 0.2f * (float)i) - rise);
+        bend(&o, x + 0.3f * reach, foot - lift * range(p, 0.6f, 1) - rise, x + reach,
+             foot - lift * (0.45f + 0.2f * (float)i) - rise);
         if (chance(p, 0.6))
             to(&o, SOMA_MIN(x + 2 * reach, 0.85f), foot - rise);
         stroke(p, &o, range(p, 0.08f, 0.18f), range(p, 0.7f, 1.1f));
@@ -407,7 +418,8 @@ static void draw_sandal(pen *p) {
 
 static void draw_sneaker(pen *p) {
     float ground = range(p, 0.4f, 0.6f), thick = range(p, 0.1f, 0.2f), foot = ground - thick;
-    float toe = range(p, 0.2f, 0.34f), instep = range(p, 0.42f, 0.6f), ankle = range(p, 0.52f, 0.8f), opening = range(p, 0.1f, 0.35f);
+    float toe = range(p, 0.2f, 0.34f), instep = range(p, 0.42f, 0.6f), ankle = range(p, 0.52f, 0.8f),
+          opening = range(p, 0.1f, 0.35f);
     path o = {0};
     to(&o, -0.93f, foot);
     bend(&o, -0.96f, foot - toe, -0.6f, foot - toe - 0.04f);
@@ -426,7 +438,8 @@ static void draw_sneaker(pen *p) {
 }
 
 static void draw_boot(pen *p) {
-    float ground = range(p, 0.68f, 0.9f), thick = range(p, 0.06f, 0.15f), heel = chance(p, 0.45) ? range(p, 0.16f, 0.45f) : range(p, 0, 0.1f);
+    float ground = range(p, 0.68f, 0.9f), thick = range(p, 0.06f, 0.15f),
+          heel = chance(p, 0.45) ? range(p, 0.16f, 0.45f) : range(p, 0, 0.1f);
     float foot = ground - thick, toe = range(p, 0.22f, 0.36f), shaft = range(p, 1.0f, 1.6f), front = range(p, -0.12f, 0.15f);
     float high = SOMA_MAX(foot - shaft, -0.95f), back = range(p, 0.72f, 0.88f);
     path o = {0};
@@ -456,12 +469,16 @@ static void weave(pen *p, float *out) {
         knots[i / 5][i % 5] = range(p, -1, 1);
     int kind = (int)soma__random_below(&p->random, 8); /* 0, 1 stripes, 2 checks, else plain */
     float period = range(p, 2.6f, 7), depth = range(p, 0.15f, 0.45f), phase = range(p, 0, 6.28f);
+    float wave[SIDE];
+    for (int i = 0; i < SIDE; i++)
+        wave[i] = sinf(6.2832f * (float)i / period + phase);
     for (int i = 0; i < AREA; i++) {
         float x = (float)(i % SIDE), y = (float)(i / SIDE), u = x / 7, v = y / 7;
         int ku = (int)u, kv = (int)v;
         float fu = u - (float)ku, fv = v - (float)kv;
-        float fold = (knots[kv][ku] * (1 - fu) + knots[kv][ku + 1] * fu) * (1 - fv) + (knots[kv + 1][ku] * (1 - fu) + knots[kv + 1][ku + 1] * fu) * fv;
-        float pattern = 0, across = sinf(6.2832f * y / period + phase), along = sinf(6.2832f * x / period + phase);
+        float fold = (knots[kv][ku] * (1 - fu) + knots[kv][ku + 1] * fu) * (1 - fv) +
+                     (knots[kv + 1][ku] * (1 - fu) + knots[kv + 1][ku + 1] * fu) * fv;
+        float pattern = 0, across = wave[i / SIDE], along = wave[i % SIDE];
         if (kind == 0)
             pattern = across;
         else if (kind == 1)
@@ -472,8 +489,15 @@ static void weave(pen *p, float *out) {
     }
 }
 
+/* Nearly normal, mean 0, variance 1: the four bytes of a word added up. Grain needs no tails, and there are 784 an image. */
+static float grain_of(uint32_t word) {
+    uint32_t sum = (word & 255) + (word >> 8 & 255) + (word >> 16 & 255) + (word >> 24);
+    return ((float)sum - 510.0f) / 147.8f; /* sqrt(4 (256^2 - 1) / 12) */
+}
+
 static void place(pen *p, bool shoe) {
-    float turn = range(p, -0.09f, 0.09f), shear = range(p, -0.06f, 0.06f), w = 13.2f * range(p, 0.8f, 1.02f), h = 13.2f * range(p, 0.84f, 1.02f);
+    float turn = range(p, -0.09f, 0.09f), shear = range(p, -0.06f, 0.06f), w = 13.2f * range(p, 0.8f, 1.02f),
+          h = 13.2f * range(p, 0.84f, 1.02f);
     float flip = shoe && chance(p, 0.06) ? -1.0f : 1.0f;
     p->a = flip * w * cosf(turn);
     p->b = h * (shear - sinf(turn));
@@ -494,7 +518,7 @@ void soma__draw(uint64_t seed, int64_t index, uint8_t *pixels) {
     float cloth[AREA], grain = range(&p, 0.01f, 0.07f), dust = chance(&p, 0.3) ? range(&p, 0, 0.04f) : 0;
     weave(&p, cloth);
     for (int i = 0; i < AREA; i++) {
-        float covered = SOMA_MIN(1.0f, p.grey[i] / (0.3f * p.tone)), noise = (float)soma__random_normal(&p.random);
+        float covered = SOMA_MIN(1.0f, p.grey[i] / (0.3f * p.tone)), noise = grain_of(soma__random_u32(&p.random));
         float v = p.grey[i] * cloth[i] + noise * (grain * covered + dust * (1 - covered));
         pixels[i] = (uint8_t)(255 * SOMA_MAX(0.0f, SOMA_MIN(v, 1.0f)) + 0.5f);
     }

@@ -225,7 +225,7 @@ static bool pool_sample(const pool_case *c, int n, int i, soma_dtype dtype, soma
     if (i >= n)
         return false;
     c += i;
-    s->n_in = 1;
+    *s = (soma_sample){.n_in = 1};
     /* Distances between equal-looking values are wide enough for central differences not to change which is the largest. */
     s->in[0] = soma__sample(dtype, -3, 3, (uint64_t)i + 11, c->ndim, c->shape);
     if (i % 2 && !c->error)

@@ -21,7 +21,7 @@ bool soma__sample_case(int i, const soma__case *cases, int n, const soma_attr_in
     if (i >= n)
         return false;
     const soma__case *c = &cases[i];
-    s->n_in = 1;
+    *s = (soma_sample){.n_in = 1};
     s->in[0] = soma__sample(dtype, -3, 3, (uint64_t)i + 1, c->ndim, c->shape);
     if (i % 2 == 1 && c->ndim > 0 && !c->error)
         s->in[0] = soma__strided(s->in[0]);

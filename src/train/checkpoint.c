@@ -119,17 +119,14 @@ static void entries_add(entries *e, const char *prefix, const char *name, soma_t
 static soma_status collect(entries *e, soma_module *net, soma_optim *opt, const soma__fit_state *state,
                            const soma_history *history) {
     int n = soma_nn_named(net, true, NULL, 0), m = soma_optim_named(opt, NULL, 0), most = SOMA_MAX(SOMA_MAX(n, m), 1);
-    soma_named *named = m >= 0 ? soma__alloc((size_t)most * sizeof(*named)) : NULL;
-    if (!named || !entries_room(e, n + m + 2)) {
-        soma__free(named);
-        return soma_error();
+    soma_named *named = n >= 0 && m >= 0 ? soma__alloc((size_t)most * sizeof(*named)) : NULL;
+    if (named && entries_room(e, n + m + 2) && soma_nn_named(net, true, named, n) == n) {
+        for (int i = 0; i < n; i++) entries_add(e, "model.", named[i].name, named[i].tensor);
+        if (soma_optim_named(opt, named, m) == m)
+            for (int i = 0; i < m; i++) entries_add(e, "optim.", named[i].name, named[i].tensor);
+        if (state) entries_add(e, "fit.", "state", state_tensor(state));
+        if (history && history->n > 0) entries_add(e, "fit.", "history", history_tensor(history));
     }
-    soma_nn_named(net, true, named, n);
-    for (int i = 0; i < n; i++) entries_add(e, "model.", named[i].name, named[i].tensor);
-    soma_optim_named(opt, named, m);
-    for (int i = 0; i < m; i++) entries_add(e, "optim.", named[i].name, named[i].tensor);
-    if (state) entries_add(e, "fit.", "state", state_tensor(state));
-    if (history && history->n > 0) entries_add(e, "fit.", "history", history_tensor(history));
     soma__free(named);
     return soma_error();
 }

@@ -36,11 +36,10 @@ bool soma__all_finite(const soma_tensor *t) {
 
 void soma__nan_param(soma_module *net, bool grad, char *out, size_t size) {
     int n = soma_nn_named(net, !grad, NULL, 0);
-    soma_named *named = soma__alloc((size_t)SOMA_MAX(n, 1) * sizeof(*named));
+    soma_named *named = n > 0 ? soma__alloc((size_t)n * sizeof(*named)) : NULL;
     out[0] = 0;
-    if (!named) return;
-    soma_nn_named(net, !grad, named, n);
-    for (int i = 0; i < n; i++) {
+    if (named && soma_nn_named(net, !grad, named, n) != n) n = 0;
+    for (int i = 0; named && i < n; i++) {
         const soma_tensor *t = grad ? soma_grad(named[n - 1 - i].tensor) : named[i].tensor;
         if (!t || soma__all_finite(t)) continue;
         snprintf(out, size, "%s", grad ? named[n - 1 - i].name : named[i].name);

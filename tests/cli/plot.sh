@@ -52,5 +52,5 @@ expect 0 '' - "$soma" plot runs/b
 [ "$(grep -c '^3 ' runs/b/curves.gp)" = 1 ] && grep -q '^3 0.4 0.5 90 80$' runs/b/curves.gp || fail "epoch 3 should be there once"
 run bad
 printf '{"title":"t","classes":["a","b"],"counts":[[8,2],[1]]}' >bad/confusion.json
-expect 1 - '2 rows of 2 counts' "$soma" plot bad
+expect 1 '' '2 rows of 2 counts' "$soma" plot bad
 done_testing
