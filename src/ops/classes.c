@@ -576,7 +576,7 @@ const soma_op soma__cross_entropy_op = {
            "the weights of the targets. Also gives log(sum(exp(x))) and the sum of the weights",
     .in = SCORES("logits"), .n_in = 3, .outputs = 3, .attrs = SOMA_ATTRS(SOMA__REDUCTION_ATTR, IGNORE_ATTR, SMOOTHING_ATTR),
     .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .shape = cross_entropy_shape, .check = loss_check, .work = loss_work,
-    .cpu = {cross_entropy_kernel}, .backward = cross_entropy_backward, .no_grad_in = 6,
+    .cpu = {cross_entropy_kernel}, .backward = cross_entropy_backward, .no_grad_in = 6, .no_grad_out = 6,
     .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(1) | SOMA_SAVE_OUT(2),
     .flops = cross_entropy_flops, .samples = cross_entropy_samples, .errors = class_errors,
 };
@@ -593,7 +593,7 @@ const soma_op soma__nll_loss_op = {
     .doc = "-w[target] logp[target] of log-probabilities [N, C, …]; the mean is over the weights of the targets. Also gives their sum",
     .in = SCORES("logp"), .n_in = 3, .outputs = 2, .attrs = SOMA_ATTRS(SOMA__REDUCTION_ATTR, IGNORE_ATTR), .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME, .shape = nll_shape, .check = loss_check, .work = loss_work, .cpu = {nll_kernel},
-    .backward = nll_backward, .no_grad_in = 6, .saves = SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(1), .flops = nll_flops,
+    .backward = nll_backward, .no_grad_in = 6, .no_grad_out = 2, .saves = SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(1), .flops = nll_flops,
     .samples = class_samples, .errors = class_errors,
 };
 const soma_op soma__class_coefficients_op = {

@@ -315,7 +315,7 @@ const soma_op soma__layer_norm_op = {
            "Ba et al. 2016",
     .in = {{.name = "x"}, {.name = "weight", .optional = true}, {.name = "bias", .optional = true}}, .n_in = 3, .outputs = 3,
     .attrs = ATTRS, .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_NONE, .shape = layer_norm_shape, .work = layer_norm_work,
-    .cpu = {layer_norm_kernel}, .backward = layer_norm_backward,
+    .cpu = {layer_norm_kernel}, .backward = layer_norm_backward, .no_grad_out = 6,
     .saves = SOMA_SAVE_IN(X) | SOMA_SAVE_IN(WEIGHT) | SOMA_SAVE_OUT(1) | SOMA_SAVE_OUT(2), .flops = forward_flops,
     .samples = layer_norm_samples, .errors = layer_norm_errors,
 };

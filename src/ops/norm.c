@@ -501,7 +501,7 @@ static const soma_op batch_norm_op = {
     .n_in = 5, .outputs = 3, .attrs = ATTRS, .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_NONE, .shape = batch_norm_shape,
     .work = batch_norm_work, .cpu = {batch_norm_kernel}, .backward = batch_norm_backward,
     .saves = SOMA_SAVE_IN(X) | SOMA_SAVE_IN(WEIGHT) | SOMA_SAVE_OUT(1) | SOMA_SAVE_OUT(2),
-    .no_grad_in = 1u << RUNNING_MEAN | 1u << RUNNING_VAR, .writes = 1u << RUNNING_MEAN | 1u << RUNNING_VAR, .flops = forward_flops,
+    .no_grad_out = 6, .no_grad_in = 1u << RUNNING_MEAN | 1u << RUNNING_VAR, .writes = 1u << RUNNING_MEAN | 1u << RUNNING_VAR, .flops = forward_flops,
     .samples = batch_norm_samples, .errors = batch_norm_errors,
 };
 static const soma_op batch_norm_backward_op = {
