@@ -33,7 +33,7 @@ static void family_gradients(const soma_op *op) {
         soma_tensor *in[SOMA_MAX_NAMED_INPUTS];
         for (int k = 0; k < s.n_in; k++)
             if (s.in[k] && soma_dtype_is_float(soma_dtype_of(s.in[k])) && (op->variadic || !(op->no_grad_in >> k & 1))) {
-                in[c.n_moving] = s.in[k];
+                in[c.n_moving] = soma_requires_grad_(s.in[k], true);
                 c.moving[c.n_moving++] = k;
             }
         if (c.n_moving > 0 && !s.no_gradcheck && soma__differentiable(op) &&
