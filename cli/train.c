@@ -60,6 +60,7 @@ typedef struct session {
     char run[PATH_MAX];
     bool made_run;                  /* the folder is new: removed again when nothing came to be in it */
     soma_dataset *all, *train, *val;
+    char described[1024];
     soma_norm_stats norm;
     soma_module *net;
     soma_optim *opt;
@@ -133,7 +134,7 @@ static int open_data(session *s)
     s->all = recipe_open_data(&s->r, s->r.data, SOMA_TRAIN, NULL);
     if (!s->all)
         return library_error(s->a);
-    note(s->a, "%s", soma_data_describe(s->all));
+    snprintf(s->described, sizeof s->described, "%s", soma_data_describe(s->all));
     if (soma_data_task(s->all) == SOMA_UNLABELLED)
         return work_error(s->a, "%s: has no labels to learn from", s->r.data);
     if (soma_data_count(s->all) == 0)
@@ -403,7 +404,7 @@ static void draw(const session *s)
     soma_status status = plot_curves(s->run);
     if (status != SOMA_OK) {
         note(s->a, "no curves: %s", soma_error_message());
-        soma_error_clear();
+        drop_error();
     } else if (!arg_flag(s->a, "json")) {
         printf("curves      %s/curves.png\n", s->run);
     }
@@ -413,7 +414,7 @@ static int finish(session *s, soma_status status)
 {
     progress_end(&s->bar);
     if (status == SOMA_ESTOPPED) {
-        soma_error_clear();
+        drop_error();
         if (arg_flag(s->a, "json"))
             print_result_json(s, true);
         return work_error(s->a, "stopped; go on with: soma train --resume %s", s->run);
@@ -445,6 +446,7 @@ static int fit(session *s)
         .meta = s->pairs, .n_meta = s->n_pairs, .resume = s->resume, .overwrite = arg_flag(s->a, "force"),
         .callbacks = {.user = s, .on_step = on_step, .on_epoch = on_epoch, .should_stop = should_stop}, .size = sizeof o};
     char count[HUMAN];
+    note(s->a, "%s", s->described);
     note(s->a, "%s parameters, %lld samples to train on, %lld to validate; run folder %s", human_count(count, soma_nn_count(s->net)),
          (long long)soma_data_count(s->train), (long long)(s->val ? soma_data_count(s->val) : 0), s->run);
     catch_signals();
