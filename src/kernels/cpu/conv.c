@@ -25,7 +25,7 @@ enum {
 /* One product: all groups of a convolution, for one place modulo the stride. */
 typedef struct product {
     const soma__gemm_ops *gemm;
-    const soma__conv_ops *conv;
+    const soma__conv_table *conv;
     size_t size;
     int64_t batch, groups, m, channels, taps; /* rows of C; what they sum over; all per group */
     int64_t grid_h, grid_w;                   /* columns of C per image */
@@ -71,7 +71,7 @@ static size_t product_bytes(const product *p)
 /* ---- Running -------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct panel {
-    soma__run runs[SOMA__PANEL_MAX];
+    soma__pixels runs[SOMA__PANEL_MAX];
     int n_runs, columns;
     char *b, *c; /* packed; where the tile goes */
     int64_t c_row;
@@ -85,9 +85,9 @@ static void make_runs(const product *p, int64_t number, panel *q)
     q->n_runs = 0;
     int64_t image = first / pixels, i = first % pixels / p->grid_w, j = first % p->grid_w;
     for (int pos = 0; pos < q->columns;) {
-        soma__run *r = &q->runs[q->n_runs++];
+        soma__pixels *r = &q->runs[q->n_runs++];
         int64_t count = SOMA_MIN(p->grid_w - j, q->columns - pos);
-        *r = (soma__run){.image = image, .y = i * p->step_y, .x = j * p->step_x, .pos = pos, .count = (int)count};
+        *r = (soma__pixels){.image = image, .y = i * p->step_y, .x = j * p->step_x, .pos = pos, .count = (int)count};
         r->pixel = image * p->groups * p->m * p->dst_h * p->dst_w + (i * p->dst_step_y + p->dst_y) * p->dst_w + j * p->dst_step_x + p->dst_x;
         pos += (int)count;
         j = 0;
@@ -104,7 +104,7 @@ static void scatter(const product *p, const panel *q, int64_t group)
     const int64_t plane = p->dst_h * p->dst_w;
     for (int64_t i = 0; i < p->m; i++)
         for (int r = 0; r < q->n_runs; r++) {
-            const soma__run *run = &q->runs[r];
+            const soma__pixels *run = &q->runs[r];
             const char *from = q->c + (size_t)(i * q->c_row + run->pos) * p->size;
             char *to = p->dst + (run->pixel + (group * p->m + i) * plane) * (int64_t)p->size;
             if (p->dst_step_x == 1) {

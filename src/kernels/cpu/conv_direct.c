@@ -7,7 +7,7 @@
 
 typedef struct narrow_job {
     const soma__conv *c;
-    const soma__conv_ops *ops;
+    const soma__conv_table *ops;
     size_t size;
     const char *x, *w, *y, *bias;
     char *out;

@@ -20,7 +20,7 @@ enum {
 typedef struct plan {
     const soma__conv *c;
     const soma__gemm_ops *gemm;
-    const soma__conv_ops *conv;
+    const soma__conv_table *conv;
     size_t size;
     int64_t in, out, depth, pixels;      /* channels per group, channel-tap pairs, pixels of an output plane */
     int64_t vectors, panels, strips;     /* of one group */

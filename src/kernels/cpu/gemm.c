@@ -87,8 +87,9 @@ static void make_plan(plan *p, const soma__gemm *g, int64_t threads)
     p->chunk = soma__parts(g->k, p->chunks);
     const int64_t panel = (int64_t)p->ops->vectors * p->ops->lanes;
     const bool small = work <= DIRECT_WORK;
-    p->a_direct = !p->half && (small || p->columns <= DIRECT_PANELS * panel);
-    p->b_direct = !p->half && g->b_col == 1 && (small || p->rows <= DIRECT_STRIPS * p->ops->rows);
+    /* By the whole product, not its rectangles: so fewer threads never need more workspace than more. */
+    p->a_direct = !p->half && (small || g->n <= DIRECT_PANELS * panel);
+    p->b_direct = !p->half && g->b_col == 1 && (small || g->m <= DIRECT_STRIPS * p->ops->rows);
     if (!p->a_direct)
         p->a_bytes = whole((size_t)(SOMA_MIN(p->rows, MAX_ROWS) * p->chunk) * p->size + 64);
     if (!p->b_direct || !p->ops->masks)

@@ -33,7 +33,7 @@ static int FN(cut)(const soma__unfold *u, int64_t dy, int64_t dx, FN(piece) * pi
 {
     int n = 0;
     for (int r = 0; r < u->n_runs; r++) {
-        const soma__run *run = &u->runs[r];
+        const soma__pixels *run = &u->runs[r];
         int64_t y = run->y + dy;
         for (int from = 0; from < run->count; from += LANES) {
             FN(piece) *p = &pieces[n++];
