@@ -276,7 +276,7 @@ static const soma_op index_add_op = {
     .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1,
     .attrs = dim_attrs, .n_attrs = (int)SOMA_LEN(dim_attrs), .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME,
     .shape = index_add_shape, .check = check_index, .work = add_work, .cpu = {index_add_kernel}, .backward = index_add_backward,
-    .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1, .in_place = true, .flops = add_flops, .samples = index_add_samples,
+    .saves_if = {[2] = SOMA_SAVE_IN(1)}, .no_grad_in = 1u << 1, .in_place = true, .flops = add_flops, .samples = index_add_samples,
     .errors = index_add_errors,
 };
 soma_tensor *soma_index_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src) {
@@ -401,7 +401,7 @@ static const soma_op scatter_add_op = {
     .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1,
     .attrs = dim_attrs, .n_attrs = (int)SOMA_LEN(dim_attrs), .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME,
     .shape = scatter_add_shape, .check = check_index, .work = add_work, .cpu = {scatter_add_kernel},
-    .backward = scatter_add_backward, .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1, .in_place = true, .flops = add_flops,
+    .backward = scatter_add_backward, .saves_if = {[2] = SOMA_SAVE_IN(1)}, .no_grad_in = 1u << 1, .in_place = true, .flops = add_flops,
     .samples = scatter_add_samples, .errors = scatter_add_errors,
 };
 soma_tensor *soma_scatter_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src) {

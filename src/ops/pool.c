@@ -278,7 +278,7 @@ static const soma_op max_pool2d_op = {
            "larger than anything.",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 2, .attrs = max_attrs, .n_attrs = (int)SOMA_LEN(max_attrs), .dtypes = SOMA_NUMBERS,
     .promote = SOMA_PROMOTE_SAME, .shape = max_shape, .work = pool_work, .cpu = {max_2x2, max_any}, .backward = max_backward,
-    .saves = SOMA_SAVE_OUT(1), .flops = pool_flops, .samples = max_samples, .errors = max_errors,
+    .saves = SOMA_SAVE_OUT(1), .no_grad_out = 1u << 1, .flops = pool_flops, .samples = max_samples, .errors = max_errors,
 };
 
 /* ---- Its gradient: g goes to the place of the largest ----------------------------------------------------------- */
