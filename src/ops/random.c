@@ -24,7 +24,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- Numbers for a run of elements ------------------------------------------------------------------------------------------------- */
+/* ---- Numbers for a run of elements ------------------------------------------------------------------------------ */
 
 enum { CHUNK = 256 }; /* elements at a time; a multiple of what one block makes */
 
@@ -122,7 +122,7 @@ static const char *run_draw(soma_args *a, draw *d, soma__inner_fn inner) {
     return NULL;
 }
 
-/* ---- rand, uniform_ ----------------------------------------------------------------------------------------------------------------- */
+/* ---- rand, uniform_ --------------------------------------------------------------------------------------------- */
 
 /* The largest number of the dtype below `high`; `low` when nothing lies between. */
 static double below(double low, double high, soma_dtype dtype) {
@@ -235,7 +235,7 @@ soma_tensor *soma_uniform_(soma_tensor *x, double low, double high) {
     return SOMA__RUN(&uniform_op, attrs, x);
 }
 
-/* ---- randn, normal_ ----------------------------------------------------------------------------------------------------------------- */
+/* ---- randn, normal_ --------------------------------------------------------------------------------------------- */
 
 static const char *normal_run(soma_args *a, double mean, double std) {
     draw d = {.a = mean, .b = std, .values = normal_values};
@@ -284,7 +284,7 @@ soma_tensor *soma_normal_(soma_tensor *x, double mean, double std) {
     return SOMA__RUN(&normal_op, attrs, x);
 }
 
-/* ---- randint ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- randint ---------------------------------------------------------------------------------------------------- */
 
 static bool randint_shape(soma_args *a, soma_meta *out) {
     int64_t low = soma__attr_int(a, 0), high = soma__attr_int(a, 1);
@@ -349,7 +349,7 @@ soma_tensor *soma_randint(int64_t low, int64_t high, int ndim, const int64_t *sh
     return run_shape(&randint_op, attrs, ndim, shape, dtype);
 }
 
-/* ---- bernoulli ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- bernoulli -------------------------------------------------------------------------------------------------- */
 
 static bool bernoulli_shape(soma_args *a, soma_meta *out) {
     double p = soma__attr_float(a, 0);
@@ -387,7 +387,7 @@ soma_tensor *soma_bernoulli(double p, int ndim, const int64_t *shape, soma_dtype
     return run_shape(&bernoulli_op, attrs, ndim, shape, dtype);
 }
 
-/* ---- randperm ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- randperm --------------------------------------------------------------------------------------------------- */
 
 static bool randperm_shape(soma_args *a, soma_meta *out) {
     out->dtype = SOMA_I64;
