@@ -1,4 +1,5 @@
-# Tests: every tests/test_*.c is a cmocka program against the static library; every examples/*.c is built against the shared one.
+# Tests: every tests/test_*.c is a cmocka program against the static library; every examples/*.c is built against
+# the shared one, and runs as a test.
 pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)
 file(GLOB SOMA_TEST_SOURCES CONFIGURE_DEPENDS tests/test_*.c)
 if(CMOCKA_FOUND)
@@ -20,6 +21,7 @@ foreach(source ${SOMA_EXAMPLES})
   add_executable(example_${name} ${source})
   target_link_libraries(example_${name} PRIVATE soma m)
   set_target_properties(example_${name} PROPERTIES OUTPUT_NAME ${name} RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/examples)
+  add_test(NAME example_${name} COMMAND example_${name} WORKING_DIRECTORY ${CMAKE_BINARY_DIR}/examples)
 endforeach()
 # The tool, end to end: every tests/cli/*.sh but lib.sh, with the tool's path. 77: skipped.
 file(GLOB SOMA_CLI_TESTS CONFIGURE_DEPENDS tests/cli/*.sh)

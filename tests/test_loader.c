@@ -416,6 +416,42 @@ static void test_bad_options(void **state)
     soma_scope_end(scope);
 }
 
+/* All of Fashion-MNIST once: normalised numbers have mean 0 and deviation 1, and each class comes 6000 times. */
+static void test_fashion(void **state)
+{
+    (void)state;
+    char path[600];
+    snprintf(path, sizeof path, "%s/data/fashion-mnist", shared_data());
+    if (access(path, R_OK) != 0) {
+        print_message("skipped: no %s (set SOMA_SHARED)\n", path);
+        skip();
+    }
+    soma_dataset *d = soma_data_open(path);
+    soma_norm_stats s;
+    assert_int_equal(soma_data_stats(d, &s), SOMA_OK);
+    soma_loader *l = soma_loader_new(d, .batch_size = 64, .shuffle = true, .norm = &s, .workers = 2);
+    double sum = 0, square = 0;
+    int64_t count[10] = {0};
+    for (soma_batch b; soma_loader_next(l, &b);) {
+        const float *x = soma_data(b.x);
+        for (int64_t i = 0; i < b.count * 784; i++) {
+            sum += (double)x[i];
+            square += (double)x[i] * (double)x[i];
+        }
+        for (int64_t i = 0; i < b.count; i++)
+            count[((int64_t *)soma_data(b.y))[i]]++;
+    }
+    check_ok();
+    double n = 60000.0 * 784;
+    assert_float_equal(sum / n, 0, 1e-6); /* floats of about 1 with errors of 1e-7 that are far from all alike */
+    assert_float_equal(square / n, 1, 1e-6);
+    for (int k = 0; k < 10; k++)
+        assert_int_equal(count[k], 6000);
+    soma_norm_stats_free(&s);
+    soma_loader_free(l);
+    soma_data_free(d);
+}
+
 /* ---- Files that turn out damaged while loading ---- */
 
 static soma_dataset *lazy_set(const char *folder, bool skip_bad)
@@ -530,7 +566,7 @@ int main(void)
         cmocka_unit_test(test_order),     cmocka_unit_test(test_shapes),      cmocka_unit_test(test_targets), cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_transforms), cmocka_unit_test(test_draws),      cmocka_unit_test(test_resume),  cmocka_unit_test(test_scopes),
         cmocka_unit_test(test_break),     cmocka_unit_test(test_pending),     cmocka_unit_test(test_bad_options), cmocka_unit_test(test_lazy),
-        cmocka_unit_test(test_lazy_skip), cmocka_unit_test(test_allocations),
+        cmocka_unit_test(test_lazy_skip), cmocka_unit_test(test_allocations), cmocka_unit_test(test_fashion),
     };
     return cmocka_run_group_tests(tests, NULL, tree_end);
 }

@@ -19,27 +19,41 @@ typedef struct soma_data_opts {
     int channels;          /* images: 1 grey, 3 RGB; 0: as the first image has */
     int height, width;     /* images are resized to this; 0: all must have the size of the first */
     bool skip_bad;         /* leave out unreadable samples with a warning in the log, instead of an error */
-    const char *target;    /* tables: the target column's name; NULL: the last one */
-    soma_task task;        /* tables: SOMA_CLASSIFY or SOMA_REGRESS, unless auto_task */
+    const char *target;    /* the target column's name; NULL: tables' last one, "label" of a CSV with images */
+    soma_task task;        /* of tables, unless auto_task, and of a CSV with images; SOMA_UNLABELLED: do without the target */
     bool auto_task;        /* tables: classification when the target is text or has at most 20 different whole numbers */
     soma_part part;        /* sets that have parts: IDX, and folders with train/ and test/ */
-    int n_classes;         /* class names and order of a model, so that labels mean the same; 0: from the data */
+    int n_classes;         /* class names and order of a model, so that labels mean the same; 0: from the data. A label that is
+                              none of them is an error, unless it is a number and no name is: then it is a place in the list */
     const char *const *classes;
     size_t size;
 } soma_data_opts;
-/* Opens whatever `path` is: a folder with IDX files, with one CSV of id and label and images, with a folder per class; a
- * .csv table; a .npy file with inputs (with x.labels.npy or y.npy beside it as targets); "drawn" or "drawn:N" for N drawn silhouettes. NULL and an error that
- * says what was looked for and what was found. */
+/* Opens whatever `path` is; NULL and an error that says what was looked for and what was found.
+ * - A folder of IDX files: see soma_data_idx.
+ * - A folder (or the CSV in it) with id and label columns and the images images/<id>.png, .jpg or .jpeg, or beside the CSV. Of
+ *   several CSV files the one called like the folder, train.csv or test.csv, or labels.csv. Only ids: SOMA_UNLABELLED.
+ * - A folder per class, images in it at any depth; or a folder of images without labels. Ids are the files' names.
+ * - A folder of which all folders are called train, test, val and so on: `part` of it. With a folder per class, the classes are
+ *   those of train; with a CSV, those that occur, so give a test part the classes of the training part or the model.
+ * - A .csv table of numbers. A column "id" names the rows; the target's classes may be text; cells must not be empty.
+ * - A .npy array [N, …], with x.labels.npy or y.npy beside it as targets: whole numbers are classes, floats are regression. Bytes
+ *   of 3 or 4 dimensions are images [N, H, W], [N, C, H, W] or [N, H, W, C].
+ * - "drawn" or "drawn:N": N drawn silhouettes (10000, and 2000 others as the test part).
+ * Classes that are all whole numbers are in the order of numbers, others by bytes. Images are kept as bytes in memory up to 4 GiB,
+ * decoded when the set opens; beyond that only headers are read then, and each file when a loader wants it: with skip_bad a file
+ * that turns out damaged is then missing from its batch. Images of differing sizes are an error unless height and width are given. */
 #define soma_data_open(...) soma__data_open(__VA_ARGS__, .size = sizeof(soma_data_opts))
 #define soma__data_open(path, ...) soma_data_open_ex((path), &(soma_data_opts){__VA_ARGS__})
 SOMA_API soma_dataset *soma_data_open_ex(const char *path, const soma_data_opts *opts);
-/* train-images-idx3-ubyte and its three relations, .gz or not, in `folder`. */
+/* train-images-idx3-ubyte and its three relations, .gz or not, in `folder`. Classes are called by the lines of classes.txt beside
+ * them, by Fashion-MNIST's ten names if the folder's name contains "fashion", else "0", "1", …. */
 SOMA_API soma_dataset *soma_data_idx(const char *folder, soma_part part);
 /* Images in memory: u8 [N, C, H, W], and classes (NULL: unlabelled); copied. */
 SOMA_API soma_dataset *soma_data_images(const uint8_t *pixels, const int64_t *labels, int64_t n, int c, int h, int w);
 /* x [N, …] and y [N] i64 (classes), y [N, …] float (regression) or NULL; keeps references. */
 SOMA_API soma_dataset *soma_data_tensors(soma_tensor *x, soma_tensor *y);
-/* Ten classes of apparel silhouettes, 28 x 28 grey, drawn from a seed: random shape, size, position and noise. */
+/* Ten classes of apparel silhouettes, 28 x 28 grey, drawn from a seed: random shape, size, position and noise. Sample i is of
+ * class i % 10, which are called as Fashion-MNIST's. */
 SOMA_API soma_dataset *soma_data_drawn(int64_t n, uint64_t seed);
 SOMA_API void soma_data_free(soma_dataset *d); /* reference-counted: subsets keep their source alive */
 
@@ -55,9 +69,10 @@ SOMA_API const char *soma_data_describe(const soma_dataset *d);  /* one line: ki
 SOMA_API const char *soma_data_id(const soma_dataset *d, int64_t i);  /* the id column, file name or number; owned by d */
 SOMA_API int64_t soma_data_skipped(const soma_dataset *d);       /* samples left out by skip_bad */
 /* One sample as numbers: x has room for the product of the shape (images: 0 … 1), y for one number (the class or the
- * target; NULL: not wanted). Thread-safe. */
+ * target, NaN when unlabelled; NULL: not wanted; so may x be). Thread-safe. */
 SOMA_API soma_status soma_data_get(const soma_dataset *d, int64_t i, float *x, double *y);
-/* Mean and standard deviation per channel (images) or per feature (tables), over the whole set. */
+/* Mean and standard deviation (of the population) per channel (images) or per feature (tables), over the whole set; 1 as the
+ * deviation where all values are equal, so that dividing by it is safe. */
 typedef struct soma_norm_stats {
     int n;          /* channels or features */
     double *mean, *std;
@@ -65,7 +80,8 @@ typedef struct soma_norm_stats {
 SOMA_API soma_status soma_data_stats(const soma_dataset *d, soma_norm_stats *out);
 SOMA_API void soma_norm_stats_free(soma_norm_stats *s);
 
-/* Two disjoint parts; `fraction` of the samples go to *second. Stratified by class unless `plain`. Same seed, same split. */
+/* Two disjoint parts, neither empty; `fraction` of the samples go to *second. Stratified by class (largest remainders) unless
+ * `plain`. Same seed, same split. Free both. */
 SOMA_API soma_status soma_data_split(soma_dataset *d, double fraction, uint64_t seed, bool plain, soma_dataset **first,
                                      soma_dataset **second);
 SOMA_API soma_dataset *soma_data_subset(soma_dataset *d, const int64_t *index, int64_t n);
@@ -83,13 +99,14 @@ typedef struct soma_loader_opts {
     bool flip;                     /* images: mirrored with probability 1/2 */
     int shift;                     /* images: moved by up to so many pixels in each direction, edges 0 before normalisation */
     int crop;                      /* images: random crop after padding by so many pixels, same size (He et al. 2016) */
-    double erase;                  /* images: probability of a random erased rectangle (Zhong et al. 2020) */
+    double erase;                  /* images: probability of a random rectangle of zeros, after normalisation (Zhong et al. 2020) */
     size_t size;
 } soma_loader_opts;
 /* `d` is kept referenced. Batches: x f32 [B, …shape]; y i64 [B] for classes, f32 [B, 1] for regression, NULL when unlabelled. */
 #define soma_loader_new(...) soma__loader_new(__VA_ARGS__, .size = sizeof(soma_loader_opts))
 #define soma__loader_new(d, ...) soma_loader_new_ex((d), &(soma_loader_opts){__VA_ARGS__})
 SOMA_API soma_loader *soma_loader_new_ex(soma_dataset *d, const soma_loader_opts *opts);
+/* Stops its threads and releases what the last step made, as soma_loader_next does. */
 SOMA_API void soma_loader_free(soma_loader *l);
 
 typedef struct soma_batch {
@@ -101,11 +118,12 @@ typedef struct soma_batch {
     size_t size;
 } soma_batch;
 /* Releases everything the last step made and gives the next batch; false at the end of an epoch or with an error pending.
- * The call after that starts the next epoch. */
+ * The call after the end starts the next epoch; after an error was cleared, the batch that failed is tried again. */
 SOMA_API bool soma_loader_next(soma_loader *l, soma_batch *batch);
 SOMA_API int64_t soma_loader_batches(const soma_loader *l);  /* in an epoch */
 SOMA_API soma_dataset *soma_loader_dataset(const soma_loader *l);
-/* The place to go on from: the next soma_loader_next gives batch `batch` of epoch `epoch`. */
+/* The place to go on from: the next soma_loader_next gives batch `batch` of epoch `epoch`; when `batch` is the number of batches,
+ * it ends that epoch. */
 SOMA_API soma_status soma_loader_seek(soma_loader *l, int64_t epoch, int64_t batch);
 SOMA_API void soma_loader_tell(const soma_loader *l, int64_t *epoch, int64_t *batch);
 

@@ -117,12 +117,13 @@ static bool save(soma_saved *s, soma_tensor *t, soma_node *self, int output) {
         s->tensor = soma__tensor_alias_owned(t);
         if (!s->tensor)
             return false;
-        if (self) {
+        if (self && self->op->no_grad_out & 1u << output)
+            s->edge = (soma_edge){0};
+        else if (self) {
             s->edge = (soma_edge){self, NULL, output};
             s->own_output = true;
-        } else {
+        } else
             s->edge = edge_to(t);
-        }
     }
     s->version = t->storage ? atomic_load_explicit(&t->storage->version, memory_order_relaxed) : 0;
     return true;
@@ -165,7 +166,7 @@ bool soma__tape_end(soma_node *node, soma_tensor *const *out) {
     for (int i = 0; i < node->n_out; i++) {
         soma_tensor *t = out[i];
         node->out_meta[i] = soma__meta_of(t);
-        if (!soma_dtype_is_float((soma_dtype)t->dtype))
+        if (!soma_dtype_is_float((soma_dtype)t->dtype) || node->op->no_grad_out & 1u << i)
             continue;
         if (t->node) {
             soma_node *old = t->node;

@@ -58,25 +58,25 @@ size_t soma__text_take(soma__text *t, char *out, size_t size) {
     return whole;
 }
 
-/* Levenshtein's distance, for words of at most 63 bytes. */
+/* Edits that turn one word into the other: letters put in, left out, changed, or two neighbours swapped; words of at most 63 bytes. */
 static int distance(const char *a, const char *b) {
     size_t n = strlen(a), m = strlen(b);
     if (n > 63 || m > 63)
         return 99;
-    int row[64];
+    int rows[3][64];
     for (size_t j = 0; j <= m; j++)
-        row[j] = (int)j;
+        rows[0][j] = (int)j;
     for (size_t i = 1; i <= n; i++) {
-        int diagonal = row[0];
+        int *row = rows[i % 3], *above = rows[(i + 2) % 3], *second = rows[(i + 1) % 3];
         row[0] = (int)i;
         for (size_t j = 1; j <= m; j++) {
-            int above = row[j];
-            int change = diagonal + (a[i - 1] != b[j - 1]);
-            row[j] = SOMA_MIN(change, SOMA_MIN(above, row[j - 1]) + 1);
-            diagonal = above;
+            int change = above[j - 1] + (a[i - 1] != b[j - 1]);
+            row[j] = SOMA_MIN(change, SOMA_MIN(above[j], row[j - 1]) + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                row[j] = SOMA_MIN(row[j], second[j - 2] + 1);
         }
     }
-    return row[m];
+    return rows[n % 3][m];
 }
 
 const char *soma__nearest(const char *wanted, const char *const *names, int n) {

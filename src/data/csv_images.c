@@ -13,9 +13,9 @@ static const char *const endings[] = {"", ".png", ".jpg", ".jpeg", ".PNG", ".JPG
 typedef struct csv_set {
     soma_csv *csv;
     const char *path;
-    char *folder;        /* of the CSV, with the final slash, or "" */
-    int id, label;       /* columns; label -1: none */
-    int64_t *row;        /* of each sample that has an image */
+    char *folder;                 /* of the CSV, with the final slash, or "" */
+    int id, label;                /* columns; label -1: none */
+    int64_t *row;                 /* of each sample that has an image */
     int last_folder, last_ending; /* where the last image was found: most likely the next is there, too */
 } csv_set;
 
@@ -98,7 +98,8 @@ static soma_status bad_row(csv_set *s, int64_t row, const char *id) {
         return soma_fail(SOMA_EFORMAT, "%s:%lld: the id is empty", s->path, line);
     if (!safe_id(id))
         return soma_fail(SOMA_EFORMAT, "%s:%lld: the id '%s' must be a name inside the folder", s->path, line, id);
-    return soma_fail(SOMA_ENOTFOUND, "%s:%lld: there is no image for id '%s': looked for %simages/%s.png, .jpg and .jpeg, and for %s%s.*",
+    return soma_fail(SOMA_ENOTFOUND,
+                     "%s:%lld: there is no image for id '%s': looked for %simages/%s.png, .jpg and .jpeg, and for %s%s.*",
                      s->path, line, id, s->folder, id, s->folder, id);
 }
 
@@ -123,8 +124,8 @@ static soma_status list_rows(csv_set *s, soma_dataset *d, const soma_data_opts *
             return SOMA_ENOMEM;
     }
     if (d->files.n == 0)
-        return soma_fail(SOMA_ENOTFOUND, "%s: none of its %lld ids has an image in %simages or beside it", s->path, (long long)rows,
-                         s->folder);
+        return soma_fail(SOMA_ENOTFOUND, "%s: none of its %lld ids has an image in %simages or beside it", s->path,
+                         (long long)rows, s->folder);
     return SOMA_OK;
 }
 

@@ -75,7 +75,8 @@ void soma__dataset_drop(soma_dataset *d, const uint8_t *bad) {
         if (d->labels)
             d->labels[kept] = d->labels[i];
         if (d->targets)
-            memmove(d->targets + kept * d->target_numel, d->targets + i * d->target_numel, (size_t)d->target_numel * sizeof(float));
+            memmove(d->targets + kept * d->target_numel, d->targets + i * d->target_numel,
+                    (size_t)d->target_numel * sizeof(float));
         if (pixels && kept != i)
             memcpy(pixels + kept * d->numel, pixels + i * d->numel, (size_t)d->numel);
         if (values && kept != i)
@@ -103,7 +104,8 @@ static void describe_samples(const soma_dataset *d, soma__text *t) {
         soma__text_add(t, "%lld classes (%s)", (long long)root->classes.n,
                        soma__strings_show(&root->classes, 10, names, sizeof names));
     else if (root->task == SOMA_REGRESS)
-        soma__text_add(t, root->target_numel == 1 ? "a number to predict" : "%lld numbers to predict", (long long)root->target_numel);
+        soma__text_add(t, root->target_numel == 1 ? "a number to predict" : "%lld numbers to predict",
+                       (long long)root->target_numel);
     else
         soma__text_add(t, "no labels");
     if (atomic_load(&root->skipped) > 0 && root == d)
@@ -140,7 +142,8 @@ soma_dataset *soma__dataset_finish(soma_dataset *d, const char *what, ...) {
 
 static soma_status memory_read(const soma_dataset *d, int64_t i, void *scratch, soma__sample *out) {
     (void)scratch;
-    *out = (soma__sample){.u8 = d->pixels ? d->pixels + i * d->numel : NULL, .f32 = d->values ? d->values + i * d->numel : NULL};
+    *out = (soma__sample){.u8 = d->pixels ? d->pixels + i * d->numel : NULL,
+                          .f32 = d->values ? d->values + i * d->numel : NULL};
     return SOMA_OK;
 }
 
@@ -148,7 +151,8 @@ const soma__data_kind soma__data_memory = {"memory", memory_read};
 
 soma_dataset *soma_data_images(const uint8_t *pixels, const int64_t *labels, int64_t n, int c, int h, int w) {
     if (!pixels || n < 1 || c < 1 || h < 1 || w < 1) {
-        soma_fail(SOMA_EINVAL, "soma_data_images: needs pixels and sizes of at least 1, got [%lld, %d, %d, %d]", (long long)n, c, h, w);
+        soma_fail(SOMA_EINVAL, "soma_data_images: needs pixels and sizes of at least 1, got [%lld, %d, %d, %d]", (long long)n,
+                  c, h, w);
         return NULL;
     }
     soma_data_opts opts = soma__data_opts(NULL);
@@ -182,7 +186,8 @@ static soma_status take_targets(soma_dataset *d, soma_tensor *y) {
     int64_t n = soma_numel(y);
     if (!soma_dtype_is_float(soma_dtype_of(y))) {
         if (soma_ndim(y) != 1)
-            return soma_fail(SOMA_ESHAPE, "soma_data_tensors: y of whole numbers is classes and must have one dimension, got %d",
+            return soma_fail(SOMA_ESHAPE,
+                             "soma_data_tensors: y of whole numbers is classes and must have one dimension, got %d",
                              soma_ndim(y));
         int64_t *numbers = soma__alloc((size_t)n * sizeof *numbers);
         if (!numbers)
@@ -209,12 +214,14 @@ soma_dataset *soma_data_tensors(soma_tensor *x, soma_tensor *y) {
         soma_fail(SOMA_EINVAL, "soma_data_tensors: x is NULL");
         return NULL;
     }
-    if (soma_ndim(x) < 1 || soma_numel(x) < 1 || (y && (soma_ndim(y) < 1 || soma_size(y, 0) != soma_size(x, 0) || soma_numel(y) < 1))) {
+    if (soma_ndim(x) < 1 || soma_numel(x) < 1 ||
+        (y && (soma_ndim(y) < 1 || soma_size(y, 0) != soma_size(x, 0) || soma_numel(y) < 1))) {
         char a[SOMA__SHAPE_TEXT], b[SOMA__SHAPE_TEXT] = "none";
         soma__shape_text(soma_ndim(x), soma_shape(x), a, sizeof a);
         if (y)
             soma__shape_text(soma_ndim(y), soma_shape(y), b, sizeof b);
-        soma_fail(SOMA_ESHAPE, "soma_data_tensors: x must be [N, …] and y [N, …] with the same N of at least 1, got x %s and y %s", a, b);
+        soma_fail(SOMA_ESHAPE,
+                  "soma_data_tensors: x must be [N, …] and y [N, …] with the same N of at least 1, got x %s and y %s", a, b);
         return NULL;
     }
     soma_owner was = soma__owner_set(SOMA_OWNER_DATA);
@@ -306,7 +313,8 @@ static bool number_ids(soma_dataset *root) {
 
 const char *soma_data_id(const soma_dataset *d, int64_t i) {
     if (!d || i < 0 || i >= d->count) {
-        soma_fail(SOMA_EINVAL, "soma_data_id: there is no sample %lld; the data set has %lld", (long long)i, (long long)soma_data_count(d));
+        soma_fail(SOMA_EINVAL, "soma_data_id: there is no sample %lld; the data set has %lld", (long long)i,
+                  (long long)soma_data_count(d));
         return NULL;
     }
     soma_dataset *root = (soma_dataset *)(uintptr_t)soma__data_root(d); /* the ids are made behind a lock */
@@ -323,7 +331,8 @@ soma_status soma_data_get(const soma_dataset *d, int64_t i, float *x, double *y)
     const soma_dataset *root = soma__data_root(d);
     int64_t j = soma__data_place(d, i);
     if (y && root->task == SOMA_REGRESS && root->target_numel != 1)
-        return soma_fail(SOMA_EUNSUPPORTED, "soma_data_get: a sample has %lld targets, and y is one number; take them from a loader",
+        return soma_fail(SOMA_EUNSUPPORTED,
+                         "soma_data_get: a sample has %lld targets, and y is one number; take them from a loader",
                          (long long)root->target_numel);
     if (y)
         *y = root->labels ? (double)root->labels[j] : root->targets ? (double)root->targets[j] : NAN;

@@ -22,9 +22,9 @@ typedef struct path {
 
 typedef struct pen {
     soma__random random;
-    float grey[AREA];   /* what is drawn so far */
+    float grey[AREA];       /* what is drawn so far */
     float a, b, c, d, x, y; /* to pixels: (a u + b v + x, c u + d v + y) */
-    float tone;         /* brightness of the garment */
+    float tone;             /* brightness of the garment */
 } pen;
 
 static float range(pen *p, float low, float high) { return low + (high - low) * (float)soma__random_unit(&p->random); }
@@ -182,15 +182,20 @@ static void seams(pen *p, const upper *t, float depth) {
     float shoulder_y = -0.9f + t->drop;
     for (int side = -1; side <= 1; side += 2) {
         float s = (float)side;
-        line(p, s * (t->chest + 0.01f), shoulder_y + 0.4f, s * (t->chest - 0.02f), SOMA_MIN(t->bottom, shoulder_y + 0.3f + 0.8f * t->sleeve),
-             0.06f, 1 - depth);
+        line(p, s * (t->chest + 0.01f), shoulder_y + 0.4f, s * (t->chest - 0.02f),
+             SOMA_MIN(t->bottom, shoulder_y + 0.3f + 0.8f * t->sleeve), 0.06f, 1 - depth);
     }
 }
 
 static upper any_top(pen *p) {
-    upper t = {.neck = range(p, 0.16f, 0.28f), .neck_depth = range(p, 0.08f, 0.26f), .drop = range(p, 0.06f, 0.18f),
-             .chest = range(p, 0.42f, 0.56f), .bottom = range(p, 0.8f, 0.98f), .cuff = range(p, 0.18f, 0.26f),
-             .spread = range(p, 0.1f, 0.35f), .pointed = chance(p, 0.3)};
+    upper t = {.neck = range(p, 0.16f, 0.28f),
+               .neck_depth = range(p, 0.08f, 0.26f),
+               .drop = range(p, 0.06f, 0.18f),
+               .chest = range(p, 0.42f, 0.56f),
+               .bottom = range(p, 0.76f, 0.94f),
+               .cuff = range(p, 0.18f, 0.26f),
+               .spread = range(p, 0.1f, 0.35f),
+               .pointed = chance(p, 0.3)};
     t.shoulder = t.chest + range(p, -0.03f, 0.08f);
     t.waist = t.chest * range(p, 0.86f, 1.04f);
     t.hem = t.waist * range(p, 0.98f, 1.12f);
@@ -226,8 +231,9 @@ static void draw_shirt(pen *p) {
     sleeves(p, &t, range(p, 0.8f, 1));
     torso(p, &t, 1);
     seams(p, &t, range(p, 0.1f, 0.5f));
-    float shade = chance(p, 0.5) ? range(p, 0.45f, 0.75f) : range(p, 1.15f, 1.4f);
-    if (chance(p, 0.8)) /* the collar */
+    float shade = chance(p, 0.6) ? range(p, 0.35f, 0.7f) : range(p, 1.25f, 1.6f);
+    bool collar = chance(p, 0.88);
+    if (collar)
         for (int side = -1; side <= 1; side += 2) {
             path o = {0};
             float s = (float)side;
@@ -237,7 +243,7 @@ static void draw_shirt(pen *p) {
             to(&o, s * 0.16f, -0.9f + t.neck_depth + 0.24f);
             fill(p, &o, shade);
         }
-    if (chance(p, 0.75))
+    if (!collar || chance(p, 0.8)) /* the buttons */
         line(p, 0, -0.9f + t.neck_depth, 0, t.bottom, range(p, 0.05f, 0.1f), shade);
 }
 
@@ -271,15 +277,15 @@ static void draw_coat(pen *p) {
     t.sleeve = range(p, 1.2f, 1.65f);
     t.spread = range(p, 0.05f, 0.26f);
     t.cuff = range(p, 0.2f, 0.3f);
-    t.bottom = range(p, 0.9f, 1);
+    t.bottom = range(p, 0.94f, 1.04f);
     t.waist = t.chest * range(p, 0.84f, 1);
     t.hem = t.chest * range(p, 0.98f, 1.2f);
     sleeves(p, &t, range(p, 0.8f, 1));
     torso(p, &t, 1);
     seams(p, &t, range(p, 0.2f, 0.6f));
     float dark = range(p, 0.15f, 0.6f), overlap = range(p, -0.07f, 0.07f), lapel = range(p, 0.25f, 0.75f);
-    if (chance(p, 0.85))
-        line(p, overlap * 0.4f, -0.9f + t.neck_depth, overlap, t.bottom, range(p, 0.05f, 0.11f), dark);
+    if (chance(p, 0.92))
+        line(p, overlap * 0.4f, -0.9f + t.neck_depth, overlap, t.bottom, range(p, 0.08f, 0.15f), dark);
     if (chance(p, 0.7))
         for (int side = -1; side <= 1; side += 2) /* lapels */
             line(p, (float)side * (t.neck + 0.04f), -0.86f, overlap * 0.5f, -0.9f + lapel, 0.06f, 0.5f * (1 + dark));
@@ -321,7 +327,8 @@ static void draw_dress(pen *p) {
 
 static void draw_trouser(pen *p) {
     float waist = range(p, 0.26f, 0.38f), hip = waist * range(p, 1.05f, 1.25f), crotch = range(p, -0.4f, -0.15f);
-    float ankle = range(p, 0.12f, 0.24f), stance = range(p, 0.08f, 0.26f), gap = range(p, 0.01f, 0.1f), bottom = range(p, 0.9f, 1);
+    float ankle = range(p, 0.12f, 0.24f), stance = range(p, 0.08f, 0.26f), gap = range(p, 0.01f, 0.1f),
+          bottom = range(p, 0.9f, 1);
     path o = {0};
     to(&o, 0, -0.96f);
     to(&o, waist, -0.97f);
@@ -395,7 +402,8 @@ static void draw_sandal(pen *p) {
         float rise = heel * SOMA_MAX(0, x) * 0.6f;
         path o = {0};
         to(&o, x, foot - rise);
-        bend(&o, x + 0.3f * reach, foot - lift * range(p, 0.6f, 1) - rise, x + reach, foot - lift * (0.45f + 0.2f * (float)i) - rise);
+        bend(&o, x + 0.3f * reach, foot - lift * range(p, 0.6f, 1) - rise, x + reach,
+             foot - lift * (0.45f + 0.2f * (float)i) - rise);
         if (chance(p, 0.6))
             to(&o, SOMA_MIN(x + 2 * reach, 0.85f), foot - rise);
         stroke(p, &o, range(p, 0.08f, 0.18f), range(p, 0.7f, 1.1f));
@@ -411,7 +419,8 @@ static void draw_sandal(pen *p) {
 
 static void draw_sneaker(pen *p) {
     float ground = range(p, 0.4f, 0.6f), thick = range(p, 0.1f, 0.2f), foot = ground - thick;
-    float toe = range(p, 0.2f, 0.34f), instep = range(p, 0.42f, 0.6f), ankle = range(p, 0.52f, 0.8f), opening = range(p, 0.1f, 0.35f);
+    float toe = range(p, 0.2f, 0.34f), instep = range(p, 0.42f, 0.6f), ankle = range(p, 0.52f, 0.8f),
+          opening = range(p, 0.1f, 0.35f);
     path o = {0};
     to(&o, -0.93f, foot);
     bend(&o, -0.96f, foot - toe, -0.6f, foot - toe - 0.04f);
@@ -430,7 +439,8 @@ static void draw_sneaker(pen *p) {
 }
 
 static void draw_boot(pen *p) {
-    float ground = range(p, 0.68f, 0.9f), thick = range(p, 0.06f, 0.15f), heel = chance(p, 0.45) ? range(p, 0.16f, 0.45f) : range(p, 0, 0.1f);
+    float ground = range(p, 0.68f, 0.9f), thick = range(p, 0.06f, 0.15f),
+          heel = chance(p, 0.45) ? range(p, 0.16f, 0.45f) : range(p, 0, 0.1f);
     float foot = ground - thick, toe = range(p, 0.22f, 0.36f), shaft = range(p, 1.0f, 1.6f), front = range(p, -0.12f, 0.15f);
     float high = SOMA_MAX(foot - shaft, -0.95f), back = range(p, 0.72f, 0.88f);
     path o = {0};
@@ -467,7 +477,8 @@ static void weave(pen *p, float *out) {
         float x = (float)(i % SIDE), y = (float)(i / SIDE), u = x / 7, v = y / 7;
         int ku = (int)u, kv = (int)v;
         float fu = u - (float)ku, fv = v - (float)kv;
-        float fold = (knots[kv][ku] * (1 - fu) + knots[kv][ku + 1] * fu) * (1 - fv) + (knots[kv + 1][ku] * (1 - fu) + knots[kv + 1][ku + 1] * fu) * fv;
+        float fold = (knots[kv][ku] * (1 - fu) + knots[kv][ku + 1] * fu) * (1 - fv) +
+                     (knots[kv + 1][ku] * (1 - fu) + knots[kv + 1][ku + 1] * fu) * fv;
         float pattern = 0, across = wave[i / SIDE], along = wave[i % SIDE];
         if (kind == 0)
             pattern = across;
@@ -486,7 +497,8 @@ static float grain_of(uint32_t word) {
 }
 
 static void place(pen *p, bool shoe) {
-    float turn = range(p, -0.09f, 0.09f), shear = range(p, -0.06f, 0.06f), w = 13.2f * range(p, 0.8f, 1.02f), h = 13.2f * range(p, 0.84f, 1.02f);
+    float turn = range(p, -0.09f, 0.09f), shear = range(p, -0.06f, 0.06f), w = 13.2f * range(p, 0.8f, 1.02f),
+          h = 13.2f * range(p, 0.84f, 1.02f);
     float flip = shoe && chance(p, 0.06) ? -1.0f : 1.0f;
     p->a = flip * w * cosf(turn);
     p->b = h * (shear - sinf(turn));

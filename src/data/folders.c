@@ -23,7 +23,8 @@ static soma_status add_images(soma_dataset *d, const char *folder, const char *i
         soma__free(path);
     }
     for (int64_t i = 0; i < folders.n && status == SOMA_OK && depth < MOST_DEPTH; i++) {
-        char *deeper = inside[0] ? soma__path_join(inside, soma__strings_at(&folders, i)) : soma__strdup(soma__strings_at(&folders, i));
+        char *deeper = inside[0] ? soma__path_join(inside, soma__strings_at(&folders, i))
+                                 : soma__strdup(soma__strings_at(&folders, i));
         status = deeper ? add_images(d, folder, deeper, depth + 1) : SOMA_ENOMEM;
         soma__free(deeper);
     }

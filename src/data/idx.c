@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const soma__apparel_names[10] = {"T-shirt/top", "Trouser", "Pullover", "Dress",  "Coat",
-                                             "Sandal",      "Shirt",   "Sneaker",  "Bag",    "Ankle boot"};
+const char *const soma__apparel_names[10] = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+                                             "Sandal",      "Shirt",   "Sneaker",  "Bag",   "Ankle boot"};
 
 static const char *const forms[] = {"%s-%s-idx%d-ubyte", "%s-%s.idx%d-ubyte"};
 
@@ -41,8 +41,9 @@ static char *find_file(const char *folder, soma_part part, const char *what, int
             soma__free(path);
         }
     const char *p = prefix_of(part);
-    soma_fail(SOMA_ENOTFOUND, "%s: no %s of the %s part: looked for %s-%s-idx%d-ubyte and %s-%s.idx%d-ubyte, with and without .gz",
-              folder, what, part == SOMA_TEST ? "test" : "training", p, what, dims, p, what, dims);
+    soma_fail(SOMA_ENOTFOUND,
+              "%s: no %s of the %s part: looked for %s-%s-idx%d-ubyte and %s-%s.idx%d-ubyte, with and without .gz", folder,
+              what, part == SOMA_TEST ? "test" : "training", p, what, dims, p, what, dims);
     return NULL;
 }
 

@@ -33,9 +33,10 @@ static soma_status fit_size(soma_image *image, int height, int width) {
 }
 
 static soma_status wrong_size(const soma_dataset *d, const char *path, int height, int width) {
-    return soma_fail(SOMA_ESHAPE, "%s: %d x %d pixels (height x width), but the first image of the set has %lld x %lld; "
-                     "give a height and a width to bring all to one size", path, height, width, (long long)d->shape[1],
-                     (long long)d->shape[2]);
+    return soma_fail(SOMA_ESHAPE,
+                     "%s: %d x %d pixels (height x width), but the first image of the set has %lld x %lld; "
+                     "give a height and a width to bring all to one size",
+                     path, height, width, (long long)d->shape[1], (long long)d->shape[2]);
 }
 
 /* Decodes file i to d's shape. A size that differs is SOMA_ESHAPE unless a size was asked for. */
@@ -98,8 +99,9 @@ static soma_status first_shape(soma_dataset *d, const soma_data_opts *opts) {
         soma_image image = {0};
         soma_status status = soma_image_read(soma__strings_at(&d->files, i), d->want.channels, &image);
         if (status == SOMA_OK) {
-            soma__dataset_shape(d, 3, (int64_t[]){image.channels, d->want.height ? d->want.height : image.height,
-                                                  d->want.width ? d->want.width : image.width});
+            soma__dataset_shape(d, 3,
+                                (int64_t[]){image.channels, d->want.height ? d->want.height : image.height,
+                                            d->want.width ? d->want.width : image.width});
             soma_image_free(&image);
             return SOMA_OK;
         }
@@ -116,8 +118,10 @@ static soma_status check_want(soma__image_want *want, const soma_data_opts *opts
     *want = (soma__image_want){opts->channels, opts->height, opts->width};
     if (want->channels != 0 && want->channels != 1 && want->channels != 3)
         return soma_fail(SOMA_EINVAL, "images have 1 (grey) or 3 (RGB) channels, not %d", want->channels);
-    if (want->height < 0 || want->width < 0 || (want->height == 0) != (want->width == 0) || want->height > 65535 || want->width > 65535)
-        return soma_fail(SOMA_EINVAL, "images are resized to a height and a width of 1 … 65535, not %d x %d", want->height, want->width);
+    if (want->height < 0 || want->width < 0 || (want->height == 0) != (want->width == 0) || want->height > 65535 ||
+        want->width > 65535)
+        return soma_fail(SOMA_EINVAL, "images are resized to a height and a width of 1 … 65535, not %d x %d", want->height,
+                         want->width);
     return SOMA_OK;
 }
 
@@ -198,8 +202,8 @@ static soma_status convert_one(const uint8_t *in, int c, int h, int w, soma_data
     return status;
 }
 
-soma_status soma__images_take(soma_dataset *d, const uint8_t *pixels, int64_t n, int c, int h, int w, const soma_data_opts *opts,
-                              soma_tensor *holder) {
+soma_status soma__images_take(soma_dataset *d, const uint8_t *pixels, int64_t n, int c, int h, int w,
+                              const soma_data_opts *opts, soma_tensor *holder) {
     soma_status status = check_want(&d->want, opts);
     if (status != SOMA_OK)
         return status;

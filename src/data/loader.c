@@ -13,10 +13,10 @@ enum { MOST_WORKERS = 64, MOST_SLOTS = 1024 };
 
 typedef struct slot {
     bool ready;
-    int64_t count;      /* samples; fewer than the batch's when unreadable ones were left out */
+    int64_t count; /* samples; fewer than the batch's when unreadable ones were left out */
     float *x;
     void *y;
-    int64_t *samples;   /* batch_size places */
+    int64_t *samples; /* batch_size places */
     soma_status status;
     char message[sizeof((soma_ctx *)0)->message];
     soma__text warnings; /* one a line */
@@ -40,14 +40,14 @@ struct soma_loader {
     int64_t order_epoch;                /* the epoch that `order` is for, -1: none */
     int64_t *samples;                   /* the caller's batch */
     soma_scope scope;
-    soma_ctx *scope_ctx;                /* where the scope was begun; NULL: none open */
+    soma_ctx *scope_ctx; /* where the scope was begun; NULL: none open */
 
     int n_slots, n_workers, n_started;
     slot *slots;
-    worker *workers;                    /* at least one: its context and scratch serve the caller when there are no threads */
+    worker *workers; /* at least one: its context and scratch serve the caller when there are no threads */
     pthread_mutex_t lock;
     pthread_cond_t work, done;
-    int64_t next;                       /* the batch that a worker takes next */
+    int64_t next; /* the batch that a worker takes next */
     int n_busy;
     bool active, quit;
 };
@@ -98,7 +98,8 @@ static soma_status fill_samples(soma_loader *l, slot *s, int64_t begin, int64_t 
     bool changes = soma__augments(&l->augment);
     int height = changes ? (int)root->shape[1] : 0, width = changes ? (int)root->shape[2] : 0;
     for (int64_t i = 0; i < count; i++) {
-        int64_t position = begin + i, sample = l->order ? l->order[position] : position, place = soma__data_place(l->data, sample);
+        int64_t position = begin + i, sample = l->order ? l->order[position] : position,
+                place = soma__data_place(l->data, sample);
         soma__sample in;
         if (root->bad && atomic_load(&root->bad[place]))
             continue;
@@ -171,12 +172,14 @@ static soma_status start_threads(soma_loader *l) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &was);
     int error = 0;
-    while (l->n_started < l->n_workers && (error = pthread_create(&l->workers[l->n_started].thread, NULL, work, &l->workers[l->n_started])) == 0)
+    while (l->n_started < l->n_workers &&
+           (error = pthread_create(&l->workers[l->n_started].thread, NULL, work, &l->workers[l->n_started])) == 0)
         l->n_started++;
     pthread_sigmask(SIG_SETMASK, &was, NULL);
     if (l->n_started > 0 || l->n_workers == 0)
         return SOMA_OK; /* fewer than wanted are slower, not wrong */
-    return soma_fail(SOMA_EIO, "soma_loader_new: a worker thread cannot be started: %s; workers = -1 does without", strerror(error));
+    return soma_fail(SOMA_EIO, "soma_loader_new: a worker thread cannot be started: %s; workers = -1 does without",
+                     strerror(error));
 }
 
 /* Waits until no worker is at work and throws prepared batches away. */
@@ -371,14 +374,15 @@ static soma_status check_opts(const soma_dataset *root, soma_loader_opts *o, int
     if (o->batch_size < 0 || o->batch_size > (int64_t)1 << 32)
         return soma_fail(SOMA_EINVAL, "soma_loader_new: batch_size is %lld", (long long)o->batch_size);
     if (o->drop_last && count < o->batch_size)
-        return soma_fail(SOMA_EINVAL, "soma_loader_new: drop_last leaves no batch: %lld samples, batch_size %lld", (long long)count,
-                         (long long)o->batch_size);
+        return soma_fail(SOMA_EINVAL, "soma_loader_new: drop_last leaves no batch: %lld samples, batch_size %lld",
+                         (long long)count, (long long)o->batch_size);
     if (o->shift < 0 || o->crop < 0 || o->shift > 65535 || o->crop > 65535 || !(o->erase >= 0 && o->erase <= 1))
-        return soma_fail(SOMA_EINVAL, "soma_loader_new: shift %d and crop %d must be at least 0 pixels, erase %g a probability", o->shift,
-                         o->crop, o->erase);
+        return soma_fail(SOMA_EINVAL, "soma_loader_new: shift %d and crop %d must be at least 0 pixels, erase %g a probability",
+                         o->shift, o->crop, o->erase);
     if ((o->flip || o->shift || o->crop || o->erase > 0) && root->ndim != 3) {
         char shape[SOMA__SHAPE_TEXT];
-        return soma_fail(SOMA_ESHAPE, "soma_loader_new: flip, shift, crop and erase are for images [C, H, W]; a sample here is %s",
+        return soma_fail(SOMA_ESHAPE,
+                         "soma_loader_new: flip, shift, crop and erase are for images [C, H, W]; a sample here is %s",
                          soma__shape_text(root->ndim, root->shape, shape, sizeof shape));
     }
     if (root->ndim + 1 > SOMA_MAX_DIMS || root->target_ndim + 1 > SOMA_MAX_DIMS)

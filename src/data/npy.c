@@ -37,8 +37,10 @@ static uint8_t *channels_first(const uint8_t *in, int64_t n, int64_t area, int64
 static soma_status take_images(soma_dataset *d, soma_tensor *x, const char *path, const soma_data_opts *opts) {
     const int64_t *s = soma_shape(x);
     bool last = soma_ndim(x) == 4 && is_channels(s[3]) && !is_channels(s[1]);
-    int64_t c = soma_ndim(x) == 3 ? 1 : last ? s[3] : s[1], h = last || soma_ndim(x) == 3 ? s[1] : s[2],
-            w = last || soma_ndim(x) == 3 ? s[2] : s[3];
+    int64_t c = soma_ndim(x) == 3 ? 1
+                : last            ? s[3]
+                                  : s[1],
+            h = last || soma_ndim(x) == 3 ? s[1] : s[2], w = last || soma_ndim(x) == 3 ? s[2] : s[3];
     if (c > 65535 || h > 65535 || w > 65535)
         return soma_fail(SOMA_EFORMAT, "%s: images of %lld x %lld x %lld", path, (long long)c, (long long)h, (long long)w);
     if (!last || c == 1)
@@ -59,7 +61,8 @@ static soma_status take_values(soma_dataset *d, soma_tensor *x) {
     return values ? soma_to_array(x, values, n, SOMA_F32) : SOMA_ENOMEM;
 }
 
-static soma_status take_targets(soma_dataset *d, soma_tensor *y, const char *x_path, const char *path, const soma_data_opts *opts) {
+static soma_status take_targets(soma_dataset *d, soma_tensor *y, const char *x_path, const char *path,
+                                const soma_data_opts *opts) {
     if (soma_ndim(y) < 1 || soma_size(y, 0) != d->count || soma_numel(y) == 0)
         return soma_fail(SOMA_EFORMAT, "%s: %lld targets, but %s has %lld samples", path,
                          (long long)(soma_ndim(y) > 0 ? soma_size(y, 0) : 1), x_path, (long long)d->count);
@@ -89,7 +92,8 @@ static soma_status open_arrays(soma_dataset *d, const char *path, const char *la
     if (!x || (labels && !y))
         return soma__ctx()->error;
     if (soma_ndim(x) < 1 || soma_numel(x) == 0)
-        return soma_fail(SOMA_EFORMAT, "%s: an array of samples [N, …] was expected, and this one is empty or one number", path);
+        return soma_fail(SOMA_EFORMAT, "%s: an array of samples [N, …] was expected, and this one is empty or one number",
+                         path);
     bool images = soma_dtype_of(x) == SOMA_U8 && (soma_ndim(x) == 3 || soma_ndim(x) == 4);
     soma_status status = images ? take_images(d, x, path, opts) : take_values(d, x);
     if (status == SOMA_OK && y)

@@ -88,8 +88,10 @@ static const char *choose_csv(const listing *l, soma_part part, char *name, size
         if (has(&l->files, name))
             return name;
     }
-    soma_fail(SOMA_EINVAL, "%s: %d CSV files (%s), and none is called %s.csv, %s.csv or labels.csv; give the path of the one that lists "
-              "the images", l->path, n, list, folder, part == SOMA_TEST ? "test" : "train");
+    soma_fail(SOMA_EINVAL,
+              "%s: %d CSV files (%s), and none is called %s.csv, %s.csv or labels.csv; give the path of the one that lists "
+              "the images",
+              l->path, n, list, folder, part == SOMA_TEST ? "test" : "train");
     return NULL;
 }
 
@@ -120,10 +122,12 @@ static int64_t count_images(const soma__strings *files) {
 
 static soma_dataset *nothing_here(const listing *l) {
     char files[300], folders[300];
-    soma_fail(SOMA_ENOTFOUND, "%s: no data set: looked for IDX files (train-images-idx3-ubyte …), a CSV, a folder per class, and images; "
-              "found %lld files%s%s%s and %lld folders%s%s%s", l->path, (long long)l->files.n, l->files.n ? " (" : "",
-              soma__strings_show(&l->files, 6, files, sizeof files), l->files.n ? ")" : "", (long long)l->folders.n,
-              l->folders.n ? " (" : "", soma__strings_show(&l->folders, 6, folders, sizeof folders), l->folders.n ? ")" : "");
+    soma_fail(SOMA_ENOTFOUND,
+              "%s: no data set: looked for IDX files (train-images-idx3-ubyte …), a CSV, a folder per class, and images; "
+              "found %lld files%s%s%s and %lld folders%s%s%s",
+              l->path, (long long)l->files.n, l->files.n ? " (" : "", soma__strings_show(&l->files, 6, files, sizeof files),
+              l->files.n ? ")" : "", (long long)l->folders.n, l->folders.n ? " (" : "",
+              soma__strings_show(&l->folders, 6, folders, sizeof folders), l->folders.n ? ")" : "");
     return NULL;
 }
 
@@ -133,7 +137,8 @@ static soma_dataset *open_part(const listing *l, const soma_data_opts *opts) {
     const char *name = part_folder(l, opts->part), *training = part_folder(l, SOMA_TRAIN);
     if (!name) {
         char folders[300];
-        soma_fail(SOMA_ENOTFOUND, "%s: no %s part: looked for the folder%s, found %s", l->path, opts->part == SOMA_TEST ? "test" : "training",
+        soma_fail(SOMA_ENOTFOUND, "%s: no %s part: looked for the folder%s, found %s", l->path,
+                  opts->part == SOMA_TEST ? "test" : "training",
                   opts->part == SOMA_TEST ? "s test, testing, val, valid and validation" : "s train and training",
                   soma__strings_show(&l->folders, 10, folders, sizeof folders));
         return NULL;
@@ -179,8 +184,10 @@ static soma_dataset *open_file(const char *path, const soma_data_opts *opts) {
     }
     if (soma__ends_with(path, ".npy"))
         return soma__open_npy(path, opts);
-    soma_fail(SOMA_EUNSUPPORTED, "%s: no data set that soma knows: a folder (IDX files, a CSV and images, a folder per class), a .csv table "
-              "or a .npy array", path);
+    soma_fail(SOMA_EUNSUPPORTED,
+              "%s: no data set that soma knows: a folder (IDX files, a CSV and images, a folder per class), a .csv table "
+              "or a .npy array",
+              path);
     return NULL;
 }
 

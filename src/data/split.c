@@ -44,7 +44,8 @@ static void share_out(group *groups, int64_t n_groups, int64_t total, double fra
 }
 
 /* Sorts the places 0 … n-1 by group into `order`, keeping their order inside; start[g] is where group g begins. */
-static void sort_by_group(const soma_dataset *d, bool plain, const group *groups, int64_t n_groups, int64_t *start, int64_t *order) {
+static void sort_by_group(const soma_dataset *d, bool plain, const group *groups, int64_t n_groups, int64_t *start,
+                          int64_t *order) {
     const soma_dataset *root = soma__data_root(d);
     int64_t at = 0;
     for (int64_t g = 0; g < n_groups; g++) {
@@ -59,7 +60,8 @@ static void sort_by_group(const soma_dataset *d, bool plain, const group *groups
         start[g] -= groups[g].count;
 }
 
-static soma_status make_parts(soma_dataset *d, const uint8_t *second_has, int64_t *places, soma_dataset **first, soma_dataset **second) {
+static soma_status make_parts(soma_dataset *d, const uint8_t *second_has, int64_t *places, soma_dataset **first,
+                              soma_dataset **second) {
     int64_t a = 0, n = d->count;
     for (int64_t i = 0; i < n; i++)
         if (!second_has[i])
@@ -105,7 +107,8 @@ static soma_status split(soma_dataset *d, int64_t total, double fraction, uint64
     return status;
 }
 
-soma_status soma_data_split(soma_dataset *d, double fraction, uint64_t seed, bool plain, soma_dataset **first, soma_dataset **second) {
+soma_status soma_data_split(soma_dataset *d, double fraction, uint64_t seed, bool plain, soma_dataset **first,
+                            soma_dataset **second) {
     *first = *second = NULL;
     if (!d)
         return soma_fail(SOMA_EINVAL, "soma_data_split: the data set is NULL");
@@ -113,7 +116,8 @@ soma_status soma_data_split(soma_dataset *d, double fraction, uint64_t seed, boo
         return soma_fail(SOMA_EINVAL, "soma_data_split: the fraction must lie between 0 and 1, got %g", fraction);
     int64_t total = (int64_t)floor(fraction * (double)d->count + 0.5);
     if (total < 1 || total >= d->count)
-        return soma_fail(SOMA_EINVAL, "soma_data_split: %g of %lld samples leaves one part empty", fraction, (long long)d->count);
+        return soma_fail(SOMA_EINVAL, "soma_data_split: %g of %lld samples leaves one part empty", fraction,
+                         (long long)d->count);
     return split(d, total, fraction, seed, plain || !soma__data_root(d)->labels, first, second);
 }
 
@@ -160,7 +164,8 @@ static soma_status byte_stats(const soma_dataset *d, soma_norm_stats *out, int64
     byte_sums s = {.d = d, .root = soma__data_root(d), .groups = out->n, .inner = inner};
     s.sum = soma__calloc((size_t)out->n, sizeof *s.sum);
     s.square = soma__calloc((size_t)out->n, sizeof *s.square);
-    soma_status status = s.sum && s.square ? soma__work(d->count, (size_t)s.root->numel, add_bytes, &s, NULL, NULL) : SOMA_ENOMEM;
+    soma_status status = s.sum && s.square ? soma__work(d->count, (size_t)s.root->numel, add_bytes, &s, NULL, NULL)
+                                           : SOMA_ENOMEM;
     long double n = (long double)atomic_load(&s.samples) * (long double)inner;
     if (status == SOMA_OK && n == 0)
         status = soma_fail(SOMA_EFORMAT, "no readable sample in %s", soma_data_describe(d));

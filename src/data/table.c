@@ -30,8 +30,8 @@ static soma_status no_column(const table *t, const char *name) {
         at += put > 0 ? (size_t)put : 0;
     }
     const char *near = soma__nearest(name, headers, n);
-    return soma_fail(SOMA_ENOTFOUND, "%s: no column '%s'; its columns are %s%s%s%s", t->path, name, list, near ? "; did you mean '" : "",
-                     near ? near : "", near ? "'?" : "");
+    return soma_fail(SOMA_ENOTFOUND, "%s: no column '%s'; its columns are %s%s%s%s", t->path, name, list,
+                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static soma_status find_columns(table *t, const soma_data_opts *opts) {
@@ -89,8 +89,8 @@ static soma_status read_number(const table *t, int64_t row, int column, float *o
     soma_status status = soma_csv_number(t->csv, row, column, &v);
     *out = (float)v;
     if (status == SOMA_OK && !isfinite(*out))
-        status = soma_fail(SOMA_EFORMAT, "%s:%lld: column %d (%s): %g is too large", t->path, (long long)soma_csv_line(t->csv, row),
-                           column + 1, soma_csv_header(t->csv, column), v);
+        status = soma_fail(SOMA_EFORMAT, "%s:%lld: column %d (%s): %g is too large", t->path,
+                           (long long)soma_csv_line(t->csv, row), column + 1, soma_csv_header(t->csv, column), v);
     return status;
 }
 

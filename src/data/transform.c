@@ -111,7 +111,9 @@ static void draw_erased(soma__random *r, int height, int width, soma__change *c)
     }
 }
 
-static int draw_offset(soma__random *r, int most) { return most > 0 ? (int)soma__random_below(r, 2 * (uint64_t)most + 1) - most : 0; }
+static int draw_offset(soma__random *r, int most) {
+    return most > 0 ? (int)soma__random_below(r, 2 * (uint64_t)most + 1) - most : 0;
+}
 
 soma__change soma__augment_draw(const soma__augment *a, int64_t epoch, int64_t position, int height, int width) {
     soma__change c = {0};
@@ -131,8 +133,8 @@ static void fill_row(float *out, int64_t n, float value) {
 }
 
 /* One row: out[x] = in[x + dx], mirrored if asked for, `empty` where that lies outside. */
-static void changed_row(const soma__sample *in, int64_t at, const soma__scaling *s, int64_t g, int width, const soma__change *c, float empty,
-                        float *out) {
+static void changed_row(const soma__sample *in, int64_t at, const soma__scaling *s, int64_t g, int width, const soma__change *c,
+                        float empty, float *out) {
     int begin = SOMA_MIN(SOMA_MAX(0, -c->dx), width), end = SOMA_MAX(begin, SOMA_MIN(width, width - c->dx)), n = end - begin;
     fill_row(out, begin, empty);
     fill_row(out + end, width - end, empty);
@@ -150,7 +152,8 @@ static void changed_row(const soma__sample *in, int64_t at, const soma__scaling 
         shift_scale(in->f32 + from, out + begin, n, s->mean[g], s->std[g]);
 }
 
-void soma__sample_changed(const soma__sample *in, const soma__scaling *s, int height, int width, const soma__change *c, float *out) {
+void soma__sample_changed(const soma__sample *in, const soma__scaling *s, int height, int width, const soma__change *c,
+                          float *out) {
     int64_t area = (int64_t)height * width;
     for (int64_t g = 0; g < s->groups; g++) {
         float empty = in->u8 ? s->bias[g] : (0.0f - s->mean[g]) / s->std[g];

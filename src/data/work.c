@@ -20,7 +20,7 @@ typedef struct work {
     size_t scratch;
     soma__work_fn fn;
     void *arg;
-    uint8_t *bad; /* NULL: every failure ends the work */
+    uint8_t *bad;           /* NULL: every failure ends the work */
     atomic_llong next, end; /* `end` sinks to the smallest failed item */
     pthread_mutex_t lock;
     failure worst;

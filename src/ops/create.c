@@ -31,7 +31,7 @@ bool soma__shape_attr(soma_args *a, int shape, int dtype, soma_meta *out) {
     return false;
 }
 
-/* ---- full ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- full ------------------------------------------------------------------------------------------------------- */
 
 static bool full_shape(soma_args *a, soma_meta *out) { return soma__shape_attr(a, 0, 2, out); }
 
@@ -74,7 +74,7 @@ soma_tensor *soma_full(int ndim, const int64_t *shape, double value, soma_dtype 
 soma_tensor *soma_zeros(int ndim, const int64_t *shape, soma_dtype dtype) { return soma_full(ndim, shape, 0, dtype); }
 soma_tensor *soma_ones(int ndim, const int64_t *shape, soma_dtype dtype) { return soma_full(ndim, shape, 1, dtype); }
 
-/* ---- arange, linspace: element i is worked out from i alone, in f64, and rounded once ---------------------------------------------- */
+/* ---- arange, linspace: element i is worked out from i alone, in f64, and rounded once --------------------------- */
 
 typedef struct ramp {
     char *to;
@@ -209,7 +209,7 @@ soma_tensor *soma_linspace(double start, double end, int64_t steps, soma_dtype d
     return soma__run(&linspace_op, NULL, 0, attrs);
 }
 
-/* ---- eye ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- eye -------------------------------------------------------------------------------------------------------- */
 
 static bool eye_shape(soma_args *a, soma_meta *out) {
     int64_t n = soma__attr_int(a, 0), m = soma__attr_int(a, 1) == -1 ? n : soma__attr_int(a, 1);

@@ -74,7 +74,7 @@ static soma__lanes lanes_of(const soma_args *a, const soma_tensor *over, const s
     return l;
 }
 
-/* ---- Sums at indices: x's elements first, then those of src in order --------------------------------------------------------------- */
+/* ---- Sums at indices: x's elements first, then those of src in order -------------------------------------------- */
 
 /* f32 of t's shape at `data`, in the form that lanes_of takes. */
 static soma_tensor float_room(const soma_tensor *t, void *data) {
@@ -109,7 +109,7 @@ static const char *add_kernel(soma_args *a, bool one_d) {
 
 static int64_t add_flops(soma_args *a) { return a->in[2]->numel; }
 
-/* ---- Samples -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Samples ---------------------------------------------------------------------------------------------------- */
 
 /* Indices in [0, size) with doubles among them; every second call i32. */
 static soma_tensor *sample_index(int i, int64_t size, int ndim, const int64_t *shape) {
@@ -162,7 +162,7 @@ static bool index_error(soma_dtype dtype, soma_sample *s, int64_t dim, int index
 
 static const soma_attr_info dim_attrs[] = {SOMA_NEED_INT("dim", "dimension that is indexed")};
 
-/* ---- index_select --------------------------------------------------------------------------------------------------------------- */
+/* ---- index_select ----------------------------------------------------------------------------------------------- */
 
 static bool index_1d(soma_args *a) {
     char text[SOMA__SHAPE_TEXT];
@@ -224,7 +224,7 @@ soma_tensor *soma_index_select(soma_tensor *x, int64_t dim, soma_tensor *index) 
     return SOMA__RUN(&index_select_op, &attr, x, index);
 }
 
-/* ---- index_add ------------------------------------------------------------------------------------------------------------------ */
+/* ---- index_add -------------------------------------------------------------------------------------------------- */
 
 static bool index_add_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0], *src = a->in[2];
@@ -276,7 +276,7 @@ static const soma_op index_add_op = {
     .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1,
     .attrs = dim_attrs, .n_attrs = (int)SOMA_LEN(dim_attrs), .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME,
     .shape = index_add_shape, .check = check_index, .work = add_work, .cpu = {index_add_kernel}, .backward = index_add_backward,
-    .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1, .in_place = true, .flops = add_flops, .samples = index_add_samples,
+    .saves_if = {[2] = SOMA_SAVE_IN(1)}, .no_grad_in = 1u << 1, .in_place = true, .flops = add_flops, .samples = index_add_samples,
     .errors = index_add_errors,
 };
 soma_tensor *soma_index_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src) {
@@ -284,7 +284,7 @@ soma_tensor *soma_index_add(soma_tensor *x, int64_t dim, soma_tensor *index, som
     return SOMA__RUN(&index_add_op, &attr, x, index, src);
 }
 
-/* ---- gather --------------------------------------------------------------------------------------------------------------------- */
+/* ---- gather ----------------------------------------------------------------------------------------------------- */
 
 /* index has t's dimensions and, but for `dim` (-1: there too), no larger sizes. */
 static bool index_fits(const char *op, const char *name, const soma_tensor *index, const soma_tensor *t, int dim) {
@@ -349,7 +349,7 @@ soma_tensor *soma_gather(soma_tensor *x, int64_t dim, soma_tensor *index) {
     return SOMA__RUN(&gather_op, &attr, x, index);
 }
 
-/* ---- scatter_add ---------------------------------------------------------------------------------------------------------------- */
+/* ---- scatter_add ------------------------------------------------------------------------------------------------ */
 
 static bool scatter_add_shape(soma_args *a, soma_meta *out) {
     int dim = dim_of(a);
@@ -401,7 +401,7 @@ static const soma_op scatter_add_op = {
     .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1,
     .attrs = dim_attrs, .n_attrs = (int)SOMA_LEN(dim_attrs), .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME,
     .shape = scatter_add_shape, .check = check_index, .work = add_work, .cpu = {scatter_add_kernel},
-    .backward = scatter_add_backward, .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1, .in_place = true, .flops = add_flops,
+    .backward = scatter_add_backward, .saves_if = {[2] = SOMA_SAVE_IN(1)}, .no_grad_in = 1u << 1, .in_place = true, .flops = add_flops,
     .samples = scatter_add_samples, .errors = scatter_add_errors,
 };
 soma_tensor *soma_scatter_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src) {
@@ -409,7 +409,7 @@ soma_tensor *soma_scatter_add(soma_tensor *x, int64_t dim, soma_tensor *index, s
     return SOMA__RUN(&scatter_add_op, &attr, x, index, src);
 }
 
-/* ---- masked_fill ---------------------------------------------------------------------------------------------------------------- */
+/* ---- masked_fill ------------------------------------------------------------------------------------------------ */
 
 typedef struct mask_fill {
     size_t size;
@@ -485,7 +485,7 @@ soma_tensor *soma_masked_fill(soma_tensor *x, soma_tensor *mask, double value) {
     return SOMA__RUN(&masked_fill_op, &attr, x, mask);
 }
 
-/* ---- one_hot -------------------------------------------------------------------------------------------------------------------- */
+/* ---- one_hot ---------------------------------------------------------------------------------------------------- */
 
 static bool one_hot_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];

@@ -7,7 +7,7 @@
 
 static size_t element(const soma_tensor *t) { return soma_dtype_size((soma_dtype)t->dtype); }
 
-/* ---- clone ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- clone ------------------------------------------------------------------------------------------------------ */
 
 static const char *clone_kernel(soma_args *a) {
     soma__copy_tensor(a->out[0], a->in[0]);
@@ -22,14 +22,19 @@ static bool clone_samples(int i, soma_dtype dtype, soma_sample *s) {
     return soma__sample_case(i, c, (int)SOMA_LEN(c), none, dtype, s);
 }
 
+static bool clone_errors(int i, soma_dtype dtype, soma_sample *s) {
+    (void)dtype;
+    return soma__no_input_error(i, s);
+}
+
 static const soma_op clone_op = {
     .name = "clone", .family = "shape", .onnx = "Identity", .doc = "A copy of x, row-major.",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = soma__shape_same,
-    .cpu = {clone_kernel}, .backward = clone_backward, .samples = clone_samples,
+    .cpu = {clone_kernel}, .backward = clone_backward, .samples = clone_samples, .errors = clone_errors,
 };
 soma_tensor *soma_clone(soma_tensor *x) { return SOMA__RUN(&clone_op, NULL, x); }
 
-/* ---- cat ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- cat -------------------------------------------------------------------------------------------------------- */
 
 static bool cat_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *first = a->in[0];
@@ -134,7 +139,7 @@ static soma_tensor *run_many(const soma_op *op, soma_tensor *const *x, int n, in
 }
 soma_tensor *soma_cat(soma_tensor *const *x, int n, int64_t dim) { return run_many(&cat_op, x, n, dim); }
 
-/* ---- stack ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- stack ------------------------------------------------------------------------------------------------------ */
 
 static bool stack_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *first = a->in[0];
@@ -217,7 +222,7 @@ static const soma_op stack_op = {
 };
 soma_tensor *soma_stack(soma_tensor *const *x, int n, int64_t dim) { return run_many(&stack_op, x, n, dim); }
 
-/* ---- flip ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- flip ------------------------------------------------------------------------------------------------------- */
 
 /* No dims reverse nothing, so the mask that means "all" elsewhere is taken back. */
 static bool flip_mask(const soma_attr *dims, int ndim, uint32_t *mask) {
@@ -278,7 +283,7 @@ soma_tensor *soma_flip(soma_tensor *x, int n_dims, const int64_t *dims) {
     return soma__ints_attr(&attr, "flip", "dims", n_dims, dims) ? SOMA__RUN(&flip_op, &attr, x) : NULL;
 }
 
-/* ---- pad ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- pad -------------------------------------------------------------------------------------------------------- */
 
 static bool pad_shape(soma_args *a, soma_meta *out) {
     const soma_attr *pad = &a->attrs[0];
@@ -365,7 +370,7 @@ soma_tensor *soma_pad(soma_tensor *x, int n, const int64_t *pad, double value) {
     return soma__ints_attr(&attrs[0], "pad", "pad", n, pad) ? SOMA__RUN(&pad_op, attrs, x) : NULL;
 }
 
-/* ---- tril, triu ------------------------------------------------------------------------------------------------------------------- */
+/* ---- tril, triu ------------------------------------------------------------------------------------------------- */
 
 static bool tri_shape(soma_args *a, soma_meta *out) {
     if (a->in[0]->ndim < 2) {

@@ -91,6 +91,7 @@ struct soma_op {
     uint32_t saves;                  /* SOMA_SAVE_IN(i) | SOMA_SAVE_OUT(i): what the rule always needs */
     uint32_t saves_if[SOMA_MAX_NAMED_INPUTS]; /* and what it needs besides when input i wants a gradient */
     uint32_t no_grad_in;             /* bit i: input i never gets a gradient */
+    uint32_t no_grad_out;            /* bit i: output i is for the rule or for reading (a mask, statistics) and carries no gradient */
     uint32_t writes;                 /* bit i: writes into input i; with bit 0 and outputs 1, input 0 is the output */
     bool in_place;                   /* may write its output over input 0 ("relu_") */
     bool random;

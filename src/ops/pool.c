@@ -10,7 +10,7 @@
 
 static bool small_float(const soma_tensor *t) { return t->dtype == SOMA_F16 || t->dtype == SOMA_BF16; }
 
-/* ---- Windows -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Windows ---------------------------------------------------------------------------------------------------- */
 
 /* A list of two, or one number for both; an empty one is `none` for both. */
 static bool pair(const char *op, const soma_attr *attr, int64_t least, const int64_t *none, int64_t *to) {
@@ -101,7 +101,7 @@ static bool is_2x2(const soma__pool *p) {
     return ok;
 }
 
-/* ---- Contiguous operands of a dtype that kernels have ------------------------------------------------------------------------------ */
+/* ---- Contiguous operands of a dtype that kernels have ----------------------------------------------------------- */
 
 /* Room for x made contiguous, and where 16-bit floats become f32, for x and the result. */
 static size_t prepared_bytes(const soma_tensor *x, int64_t out) {
@@ -150,7 +150,7 @@ static void run_fast(fast_job *j, soma__range_fn fn) {
     soma__parallel(j->p->planes, SOMA_MAX(1, (1 << 14) / (j->p->in[0] * j->p->in[1])), fn, j);
 }
 
-/* ---- max_pool2d ------------------------------------------------------------------------------------------------------------------- */
+/* ---- max_pool2d ------------------------------------------------------------------------------------------------- */
 
 static bool max_windows(const soma_args *a, soma__pool *p) {
     return find_windows(a, 0, 4, a->in[0]->ndim, a->in[0]->shape, p);
@@ -225,7 +225,7 @@ static bool pool_sample(const pool_case *c, int n, int i, soma_dtype dtype, soma
     if (i >= n)
         return false;
     c += i;
-    s->n_in = 1;
+    *s = (soma_sample){.n_in = 1};
     /* Distances between equal-looking values are wide enough for central differences not to change which is the largest. */
     s->in[0] = soma__sample(dtype, -3, 3, (uint64_t)i + 11, c->ndim, c->shape);
     if (i % 2 && !c->error)
@@ -278,10 +278,10 @@ static const soma_op max_pool2d_op = {
            "larger than anything.",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 2, .attrs = max_attrs, .n_attrs = (int)SOMA_LEN(max_attrs), .dtypes = SOMA_NUMBERS,
     .promote = SOMA_PROMOTE_SAME, .shape = max_shape, .work = pool_work, .cpu = {max_2x2, max_any}, .backward = max_backward,
-    .saves = SOMA_SAVE_OUT(1), .flops = pool_flops, .samples = max_samples, .errors = max_errors,
+    .saves = SOMA_SAVE_OUT(1), .no_grad_out = 1u << 1, .flops = pool_flops, .samples = max_samples, .errors = max_errors,
 };
 
-/* ---- Its gradient: g goes to the place of the largest ------------------------------------------------------------------------------ */
+/* ---- Its gradient: g goes to the place of the largest ----------------------------------------------------------- */
 
 static bool max_back_shape(soma_args *a, soma_meta *out) {
     const soma_attr *shape = &a->attrs[0];
@@ -398,7 +398,7 @@ static const soma_op max_pool2d_backward_op = {
     .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1, .internal = true, .samples = max_back_samples, .errors = max_back_errors,
 };
 
-/* ---- avg_pool2d ------------------------------------------------------------------------------------------------------------------- */
+/* ---- avg_pool2d ------------------------------------------------------------------------------------------------- */
 
 static bool avg_windows(const soma_args *a, int at, int ndim, const int64_t *shape, soma__pool *p) {
     if (!find_windows(a, at, -1, ndim, shape, p))
@@ -482,7 +482,7 @@ static const soma_op avg_pool2d_op = {
     .flops = pool_flops, .samples = avg_samples, .errors = avg_errors,
 };
 
-/* ---- Its gradient: each window's share goes to all of its elements ------------------------------------------------------------------ */
+/* ---- Its gradient: each window's share goes to all of its elements ---------------------------------------------- */
 
 static bool g_fits(const soma_args *a, const soma__pool *p, soma_meta *out) {
     const soma_attr *shape = &a->attrs[0];
@@ -565,7 +565,7 @@ static const soma_op avg_pool2d_backward_op = {
     .errors = avg_back_errors,
 };
 
-/* ---- adaptive_avg_pool2d ------------------------------------------------------------------------------------------------------------ */
+/* ---- adaptive_avg_pool2d ---------------------------------------------------------------------------------------- */
 
 static bool adaptive_windows(const soma_args *a, int ndim, const int64_t *shape, int64_t out_h, int64_t out_w, soma__pool *p) {
     *p = (soma__pool){.adaptive = true, .out = {out_h, out_w}};
@@ -700,7 +700,7 @@ static const soma_op adaptive_backward_op = {
     .backward = adaptive_back_backward, .internal = true, .samples = adaptive_back_samples, .errors = adaptive_back_errors,
 };
 
-/* ---- C ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- C ---------------------------------------------------------------------------------------------------------- */
 
 /* 0, or a second entry of 0 that repeats the first; `fallback` when nothing is given. */
 static soma_attr pair_attr(const char *name, const int64_t *v, int64_t first, int64_t second) {

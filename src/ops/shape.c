@@ -21,7 +21,7 @@ bool soma__sample_case(int i, const soma__case *cases, int n, const soma_attr_in
     if (i >= n)
         return false;
     const soma__case *c = &cases[i];
-    s->n_in = 1;
+    *s = (soma_sample){.n_in = 1};
     s->in[0] = soma__sample(dtype, -3, 3, (uint64_t)i + 1, c->ndim, c->shape);
     if (i % 2 == 1 && c->ndim > 0 && !c->error)
         s->in[0] = soma__strided(s->in[0]);
@@ -61,7 +61,7 @@ static soma_tensor *run_int(const soma_op *op, soma_tensor *x, const int64_t *va
     return SOMA__RUN(op, attrs, x);
 }
 
-/* ---- reshape, flatten, contiguous: views when the strides allow it ------------------------------------------------------------- */
+/* ---- reshape, flatten, contiguous: views when the strides allow it ---------------------------------------------- */
 
 /* x's elements in row-major order: what is left when a view is not possible. The result's shape may be another. */
 static const char *copy_kernel(soma_args *a) {
@@ -70,6 +70,21 @@ static const char *copy_kernel(soma_args *a) {
     soma__row_major(x->ndim, x->shape, stride);
     soma__copy_elements(soma_dtype_size((soma_dtype)x->dtype), x->ndim, x->shape, a->out[0]->data, stride, x->data, x->stride);
     return NULL;
+}
+
+const char *soma__view_kernel(soma_args *a) {
+    const soma_tensor *x = a->in[0], *out = a->out[0];
+    soma_meta m = {.dtype = (soma_dtype)x->dtype};
+    size_t size = soma_dtype_size(m.dtype);
+    if (!a->op->view(a, &m))
+        return "not a view";
+    soma__copy_elements(size, m.ndim, m.shape, out->data, out->stride, (const char *)x->data + m.offset * (int64_t)size, m.stride);
+    return NULL;
+}
+
+bool soma__no_input_error(int i, soma_sample *s) {
+    *s = (soma_sample){.error = "takes 1 input, got 0", .status = SOMA_EINVAL};
+    return i == 0;
 }
 
 /* Strides with which x's elements appear in `out`'s shape without moving. x's dimensions are taken in groups, from the last to
@@ -231,15 +246,21 @@ static bool contiguous_samples(int i, soma_dtype dtype, soma_sample *s) {
     return soma__sample_case(i, c, (int)SOMA_LEN(c), none, dtype, s);
 }
 
+static bool contiguous_errors(int i, soma_dtype dtype, soma_sample *s) {
+    (void)dtype;
+    return soma__no_input_error(i, s);
+}
+
 static const soma_op contiguous_op = {
     .name = "contiguous", .family = "shape", .onnx = "Identity",
     .doc = "x with its elements row-major and without gaps in memory: x's own storage when it is so already, else a copy.",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = soma__shape_same,
     .view = contiguous_view, .cpu = {copy_kernel}, .backward = reshape_backward, .samples = contiguous_samples,
+    .errors = contiguous_errors,
 };
 soma_tensor *soma_contiguous(soma_tensor *x) { return x && soma__contiguous(x) ? x : SOMA__RUN(&contiguous_op, NULL, x); }
 
-/* ---- permute, transpose --------------------------------------------------------------------------------------------------------- */
+/* ---- permute, transpose ----------------------------------------------------------------------------------------- */
 
 static bool permute_shape(soma_args *a, soma_meta *out) {
     const soma_attr *dims = &a->attrs[0];
@@ -297,7 +318,7 @@ static const soma_op permute_op = {
     .name = "permute", .family = "shape", .onnx = "Transpose",
     .doc = "A view with the dimensions in another order: dimension d of the result is dimension dims[d] of x.",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = permute_attrs, .n_attrs = (int)SOMA_LEN(permute_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = permute_shape, .view = permute_shape,
+    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = permute_shape, .view = permute_shape, .cpu = {soma__view_kernel},
     .backward = permute_backward, .samples = permute_samples, .errors = permute_errors,
 };
 soma_tensor *soma_permute(soma_tensor *x, int n_dims, const int64_t *dims) { return run_ints(&permute_op, x, n_dims, dims); }
@@ -340,14 +361,14 @@ static bool transpose_errors(int i, soma_dtype dtype, soma_sample *s) {
 static const soma_op transpose_op = {
     .name = "transpose", .family = "shape", .onnx = "Transpose", .doc = "A view with two dimensions exchanged.",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = transpose_attrs, .n_attrs = (int)SOMA_LEN(transpose_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = transpose_shape, .view = transpose_shape,
+    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = transpose_shape, .view = transpose_shape, .cpu = {soma__view_kernel},
     .backward = transpose_backward, .samples = transpose_samples, .errors = transpose_errors,
 };
 soma_tensor *soma_transpose(soma_tensor *x, int64_t dim0, int64_t dim1) {
     return run_int(&transpose_op, x, (const int64_t[]){dim0, dim1});
 }
 
-/* ---- expand, squeeze, unsqueeze --------------------------------------------------------------------------------------------------- */
+/* ---- expand, squeeze, unsqueeze --------------------------------------------------------------------------------- */
 
 static bool expand_shape(soma_args *a, soma_meta *out) {
     const soma_attr *to = &a->attrs[0];
@@ -398,7 +419,7 @@ static const soma_op expand_op = {
     .name = "expand", .family = "shape", .onnx = "Expand",
     .doc = "A view in which dimensions of size 1 repeat (stride 0) and new dimensions may come first; -1 keeps a size.",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = expand_attrs, .n_attrs = (int)SOMA_LEN(expand_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = expand_shape, .view = expand_shape,
+    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = expand_shape, .view = expand_shape, .cpu = {soma__view_kernel},
     .backward = expand_backward, .samples = expand_samples, .errors = expand_errors,
 };
 soma_tensor *soma_expand(soma_tensor *x, int ndim, const int64_t *shape) { return run_ints(&expand_op, x, ndim, shape); }
@@ -437,7 +458,7 @@ static const soma_op squeeze_op = {
     .name = "squeeze", .family = "shape", .onnx = "Squeeze",
     .doc = "A view without the named dimensions of size 1, or without all of them; named ones of other sizes stay.",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = squeeze_attrs, .n_attrs = (int)SOMA_LEN(squeeze_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = squeeze_shape, .view = squeeze_shape,
+    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = squeeze_shape, .view = squeeze_shape, .cpu = {soma__view_kernel},
     .backward = reshape_backward, .samples = squeeze_samples, .errors = squeeze_errors,
 };
 soma_tensor *soma_squeeze(soma_tensor *x, int n_dims, const int64_t *dims) { return run_ints(&squeeze_op, x, n_dims, dims); }
@@ -478,7 +499,7 @@ static bool unsqueeze_errors(int i, soma_dtype dtype, soma_sample *s) {
 static const soma_op unsqueeze_op = {
     .name = "unsqueeze", .family = "shape", .onnx = "Unsqueeze", .doc = "A view with a dimension of size 1 more.",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = unsqueeze_attrs, .n_attrs = (int)SOMA_LEN(unsqueeze_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = unsqueeze_shape, .view = unsqueeze_shape,
+    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = unsqueeze_shape, .view = unsqueeze_shape, .cpu = {soma__view_kernel},
     .backward = reshape_backward, .samples = unsqueeze_samples, .errors = unsqueeze_errors,
 };
 soma_tensor *soma_unsqueeze(soma_tensor *x, int64_t dim) { return run_int(&unsqueeze_op, x, &dim); }

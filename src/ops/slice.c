@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* ---- slice ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- slice ------------------------------------------------------------------------------------------------------ */
 
 /* Negative from the end, then into [0, size]. */
 static int64_t clip(int64_t i, int64_t size) {
@@ -73,7 +73,7 @@ static const soma_op slice_op = {
     .name = "slice", .family = "shape", .onnx = "Slice",
     .doc = "A view of the indices start, start + step, … below end along one dimension.",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = slice_attrs, .n_attrs = (int)SOMA_LEN(slice_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = slice_shape, .view = slice_shape, .backward = slice_gradient,
+    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = slice_shape, .view = slice_shape, .cpu = {soma__view_kernel}, .backward = slice_gradient,
     .samples = slice_samples, .errors = slice_errors,
 };
 soma_tensor *soma_slice(soma_tensor *x, int64_t dim, int64_t start, int64_t end, int64_t step) {
@@ -81,7 +81,7 @@ soma_tensor *soma_slice(soma_tensor *x, int64_t dim, int64_t start, int64_t end,
     return SOMA__RUN(&slice_op, attrs, x);
 }
 
-/* ---- select --------------------------------------------------------------------------------------------------------------------- */
+/* ---- select ----------------------------------------------------------------------------------------------------- */
 
 static bool select_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
@@ -141,7 +141,7 @@ static bool select_errors(int i, soma_dtype dtype, soma_sample *s) {
 static const soma_op select_op = {
     .name = "select", .family = "shape", .onnx = "Gather", .doc = "A view of one index along a dimension, without that dimension.",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = select_attrs, .n_attrs = (int)SOMA_LEN(select_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = select_shape, .view = select_shape, .backward = select_gradient,
+    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = select_shape, .view = select_shape, .cpu = {soma__view_kernel}, .backward = select_gradient,
     .samples = select_samples, .errors = select_errors,
 };
 soma_tensor *soma_select(soma_tensor *x, int64_t dim, int64_t index) {
@@ -149,7 +149,7 @@ soma_tensor *soma_select(soma_tensor *x, int64_t dim, int64_t index) {
     return SOMA__RUN(&select_op, attrs, x);
 }
 
-/* ---- Their gradient --------------------------------------------------------------------------------------------------------------- */
+/* ---- Their gradient --------------------------------------------------------------------------------------------- */
 
 static bool slice_backward_shape(soma_args *a, soma_meta *out) {
     const soma_attr *shape = &a->attrs[0];
@@ -207,7 +207,7 @@ static bool slice_backward_case(soma_dtype dtype, soma_sample *s, int64_t start,
 }
 
 static bool slice_backward_samples(int i, soma_dtype dtype, soma_sample *s) {
-    return i < 2 && slice_backward_case(dtype, s, 1 + i, 3 - i);
+    return i < 2 && slice_backward_case(dtype, s, i ? 4 : 1, i ? 1 : 2);
 }
 
 static bool slice_backward_errors(int i, soma_dtype dtype, soma_sample *s) {

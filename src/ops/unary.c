@@ -146,12 +146,20 @@ static bool slope_samples(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 
+static bool slope_errors(int i, soma_dtype dtype, soma_sample *s) {
+    if (!no_input(i, dtype, s))
+        return false;
+    s->n_in = 2 * (i == 0);
+    s->error = i == 0 ? "is NULL" : "takes 2 inputs, got 0";
+    return true;
+}
+
 static const soma_op slope_ops[SOMA__UNARY_COUNT] = {
 #define UNARY(n, kinds, expr, slope, save, gradient, low, high, onnx_, doc_, ...)                                                \
     {.name = #n "_backward", .family = "elementwise", .doc = "gradient times the derivative of " #n " at what it saved, in one pass", \
      .in = {{.name = "grad"}, {.name = "saved"}}, .n_in = 2, .outputs = 1, .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME,  \
      .shape = soma__shape_same, .cpu = {slope_kernel}, .backward = SOMA_NONDIFF, .internal = true, .samples = slope_samples,     \
-     .errors = no_input, __VA_ARGS__},
+     .errors = slope_errors, __VA_ARGS__},
 #define PREDICATE(...)
 #define BINARY(...)
 #define COMPARE(...)

@@ -22,7 +22,7 @@ typedef struct copy {
     int64_t cuts, cut;       /* the last dimension (tiles: the one before) is cut into `cuts` pieces of `cut` */
 } copy;
 
-/* ---- One piece ---------------------------------------------------------------------------------------------------------------- */
+/* ---- One piece -------------------------------------------------------------------------------------------------- */
 
 ALWAYS_INLINE void row_of(size_t size, int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step) {
     if (to_step == (int64_t)size && from_step == (int64_t)size) {
@@ -92,7 +92,7 @@ static void tile(size_t size, int64_t rows, int64_t cols, char *to, int64_t to_s
     }
 }
 
-/* ---- All pieces --------------------------------------------------------------------------------------------------------------- */
+/* ---- All pieces ------------------------------------------------------------------------------------------------- */
 
 /* Piece `number` counts the outer dimensions' elements, then the cuts of the inner ones. */
 static void run(void *arg, int64_t begin, int64_t end) {
@@ -216,7 +216,7 @@ void soma__copy_tensor(const soma_tensor *to, const soma_tensor *from) {
     soma__copy_elements(soma_dtype_size((soma_dtype)to->dtype), to->ndim, to->shape, to->data, to->stride, from->data, from->stride);
 }
 
-/* ---- Between 16-bit floats and f32 ---------------------------------------------------------------------------------------------- */
+/* ---- Between 16-bit floats and f32 ------------------------------------------------------------------------------ */
 
 static void to_float(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first) {
     bool half = *(const soma_dtype *)arg == SOMA_F16;
@@ -260,7 +260,7 @@ void soma__copy_from_floats(const soma_tensor *to, const float *from) {
     convert(to, &f, from_float, (soma_dtype)to->dtype);
 }
 
-/* ---- Filling ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Filling ---------------------------------------------------------------------------------------------------- */
 
 typedef struct fill {
     size_t size;

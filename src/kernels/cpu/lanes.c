@@ -35,7 +35,7 @@ static inline int64_t load_index(const soma__lanes *l, int64_t at) {
     return l->index_dtype == SOMA_I64 ? ((const int64_t *)l->index)[at] : ((const int32_t *)l->index)[at];
 }
 
-/* ---- Gather: elements are only moved, so their size is all that matters ---------------------------------------------------------- */
+/* ---- Gather: elements are only moved, so their size is all that matters ----------------------------------------- */
 
 static inline __attribute__((always_inline)) void gather_block(const soma__lanes *l, const block *b, size_t size) {
     int64_t n = l->shape[l->dim], ts = l->to_stride[l->dim], fs = l->from_stride[l->dim], is = l->index_stride[l->dim];
@@ -68,7 +68,7 @@ static void gather_range(void *arg, int64_t begin, int64_t end) {
     }
 }
 
-/* ---- Add ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Add -------------------------------------------------------------------------------------------------------- */
 
 /* Integers wrap around, as PyTorch's: U is the unsigned type in which that is defined. */
 #define ADD_BLOCK(T, U)                                                                                                    \

@@ -22,7 +22,7 @@ static inline v8f zip_low(v8f a, v8f b) { return __builtin_shufflevector(a, b, 0
 static inline v8f zip_high(v8f a, v8f b) { return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
 static inline v8f choose(v8i mask, v8f a, v8f b) { return (v8f)((mask & (v8i)a) | (~mask & (v8i)b)); }
 
-/* ---- Maximum: candidates in the order of the plane; a later one wins when it is larger, or NaN ------------------------------------- */
+/* ---- Maximum: candidates in the order of the plane; a later one wins when it is larger, or NaN ------------------ */
 
 static inline void better(v8f *top, v8i *at, v8f value, int32_t offset) {
     v8i take = (v8i)((value > *top) | (value != value));
@@ -118,7 +118,7 @@ static void max2x2_backward(const soma__pool *p, const float *g, const int32_t *
     }
 }
 
-/* ---- Average: the same order of additions as in ref/, so the same bits --------------------------------------------------------------- */
+/* ---- Average: the same order of additions as in ref/, so the same bits ------------------------------------------ */
 
 static inline void avg8(const float *a, const float *b, float *y) {
     v8f a0 = load(a), a1 = load(a + 8), b0 = load(b), b1 = load(b + 8);

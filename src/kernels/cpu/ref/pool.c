@@ -21,7 +21,7 @@ static void run(const job *j, soma__range_fn fn) {
     soma__parallel(j->p->planes, SOMA_MAX(1, GRAIN_ELEMENTS / SOMA_MAX(1, plane)), fn, (void *)j);
 }
 
-/* ---- Maximum -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Maximum ---------------------------------------------------------------------------------------------------- */
 
 #define MAX_PLANE(T, IS_NAN)                                                                                               \
     static void max_plane_##T(const soma__pool *p, const T *x, T *y, int32_t *index) {                                     \
@@ -102,7 +102,7 @@ void soma__max_pool_backward(const soma__pool *p, soma_dtype dtype, const void *
     run(&j, max_backward_range);
 }
 
-/* ---- Average -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Average ---------------------------------------------------------------------------------------------------- */
 
 #define AVG_PLANE(T)                                                                                                       \
     static void avg_plane_##T(const soma__pool *p, const T *x, T *y) {                                                     \

@@ -1,0 +1,34 @@
+/* Inner loops of batch_norm and layer_norm; sums and squared deviations of rows are those of reduce.h. */
+#ifndef SOMA_SRC_KERNELS_NORM_H
+#define SOMA_SRC_KERNELS_NORM_H
+
+#include "kernels/cpu/isa.h"
+
+#include <stdint.h>
+
+/* One table for f32 and one for f64: all pointers are to elements of that dtype, but the sums, which are double.
+ * "_columns": mean, scale … are a number each of the n columns. */
+typedef struct soma__norm_table {
+    /* y = (x - mean) scale + shift */
+    void (*affine)(const void *x, void *y, int64_t n, double mean, double scale, double shift);
+    void (*affine_columns)(const void *x, void *y, int64_t n, const void *mean, const void *scale, const void *shift);
+    /* y = (x - mean) rstd w + b; w and b a number a column */
+    void (*affine_row)(const void *x, void *y, int64_t n, double mean, double rstd, const void *w, const void *b);
+    /* sums[0] += sum g, sums[1] += sum g (x - mean); with w: g times w */
+    void (*grad_sums)(const void *g, const void *x, const void *w, int64_t n, double mean, double sums[2]);
+    void (*grad_sums_columns)(const void *g, const void *x, int64_t n, const void *mean, double *sum, double *product);
+    /* gx = (g - mg - (x - mean) k2) k1 */
+    void (*grad)(const void *g, const void *x, void *gx, int64_t n, double mean, double mg, double k2, double k1);
+    void (*grad_columns)(const void *g, const void *x, void *gx, int64_t n, const void *mean, const void *mg, const void *k2,
+                         const void *k1);
+    /* gx = (g w - mg - (x - mean) k2) k1; w a number a column */
+    void (*grad_row)(const void *g, const void *x, const void *w, void *gx, int64_t n, double mean, double mg, double k2, double k1);
+    /* gb += g, gw += g (x - mean) rstd */
+    void (*grad_weights)(const void *g, const void *x, int64_t n, double mean, double rstd, double *gw, double *gb);
+} soma__norm_table;
+typedef struct soma__norm_kernels {
+    soma__norm_table f32, f64;
+} soma__norm_kernels;
+SOMA__FAMILY(soma__norm_kernels, soma__norm)
+
+#endif
