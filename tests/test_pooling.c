@@ -174,6 +174,34 @@ static void instruction_sets(void **state) {
     }
 }
 
+/* Fast kernels against the reference, every window and size. */
+static void same_as_reference(void **state) {
+    (void)state;
+    for (size_t s = 0; s < SOMA_LEN(sizes); s++)
+        for (size_t k = 0; k < SOMA_LEN(cases); k++)
+            for (int level = 0; level <= soma__isa_best(); level++) {
+                const window *v = &cases[k];
+                soma_pool2d_opts o = {{v->s, 0}, {v->p, 0}, {v->d, 0}, v->up, v->exclude, sizeof o};
+                soma_scope scope = soma_scope_begin();
+                soma_tensor *x = soma_round(soma_randn(SOMA_SHAPE(1, 2, sizes[s][0], sizes[s][1]), SOMA_F32)); /* many ties */
+                soma_tensor *y[2][2];
+                for (int reference = 0; reference < 2; reference++) {
+                    soma__isa_force(level);
+                    soma__force_reference = reference;
+                    soma_attr attrs[] = {SOMA_INTS("kernel_size", v->k), SOMA_INTS("stride", v->s), SOMA_INTS("padding", v->p),
+                                         SOMA_BOOLEAN("ceil_mode", v->up), SOMA_INTS("dilation", v->d)};
+                    assert_int_equal(soma_call("max_pool2d", &x, 1, attrs, 5, y[reference], 2), SOMA_OK);
+                    if (v->d == 1)
+                        assert_non_null(y[reference][0] = soma_add(y[reference][0], soma_avg_pool2d_ex(x, v->k, v->k, &o)));
+                }
+                soma__force_reference = 0;
+                assert_memory_equal(soma_data(y[0][0]), soma_data(y[1][0]), 4 * (size_t)soma_numel(y[0][0]));
+                assert_memory_equal(soma_data(y[0][1]), soma_data(y[1][1]), 4 * (size_t)soma_numel(y[0][1]));
+                soma_scope_end(scope);
+            }
+    soma__isa_force(-1);
+}
+
 static void options(void **state) {
     (void)state;
     soma_tensor *x = soma_zeros(SOMA_SHAPE(1, 1, 8, 9), SOMA_F32);
@@ -194,7 +222,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures), cmocka_unit_test(whole_numbers), cmocka_unit_test(ties_and_nan), cmocka_unit_test(adaptive),
         cmocka_unit_test(gradient_goes_to_the_largest), cmocka_unit_test(threads), cmocka_unit_test(instruction_sets),
-        cmocka_unit_test(options), cmocka_unit_test(family),
+        cmocka_unit_test(same_as_reference), cmocka_unit_test(options), cmocka_unit_test(family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

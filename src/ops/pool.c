@@ -168,20 +168,23 @@ static bool max_shape(soma_args *a, soma_meta *out) {
 
 static size_t pool_work(soma_args *a) { return prepared_bytes(a->in[0], a->out[0]->numel); }
 
-static void max_2x2_range(void *arg, int64_t begin, int64_t end) {
+static void max_fast_range(void *arg, int64_t begin, int64_t end) {
     const fast_job *j = arg;
     int64_t in = j->p->in[0] * j->p->in[1], out = j->p->out[0] * j->p->out[1];
     for (int64_t i = begin; i < end; i++)
-        j->k->max2x2(j->p, j->from + i * in, j->to + i * out, j->index_out + i * out);
+        if (is_2x2(j->p))
+            j->k->max2x2(j->p, j->from + i * in, j->to + i * out, j->index_out + i * out);
+        else
+            j->k->max_any(j->p, j->from + i * in, j->to + i * out, j->index_out + i * out);
 }
 
-static const char *max_2x2(soma_args *a) {
+static const char *max_fast(soma_args *a) {
     soma__pool p;
-    if (a->in[0]->dtype != SOMA_F32 || !max_windows(a, &p) || !is_2x2(&p))
-        return "the fast kernel is for f32 and windows of 2 x 2 without overlap";
+    if (a->in[0]->dtype != SOMA_F32 || !max_windows(a, &p))
+        return "the fast kernel is for f32";
     prepared r = prepare(a);
     fast_job j = {.p = &p, .from = r.in, .to = r.out, .index_out = a->out[1]->data};
-    run_fast(&j, max_2x2_range);
+    run_fast(&j, max_fast_range);
     return NULL;
 }
 
@@ -277,7 +280,7 @@ static const soma_op max_pool2d_op = {
     .doc = "The largest element of each window, and its place in the plane (row * width + column, i32): the first of equals. NaN is "
            "larger than anything.",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 2, .attrs = max_attrs, .n_attrs = (int)SOMA_LEN(max_attrs), .dtypes = SOMA_NUMBERS,
-    .promote = SOMA_PROMOTE_SAME, .shape = max_shape, .work = pool_work, .cpu = {max_2x2, max_any}, .backward = max_backward,
+    .promote = SOMA_PROMOTE_SAME, .shape = max_shape, .work = pool_work, .cpu = {max_fast, max_any}, .backward = max_backward,
     .saves = SOMA_SAVE_OUT(1), .no_grad_out = 1u << 1, .flops = pool_flops, .samples = max_samples, .errors = max_errors,
 };
 
@@ -415,20 +418,23 @@ static bool avg_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-static void avg_2x2_range(void *arg, int64_t begin, int64_t end) {
+static void avg_fast_range(void *arg, int64_t begin, int64_t end) {
     const fast_job *j = arg;
     int64_t in = j->p->in[0] * j->p->in[1], out = j->p->out[0] * j->p->out[1];
     for (int64_t i = begin; i < end; i++)
-        j->k->avg2x2(j->p, j->from + i * in, j->to + i * out);
+        if (is_2x2(j->p))
+            j->k->avg2x2(j->p, j->from + i * in, j->to + i * out);
+        else
+            j->k->avg_any(j->p, j->from + i * in, j->to + i * out);
 }
 
-static const char *avg_2x2(soma_args *a) {
+static const char *avg_fast(soma_args *a) {
     soma__pool p;
-    if (a->in[0]->dtype != SOMA_F32 || !avg_windows(a, 0, a->in[0]->ndim, a->in[0]->shape, &p) || !is_2x2(&p))
-        return "the fast kernel is for f32 and windows of 2 x 2 without overlap";
+    if (a->in[0]->dtype != SOMA_F32 || !avg_windows(a, 0, a->in[0]->ndim, a->in[0]->shape, &p))
+        return "the fast kernel is for f32";
     prepared r = prepare(a);
     fast_job j = {.p = &p, .from = r.in, .to = r.out};
-    run_fast(&j, avg_2x2_range);
+    run_fast(&j, avg_fast_range);
     return NULL;
 }
 
@@ -478,7 +484,7 @@ static const soma_attr_info avg_attrs[] = {WINDOW_ATTRS, PAD_ATTR};
 static const soma_op avg_pool2d_op = {
     .name = "avg_pool2d", .family = "pool", .onnx = "AveragePool", .doc = "The mean of each window.",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = avg_attrs, .n_attrs = (int)SOMA_LEN(avg_attrs), .dtypes = SOMA_FLOATS,
-    .promote = SOMA_PROMOTE_SAME, .shape = avg_shape, .work = pool_work, .cpu = {avg_2x2, avg_any}, .backward = avg_backward,
+    .promote = SOMA_PROMOTE_SAME, .shape = avg_shape, .work = pool_work, .cpu = {avg_fast, avg_any}, .backward = avg_backward,
     .flops = pool_flops, .samples = avg_samples, .errors = avg_errors,
 };
 

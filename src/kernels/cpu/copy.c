@@ -66,21 +66,26 @@ static inline void transpose_4x4(char *to, int64_t to_step, const char *from, in
     memcpy(to + 3 * to_step, &d, 16);
 }
 
-/* rows x cols elements; `to` lies together along columns and `from` along rows. */
+/* rows x cols elements; `to` lies together along columns and `from` along rows. They go through a buffer of their own: lines of both
+ * sides are met once and whole, so strides of a power of two, which put all rows into the same few cache lines, do no harm. */
 ALWAYS_INLINE void tile_of(size_t size, int64_t rows, int64_t cols, char *to, int64_t to_step, const char *from, int64_t from_step) {
+    char buffer[TILE * TILE * 8];
+    const int64_t e = (int64_t)size, pitch = TILE * (int64_t)size;
+    for (int64_t j = 0; j < cols; j++)
+        memcpy(buffer + j * pitch, from + j * from_step, (size_t)(rows * e));
     int64_t i = 0;
     if (size == 4)
         for (; i + 4 <= rows; i += 4) {
             int64_t j = 0;
             for (; j + 4 <= cols; j += 4)
-                transpose_4x4(to + i * to_step + j * 4, to_step, from + i * 4 + j * from_step, from_step);
+                transpose_4x4(to + i * to_step + j * 4, to_step, buffer + i * 4 + j * pitch, pitch);
             for (; j < cols; j++)
                 for (int64_t k = i; k < i + 4; k++)
-                    memcpy(to + k * to_step + j * 4, from + k * 4 + j * from_step, 4);
+                    memcpy(to + k * to_step + j * 4, buffer + k * 4 + j * pitch, 4);
         }
     for (; i < rows; i++)
         for (int64_t j = 0; j < cols; j++)
-            memcpy(to + i * to_step + j * (int64_t)size, from + i * (int64_t)size + j * from_step, size);
+            memcpy(to + i * to_step + j * e, buffer + i * e + j * pitch, size);
 }
 
 static void tile(size_t size, int64_t rows, int64_t cols, char *to, int64_t to_step, const char *from, int64_t from_step) {

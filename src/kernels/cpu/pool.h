@@ -40,12 +40,14 @@ void soma__max_pool_backward(const soma__pool *p, soma_dtype dtype, const void *
 void soma__avg_pool(const soma__pool *p, soma_dtype dtype, const void *x, void *y);
 void soma__avg_pool_backward(const soma__pool *p, soma_dtype dtype, const void *g, void *gx);
 
-/* isa/pool.c: one plane of f32 in windows of 2 x 2 that do not overlap, and the sum of a row. */
+/* isa/pool.c: one plane of f32. 2x2: windows that do not overlap; any: windows that are not adaptive. And the sum of a row. */
 typedef struct soma__pool_kernels {
     void (*max2x2)(const soma__pool *p, const float *x, float *y, int32_t *index);
     void (*max2x2_backward)(const soma__pool *p, const float *g, const int32_t *index, float *gx);
     void (*avg2x2)(const soma__pool *p, const float *x, float *y);
     void (*avg2x2_backward)(const soma__pool *p, const float *g, float *gx);
+    void (*max_any)(const soma__pool *p, const float *x, float *y, int32_t *index);
+    void (*avg_any)(const soma__pool *p, const float *x, float *y);
     float (*sum)(const float *x, int64_t n);
 } soma__pool_kernels;
 SOMA__FAMILY(soma__pool_kernels, soma__pool_table)
