@@ -1,5 +1,6 @@
-/* The usual pooling, 2 x 2 without overlap, in vectors of eight outputs. The last vector of a row ends at the row's end and may
- * overlap the one before: it writes the same values again, so that no row has a slow rest (a width of 14 is 8 + 8, two overlapping). */
+/* The usual pooling, 2 x 2 without overlap, in vectors of eight outputs. The last vector of a row ends at the row's end and
+ * may overlap the one before: it writes the same values again, so that no row has a slow rest (a width of 14 is 8 + 8, two
+ * overlapping). */
 #include "kernels/cpu/pool.h"
 
 #include <string.h>
@@ -122,7 +123,8 @@ static void max2x2_backward(const soma__pool *p, const float *g, const int32_t *
 
 static inline void avg8(const float *a, const float *b, float *y) {
     v8f a0 = load(a), a1 = load(a + 8), b0 = load(b), b1 = load(b + 8);
-    store(y, (((even(a0, a1) + odd(a0, a1)) + even(b0, b1)) + odd(b0, b1) + 0.0f) * 0.25f); /* + 0: a sum of -0 begins at 0 */
+    store(y,
+          (((even(a0, a1) + odd(a0, a1)) + even(b0, b1)) + odd(b0, b1) + 0.0f) * 0.25f); /* + 0: a sum of -0 begins at 0 */
 }
 
 static void avg2x2(const soma__pool *p, const float *x, float *y) {
@@ -167,8 +169,8 @@ static void avg2x2_backward(const soma__pool *p, const float *g, float *gx) {
 }
 
 /* ---- Any window: rows of outputs at a time -------------------------------------------------------------------------
- * Element (a, b) of all windows of a row before the next element, so that the inner loop runs along the row and becomes vectors. A window
- * still meets its elements in the order of ref/, so the results are the same bits. */
+ * Element (a, b) of all windows of a row before the next element, so that the inner loop runs along the row and becomes
+ * vectors. A window still meets its elements in the order of ref/, so the results are the same bits. */
 
 /* Outputs c in [*first, *last) whose element b lies inside the plane; it is at c * stride + returned offset. */
 static inline int64_t inside(const soma__pool *p, int64_t b, int64_t *first, int64_t *last) {
@@ -179,8 +181,8 @@ static inline int64_t inside(const soma__pool *p, int64_t b, int64_t *first, int
     return offset;
 }
 
-static inline __attribute__((always_inline)) void max_row(const float *x, int64_t s, int64_t first, int64_t last, int32_t at, float *y,
-                                                          int32_t *index) {
+static inline __attribute__((always_inline)) void max_row(const float *x, int64_t s, int64_t first, int64_t last, int32_t at,
+                                                          float *y, int32_t *index) {
     for (int64_t c = first; c < last; c++) {
         float v = x[c * s];
         int32_t take = -(int32_t)((v > y[c]) | (v != v)), place = at + (int32_t)(c * s);
@@ -267,6 +269,11 @@ static float sum(const float *x, int64_t n) {
 }
 
 const soma__pool_kernels SOMA__ISA(soma__pool_table) = {
-    .max2x2 = max2x2, .max2x2_backward = max2x2_backward, .avg2x2 = avg2x2, .avg2x2_backward = avg2x2_backward,
-    .max_any = max_any, .avg_any = avg_any, .sum = sum,
+    .max2x2 = max2x2,
+    .max2x2_backward = max2x2_backward,
+    .avg2x2 = avg2x2,
+    .avg2x2_backward = avg2x2_backward,
+    .max_any = max_any,
+    .avg_any = avg_any,
+    .sum = sum,
 };
