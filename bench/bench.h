@@ -16,16 +16,14 @@ typedef struct contestant {
     double best; /* seconds a call */
 } contestant;
 
-static inline double seconds(void)
-{
+static inline double seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Runs the contestants in turn for `budget` seconds together. Short calls are timed in groups of about 30 us. */
-static inline void compete(contestant *c, int n, double budget)
-{
+static inline void compete(contestant *c, int n, double budget) {
     int group[16];
     for (int i = 0; i < n; i++) {
         c[i].run(c[i].arg);
@@ -48,8 +46,7 @@ static inline void compete(contestant *c, int n, double budget)
             }
 }
 
-static inline float *floats(int64_t n)
-{
+static inline float *floats(int64_t n) {
     float *p = aligned_alloc(64, ((size_t)n * 4 + 127) / 64 * 64);
     uint32_t s = 12345;
     for (int64_t i = 0; p && i < n; i++) {

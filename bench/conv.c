@@ -19,18 +19,15 @@ typedef struct shape {
     size_t bytes;
 } shape;
 
-static void run_forward(void *arg)
-{
+static void run_forward(void *arg) {
     shape *s = arg;
     soma__conv_forward(&s->c, s->x, s->w, NULL, false, s->y, s->work, s->bytes);
 }
-static void run_input(void *arg)
-{
+static void run_input(void *arg) {
     shape *s = arg;
     soma__conv_backward_input(&s->c, s->y, s->w, s->x, s->work, s->bytes);
 }
-static void run_weight(void *arg)
-{
+static void run_weight(void *arg) {
     shape *s = arg;
     soma__conv_backward_weight(&s->c, s->x, s->y, s->w, s->work, s->bytes);
 }
@@ -45,14 +42,12 @@ typedef struct primitive {
 static dnnl_engine_t engine;
 static dnnl_stream_t stream;
 
-static void run_dnnl(void *arg)
-{
+static void run_dnnl(void *arg) {
     primitive *p = arg;
     dnnl_primitive_execute(p->p, stream, 3, p->args);
     dnnl_stream_wait(stream);
 }
-static void give(primitive *p, int i, int id, dnnl_query_t q)
-{
+static void give(primitive *p, int i, int id, dnnl_query_t q) {
     void *data;
     const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(p->pd, q, 0);
     p->args[i].arg = id;
@@ -61,8 +56,7 @@ static void give(primitive *p, int i, int id, dnnl_query_t q)
     for (size_t f = 0; f < dnnl_memory_desc_get_size(md) / 4; f++)
         ((float *)data)[f] = 0.01f * (float)(f % 100);
 }
-static bool make(primitive *p, const soma__conv *c, int kind, bool blocked)
-{
+static bool make(primitive *p, const soma__conv *c, int kind, bool blocked) {
     dnnl_dims_t xd = {c->batch, c->in_channels, c->in_h, c->in_w}, yd = {c->batch, c->out_channels, c->out_h, c->out_w};
     dnnl_dims_t wd = {c->out_channels, c->in_channels, c->kernel[0], c->kernel[1]}, st = {c->stride[0], c->stride[1]};
     dnnl_dims_t pad = {c->padding[0], c->padding[1]};
@@ -87,8 +81,7 @@ static bool make(primitive *p, const soma__conv *c, int kind, bool blocked)
     give(p, 2, kind ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST, kind ? dnnl_query_diff_dst_md : dnnl_query_dst_md);
     return dnnl_primitive_create(&p->p, p->pd) == dnnl_success;
 }
-static void unmake(primitive *p)
-{
+static void unmake(primitive *p) {
     for (int i = 0; i < 3; i++)
         dnnl_memory_destroy(p->args[i].memory);
     dnnl_primitive_destroy(p->p);
@@ -98,8 +91,7 @@ static void unmake(primitive *p)
 #endif
 #endif
 
-static void race(const char *text, double budget)
-{
+static void race(const char *text, double budget) {
     char name[64];
     int b, ic, ih, iw, oc, k, st, p;
     if (sscanf(text, "%63[^:]:%d,%d,%d,%d,%d,%d,%d,%d", name, &b, &ic, &ih, &iw, &oc, &k, &st, &p) != 9) {
@@ -146,8 +138,7 @@ static void race(const char *text, double budget)
     free(s.y);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static const char *const usual[] = {
         "lenet1_1-32_28:64,1,28,28,32,3,1,0", "lenet2_32-64_26:64,32,26,26,64,3,1,0", "same_32-64_28:64,32,28,28,64,3,1,1",
         "rn_cifar_64_32:32,64,32,32,64,3,1,1", "rn_cifar_128_16:32,128,16,16,128,3,1,1", "rn_cifar_256_8:32,256,8,8,256,3,1,1",

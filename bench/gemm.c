@@ -25,27 +25,23 @@ typedef struct shape {
 
 static void (*cblas)(int, int, int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
 
-static void run_soma(void *arg)
-{
+static void run_soma(void *arg) {
     shape *s = arg;
     soma__gemm_run(&s->g, s->work, s->bytes);
 }
-static void run_cblas(void *arg)
-{
+static void run_cblas(void *arg) {
     shape *s = arg;
     cblas(101, s->ta ? 112 : 111, s->tb ? 112 : 111, (int)s->m, (int)s->n, (int)s->k, 1, s->a, (int)(s->ta ? s->m : s->k), s->b,
           (int)(s->tb ? s->k : s->n), 0, s->c, (int)s->n);
 }
 #ifdef HAVE_DNNL
-static void run_dnnl(void *arg)
-{
+static void run_dnnl(void *arg) {
     shape *s = arg;
     dnnl_sgemm(s->ta ? 'T' : 'N', s->tb ? 'T' : 'N', s->m, s->n, s->k, 1, s->a, s->ta ? s->m : s->k, s->b, s->tb ? s->k : s->n, 0, s->c, s->n);
 }
 #endif
 
-static void race(const char *text, double budget)
-{
+static void race(const char *text, double budget) {
     char kind[8];
     long m, n, k;
     if (sscanf(text, "%7[^:]:%ldx%ldx%ld", kind, &m, &n, &k) != 4) {
@@ -85,8 +81,7 @@ static void race(const char *text, double budget)
     free(s.work);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static const char *const usual[] = {
         "nn:16x16x16", "nn:32x32x32", "nn:64x64x64", "nn:128x128x128", "nn:256x256x256", "nn:512x512x512", "nn:1024x1024x1024",
         "nn:2048x2048x2048", "nt:256x256x256", "tn:256x256x256", "nt:64x128x784", "nt:64x512x512", "nt:128x1024x1024", "nt:32x3072x768",

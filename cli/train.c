@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const option options[] = {
@@ -78,19 +79,37 @@ typedef struct session {
 /* ---- Ctrl-C: the first asks for the end of the step and a checkpoint, the second ends the process ----------------------- */
 
 static volatile sig_atomic_t stop_wanted;
+static struct timespec stop_time;
+
+/* timeout(1) signals a process and then its group: what comes within a moment of the first signal is the same request. */
+static bool is_new_request(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    double since = (double)(now.tv_sec - stop_time.tv_sec) + (double)(now.tv_nsec - stop_time.tv_nsec) * 1e-9;
+    if (!stop_wanted)
+        stop_time = now;
+    return !stop_wanted || since > 0.25;
+}
 
 static void on_signal(int number)
 {
     static const char text[] = "\nsoma train: saving a checkpoint and stopping; once more to quit at once\n";
-    (void)number;
-    stop_wanted = 1;
-    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
-        stop_wanted = 1; /* nobody reads: stop all the same */
+    int kept = errno;
+    if (stop_wanted && is_new_request()) {
+        signal(number, SIG_DFL);
+        raise(number);
+    } else if (!stop_wanted && is_new_request()) {
+        stop_wanted = 1;
+        if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+            kept = errno; /* nobody reads: stop all the same */
+    }
+    errno = kept;
 }
 
 static void catch_signals(void)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);

@@ -14,8 +14,7 @@
 #include <string.h>
 
 static uint32_t seed = 1;
-static double next(void)
-{
+static double next(void) {
     seed = seed * 1664525u + 1013904223u;
     return (double)(seed >> 8) / 8388608.0 - 1.0;
 }
@@ -27,8 +26,7 @@ typedef struct data {
     void *held;
 } data;
 
-static double get(const void *p, soma_dtype dtype, int64_t i)
-{
+static double get(const void *p, soma_dtype dtype, int64_t i) {
     switch (dtype) {
     case SOMA_F32: return ((const float *)p)[i];
     case SOMA_F64: return ((const double *)p)[i];
@@ -37,8 +35,7 @@ static double get(const void *p, soma_dtype dtype, int64_t i)
     default: return NAN;
     }
 }
-static void put(void *p, soma_dtype dtype, int64_t i, double v)
-{
+static void put(void *p, soma_dtype dtype, int64_t i, double v) {
     switch (dtype) {
     case SOMA_F32: ((float *)p)[i] = (float)v; break;
     case SOMA_F64: ((double *)p)[i] = v; break;
@@ -48,8 +45,7 @@ static void put(void *p, soma_dtype dtype, int64_t i, double v)
     }
 }
 
-static data make(soma_dtype dtype, int64_t n, bool result)
-{
+static data make(soma_dtype dtype, int64_t n, bool result) {
     size_t room = (size_t)(n > 0 ? n : 1);
     data d = {n, calloc(room, sizeof(double)), calloc(room, sizeof(double)), malloc(room * soma_dtype_size(dtype))};
     assert_true(d.exact && d.size && d.held);
@@ -60,16 +56,14 @@ static data make(soma_dtype dtype, int64_t n, bool result)
     }
     return d;
 }
-static void drop(data *d)
-{
+static void drop(data *d) {
     free(d->exact);
     free(d->size);
     free(d->held);
 }
 
 /* Calls visit for each product: indices of x, w and y. */
-static void each_product(const soma__conv *c, void (*visit)(double *const p[6], int64_t x, int64_t w, int64_t y), double *const p[6])
-{
+static void each_product(const soma__conv *c, void (*visit)(double *const p[6], int64_t x, int64_t w, int64_t y), double *const p[6]) {
     const int64_t in = c->in_channels / c->groups, out = c->out_channels / c->groups;
     for (int64_t n = 0; n < c->batch; n++)
         for (int64_t o = 0; o < c->out_channels; o++)
@@ -88,24 +82,20 @@ static void each_product(const soma__conv *c, void (*visit)(double *const p[6], 
                             }
 }
 /* p: x, w, y and their sizes; each visit sums into one of the three. */
-static void into_y(double *const p[6], int64_t x, int64_t w, int64_t y)
-{
+static void into_y(double *const p[6], int64_t x, int64_t w, int64_t y) {
     p[2][y] += p[0][x] * p[1][w];
     p[5][y] += fabs(p[0][x] * p[1][w]);
 }
-static void into_x(double *const p[6], int64_t x, int64_t w, int64_t y)
-{
+static void into_x(double *const p[6], int64_t x, int64_t w, int64_t y) {
     p[0][x] += p[2][y] * p[1][w];
     p[3][x] += fabs(p[2][y] * p[1][w]);
 }
-static void into_w(double *const p[6], int64_t x, int64_t w, int64_t y)
-{
+static void into_w(double *const p[6], int64_t x, int64_t w, int64_t y) {
     p[1][w] += p[2][y] * p[0][x];
     p[4][w] += fabs(p[2][y] * p[0][x]);
 }
 
-static void compare(const char *what, const soma__conv *c, const data *d, int64_t k, bool relu)
-{
+static void compare(const char *what, const soma__conv *c, const data *d, int64_t k, bool relu) {
     const double unit = c->dtype == SOMA_F64 ? 0x1p-53 : 0x1p-24, half = c->dtype == SOMA_BF16 ? 0x1p-8 : c->dtype == SOMA_F16 ? 0x1p-11 : 0;
     for (int64_t i = 0; i < d->n; i++) {
         double want = relu && d->exact[i] < 0 ? 0 : d->exact[i], got = get(d->held, c->dtype, i);
@@ -121,8 +111,7 @@ static void compare(const char *what, const soma__conv *c, const data *d, int64_
 
 static void *workspace(size_t bytes) { return bytes ? aligned_alloc(64, (bytes + 63) / 64 * 64) : NULL; }
 
-static void check(const soma__conv *c, bool with_bias, bool relu)
-{
+static void check(const soma__conv *c, bool with_bias, bool relu) {
     const int64_t in = c->in_channels / c->groups, taps = c->kernel[0] * c->kernel[1];
     const int64_t nx = c->batch * c->in_channels * c->in_h * c->in_w, nw = c->out_channels * in * taps;
     const int64_t ny = c->out_h > 0 && c->out_w > 0 ? c->batch * c->out_channels * c->out_h * c->out_w : 0;
@@ -160,8 +149,7 @@ static void check(const soma__conv *c, bool with_bias, bool relu)
 }
 
 static soma__conv conv(soma_dtype dtype, int64_t batch, int64_t in, int64_t h, int64_t w, int64_t out, int64_t k, int64_t s, int64_t p, int64_t d,
-                       int64_t groups)
-{
+                       int64_t groups) {
     soma__conv c = {.dtype = dtype, .batch = batch, .groups = groups, .in_channels = in, .in_h = h, .in_w = w, .out_channels = out,
                     .kernel = {k, k}, .stride = {s, s}, .padding = {p, p}, .dilation = {d, d}};
     c.out_h = (h + 2 * p - d * (k - 1) - 1) / s + 1;
@@ -169,8 +157,7 @@ static soma__conv conv(soma_dtype dtype, int64_t batch, int64_t in, int64_t h, i
     return c;
 }
 
-static void each_isa(void (*fn)(void))
-{
+static void each_isa(void (*fn)(void)) {
     for (int level = 0; level <= soma__isa_best(); level++) {
         soma__isa_force(level);
         fn();
@@ -178,8 +165,7 @@ static void each_isa(void (*fn)(void))
     soma__isa_force(-1);
 }
 
-static void all_shapes(void)
-{
+static void all_shapes(void) {
     static const int shapes[][10] = {
         /* batch in h w out k s p d groups */
         {2, 1, 12, 12, 32, 3, 1, 0, 1, 1},  {3, 32, 8, 9, 20, 3, 1, 1, 1, 1},   {2, 3, 15, 14, 17, 7, 2, 3, 1, 1},  {5, 8, 4, 4, 9, 3, 1, 1, 1, 1},
@@ -202,16 +188,14 @@ static void all_shapes(void)
     c.dtype = SOMA_F64;
     check(&c, true, false);
 }
-static void shapes_and_options(void **state)
-{
+static void shapes_and_options(void **state) {
     (void)state;
     soma_set_threads(2);
     each_isa(all_shapes);
     soma_set_threads(0);
 }
 
-static void all_halves(void)
-{
+static void all_halves(void) {
     for (int i = 0; i < 2; i++) {
         soma__conv c = conv(i ? SOMA_BF16 : SOMA_F16, 2, 5, 8, 9, 12, 3, 1, 1, 1, 1);
         check(&c, true, true);
@@ -219,14 +203,12 @@ static void all_halves(void)
         check(&c, true, false);
     }
 }
-static void halves(void **state)
-{
+static void halves(void **state) {
     (void)state;
     each_isa(all_halves);
 }
 
-static void empty_sizes(void **state)
-{
+static void empty_sizes(void **state) {
     (void)state;
     soma__conv c = conv(SOMA_F32, 0, 3, 8, 8, 4, 3, 1, 1, 1, 1);
     check(&c, true, false);
@@ -238,8 +220,7 @@ static void empty_sizes(void **state)
 }
 
 /* The same bits for every number of threads, also when the workspace was asked for at another one. */
-static void all_threads_agree(void)
-{
+static void all_threads_agree(void) {
     const soma__conv shapes[] = {conv(SOMA_F32, 9, 1, 28, 28, 32, 3, 1, 0, 1, 1), conv(SOMA_F32, 5, 32, 13, 13, 64, 3, 1, 1, 1, 1),
                                  conv(SOMA_F32, 3, 16, 17, 17, 40, 3, 2, 1, 1, 2), conv(SOMA_BF16, 4, 8, 16, 16, 8, 3, 1, 1, 1, 8)};
     for (size_t i = 0; i < SOMA_LEN(shapes); i++) {
@@ -281,14 +262,12 @@ static void all_threads_agree(void)
     }
     soma_set_threads(0);
 }
-static void threads_agree(void **state)
-{
+static void threads_agree(void **state) {
     (void)state;
     each_isa(all_threads_agree);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shapes_and_options),
         cmocka_unit_test(halves),

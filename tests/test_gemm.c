@@ -17,14 +17,12 @@
 enum { GUARD = 64 };
 
 static uint32_t seed = 1;
-static double next(void)
-{
+static double next(void) {
     seed = seed * 1664525u + 1013904223u;
     return (double)(seed >> 8) / 8388608.0 - 1.0;
 }
 
-static double get(const void *p, soma_dtype dtype, int64_t i)
-{
+static double get(const void *p, soma_dtype dtype, int64_t i) {
     switch (dtype) {
     case SOMA_F32: return ((const float *)p)[i];
     case SOMA_F64: return ((const double *)p)[i];
@@ -33,8 +31,7 @@ static double get(const void *p, soma_dtype dtype, int64_t i)
     default: return NAN;
     }
 }
-static void put(void *p, soma_dtype dtype, int64_t i, double v)
-{
+static void put(void *p, soma_dtype dtype, int64_t i, double v) {
     switch (dtype) {
     case SOMA_F32: ((float *)p)[i] = (float)v; break;
     case SOMA_F64: ((double *)p)[i] = v; break;
@@ -45,8 +42,7 @@ static void put(void *p, soma_dtype dtype, int64_t i, double v)
 }
 
 /* A block of exactly `n` elements with random values, so that reading beyond it is found by ASan. */
-static void *values(soma_dtype dtype, int64_t n)
-{
+static void *values(soma_dtype dtype, int64_t n) {
     void *p = malloc((size_t)(n > 0 ? n : 1) * soma_dtype_size(dtype));
     assert_non_null(p);
     for (int64_t i = 0; i < n; i++)
@@ -59,15 +55,13 @@ typedef struct shape {
     bool ta, tb;
 } shape;
 
-static double unit(soma_dtype dtype)
-{
+static double unit(soma_dtype dtype) {
     return dtype == SOMA_F64 ? 0x1p-53 : 0x1p-24;
 }
 static double rounding(soma_dtype dtype) { return dtype == SOMA_BF16 ? 0x1p-8 : dtype == SOMA_F16 ? 0x1p-11 : 0; }
 
 /* The element of the product in double, and the bound of its error. */
-static double expected(const soma__gemm *g, const void *before, int64_t q, int64_t i, int64_t j, double *bound)
-{
+static double expected(const soma__gemm *g, const void *before, int64_t q, int64_t i, int64_t j, double *bound) {
     double sum = 0, size = 0;
     for (int64_t p = 0; p < g->k; p++) {
         double x = get(g->a, g->dtype, q * g->a_batch + i * g->a_row + p * g->a_col) *
@@ -90,8 +84,7 @@ static double expected(const soma__gemm *g, const void *before, int64_t q, int64
 }
 
 /* Bits of the options: 1 add, 2 relu, 4 bias per row, 8 bias per column, 16 mask. */
-static void check(soma_dtype dtype, shape s, unsigned options)
-{
+static void check(soma_dtype dtype, shape s, unsigned options) {
     const size_t size = soma_dtype_size(dtype);
     const int64_t batch = s.batch ? s.batch : 1, c_row = s.n + 3, c_batch = s.m * c_row, total = batch * c_batch + GUARD;
     const int64_t lda = (s.ta ? s.m : s.k) + (s.batch ? 2 : 0), ldb = s.tb ? s.k : s.n;
@@ -141,8 +134,7 @@ static void check(soma_dtype dtype, shape s, unsigned options)
 }
 
 /* Runs `fn` with each instruction set that the machine has. */
-static void each_isa(void (*fn)(void))
-{
+static void each_isa(void (*fn)(void)) {
     for (int level = 0; level <= soma__isa_best(); level++) {
         soma__isa_force(level);
         fn();
@@ -150,8 +142,7 @@ static void each_isa(void (*fn)(void))
     soma__isa_force(-1);
 }
 
-static void all_small_sizes(void)
-{
+static void all_small_sizes(void) {
     static const int64_t sizes[] = {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 49};
     unsigned options = 0;
     for (size_t i = 0; i < SOMA_LEN(sizes); i++)
@@ -160,14 +151,12 @@ static void all_small_sizes(void)
                 for (int t = 0; t < 4; t++, options = (options + 7) % 32)
                     check((i + j) % 2 ? SOMA_F32 : SOMA_F64, (shape){sizes[i], sizes[j], sizes[k], 0, t & 1, t & 2}, options);
 }
-static void small_sizes(void **state)
-{
+static void small_sizes(void **state) {
     (void)state;
     each_isa(all_small_sizes);
 }
 
-static void all_large_sizes(void)
-{
+static void all_large_sizes(void) {
     static const shape shapes[] = {
         {64, 128, 784, 0, 0, 0}, {1, 513, 300, 0, 0, 0},  {3, 100, 777, 0, 0, 0}, {130, 70, 129, 0, 0, 0}, {2100, 33, 5, 0, 0, 0},
         {97, 301, 401, 0, 0, 0}, {300, 1, 200, 0, 0, 0}, {10, 128, 64, 0, 0, 0}, {50, 260, 390, 0, 0, 0},
@@ -182,16 +171,14 @@ static void all_large_sizes(void)
                 check(SOMA_F64, s, (unsigned)(i * 3) % 32);
         }
 }
-static void large_sizes(void **state)
-{
+static void large_sizes(void **state) {
     (void)state;
     soma_set_threads(3);
     each_isa(all_large_sizes);
     soma_set_threads(0);
 }
 
-static void all_halves(void)
-{
+static void all_halves(void) {
     static const shape shapes[] = {{1, 1, 1, 0, 0, 0}, {7, 50, 33, 0, 0, 0}, {65, 90, 400, 0, 0, 0}, {9, 17, 20, 3, 0, 0}, {4, 60, 800, 0, 0, 0}};
     for (size_t i = 0; i < SOMA_LEN(shapes); i++)
         for (int t = 0; t < 4; t++) {
@@ -202,14 +189,12 @@ static void all_halves(void)
             check(SOMA_F16, s, (unsigned)(i * 7 + (size_t)t * 5) % 32);
         }
 }
-static void halves(void **state)
-{
+static void halves(void **state) {
     (void)state;
     each_isa(all_halves);
 }
 
-static void batches_and_empty(void **state)
-{
+static void batches_and_empty(void **state) {
     (void)state;
     for (int threads = 1; threads <= 4; threads++) {
         soma_set_threads(threads);
@@ -226,8 +211,7 @@ static void batches_and_empty(void **state)
 }
 
 /* The same bits for every number of threads, alone and in a batch. */
-static void all_threads_agree(void)
-{
+static void all_threads_agree(void) {
     static const shape shapes[] = {{64, 512, 784, 0, 0, 1}, {200, 333, 500, 0, 0, 0}, {1, 1000, 1000, 0, 0, 1}, {1, 1000, 1000, 0, 0, 0},
                                    {513, 40, 900, 0, 1, 0}, {900, 1, 800, 0, 0, 0}, {60, 70, 80, 5, 0, 0}};
     for (size_t i = 0; i < SOMA_LEN(shapes); i++) {
@@ -259,14 +243,12 @@ static void all_threads_agree(void)
     }
     soma_set_threads(0);
 }
-static void threads_agree(void **state)
-{
+static void threads_agree(void **state) {
     (void)state;
     each_isa(all_threads_agree);
 }
 
-static void integers_wrap(void **state)
-{
+static void integers_wrap(void **state) {
     (void)state;
     const int8_t a[] = {100, 50, -7, 3}, b[] = {2, 1, 1, 0}; /* [2][2] each */
     int8_t c[4] = {1, 1, 1, 1};
@@ -287,8 +269,7 @@ static void integers_wrap(void **state)
 }
 
 /* NaN and infinities go through, also through relu, as IEEE says. */
-static void not_finite(void)
-{
+static void not_finite(void) {
     float a[] = {NAN, 1, INFINITY, 1}, b[] = {1, 2, 3, 4}, c[4];
     soma__gemm g = {.dtype = SOMA_F32, .m = 2, .n = 2, .k = 2, .a = a, .a_row = 2, .a_col = 1, .b = b, .b_row = 2, .b_col = 1, .c = c, .c_row = 2,
                     .relu = true};
@@ -297,14 +278,12 @@ static void not_finite(void)
     soma__gemm_run(&g, work, sizeof work);
     assert_true(isnan(c[0]) && isnan(c[1]) && c[2] == INFINITY && c[3] == INFINITY);
 }
-static void not_finite_values(void **state)
-{
+static void not_finite_values(void **state) {
     (void)state;
     each_isa(not_finite);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_sizes),       cmocka_unit_test(large_sizes),   cmocka_unit_test(halves),
         cmocka_unit_test(batches_and_empty), cmocka_unit_test(threads_agree), cmocka_unit_test(integers_wrap),

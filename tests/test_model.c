@@ -345,9 +345,9 @@ static void test_summary(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_contents), cmocka_unit_test(test_misfits), cmocka_unit_test(test_pending),
-        cmocka_unit_test(test_memory),     cmocka_unit_test(test_layers),   cmocka_unit_test(test_layers_change_nothing),
-        cmocka_unit_test(test_summary),
+        TEST(test_round_trip), TEST(test_contents), TEST(test_misfits), TEST(test_pending),
+        TEST(test_memory),     TEST(test_layers),   TEST(test_layers_change_nothing),
+        TEST(test_summary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

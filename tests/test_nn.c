@@ -544,11 +544,11 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),    cmocka_unit_test(test_names),     cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_constructor_errors), cmocka_unit_test(test_ownership), cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_build),     cmocka_unit_test(test_init),      cmocka_unit_test(test_own_class),
-        cmocka_unit_test(test_class_contract), cmocka_unit_test(test_hooks), cmocka_unit_test(test_peak),
-        cmocka_unit_test(test_memory),
+        TEST(test_golden),    TEST(test_names),     TEST(test_sizes),
+        TEST(test_constructor_errors), TEST(test_ownership), TEST(test_modes),
+        TEST(test_build),     TEST(test_init),      TEST(test_own_class),
+        TEST(test_class_contract), TEST(test_hooks), TEST(test_peak),
+        TEST(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

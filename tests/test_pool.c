@@ -18,8 +18,7 @@ typedef struct job {
     atomic_int bad, calls;
 } job;
 
-static void mark(void *arg, int64_t begin, int64_t end)
-{
+static void mark(void *arg, int64_t begin, int64_t end) {
     job *j = arg;
     atomic_fetch_add(&j->calls, 1);
     if (begin % j->grain != 0 || (end % j->grain != 0 && end != j->n) || begin >= end)
@@ -28,8 +27,7 @@ static void mark(void *arg, int64_t begin, int64_t end)
         j->seen[i]++; /* two threads on one index are also what TSan would report */
 }
 
-static bool covers(int64_t n, int64_t grain)
-{
+static bool covers(int64_t n, int64_t grain) {
     static _Thread_local unsigned char seen[5000];
     job j = {.n = n, .grain = grain, .seen = seen};
     memset(seen, 0, sizeof seen);
@@ -40,8 +38,7 @@ static bool covers(int64_t n, int64_t grain)
     return j.bad == 0 && (n > grain || j.calls == (n > 0));
 }
 
-static void every_index_once(void **state)
-{
+static void every_index_once(void **state) {
     (void)state;
     static const int threads[] = {1, 2, 3, 7, 16, 2};
     static const int64_t sizes[] = {0, 1, 2, 3, 7, 64, 65, 1000, 4999}, grains[] = {1, 3, 16, 1000};
@@ -58,8 +55,7 @@ static void every_index_once(void **state)
 }
 
 /* With pauses in between, workers park and are woken again. */
-static void parked_workers_wake(void **state)
-{
+static void parked_workers_wake(void **state) {
     (void)state;
     soma_set_threads(3);
     for (int i = 0; i < 30; i++) {
@@ -69,13 +65,11 @@ static void parked_workers_wake(void **state)
 }
 
 static void inner(void *arg, int64_t begin, int64_t end) { atomic_fetch_add((atomic_long *)arg, (long)(end - begin)); }
-static void outer(void *arg, int64_t begin, int64_t end)
-{
+static void outer(void *arg, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++)
         soma__parallel(10, 1, inner, arg);
 }
-static void nested_calls_run_inline(void **state)
-{
+static void nested_calls_run_inline(void **state) {
     (void)state;
     soma_set_threads(3);
     atomic_long sum = 0;
@@ -83,15 +77,13 @@ static void nested_calls_run_inline(void **state)
     assert_int_equal(sum, 1000);
 }
 
-static void *caller(void *arg)
-{
+static void *caller(void *arg) {
     for (int i = 0; i < 300; i++)
         if (!covers(4000, 7))
             atomic_fetch_add((atomic_int *)arg, 1);
     return NULL;
 }
-static void callers_from_many_threads(void **state)
-{
+static void callers_from_many_threads(void **state) {
     (void)state;
     soma_set_threads(3);
     pthread_t thread[4];
@@ -114,8 +106,7 @@ static void callers_from_many_threads(void **state)
 #define UNDER_TSAN 1
 #endif
 
-static void child_after_fork(void **state)
-{
+static void child_after_fork(void **state) {
     (void)state;
 #ifdef UNDER_TSAN
     skip(); /* TSan itself ends a child that makes threads */
@@ -138,8 +129,7 @@ static void child_after_fork(void **state)
     assert_true(covers(3000, 1));
 }
 
-static void stop_and_start_again(void **state)
-{
+static void stop_and_start_again(void **state) {
     (void)state;
     soma_set_threads(4);
     for (int i = 0; i < 20; i++) {
@@ -149,8 +139,7 @@ static void stop_and_start_again(void **state)
     }
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_index_once),        cmocka_unit_test(parked_workers_wake), cmocka_unit_test(nested_calls_run_inline),
         cmocka_unit_test(callers_from_many_threads), cmocka_unit_test(child_after_fork),  cmocka_unit_test(stop_and_start_again),

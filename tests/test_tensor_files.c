@@ -316,6 +316,35 @@ static void test_safetensors_disk_full(void **state)
     soma_scope_end(scope);
 }
 
+/* What an independent reader, in Python's standard library alone, finds in files written here. */
+static void test_independent_reader(void **state)
+{
+    (void)state;
+    if (system("python3 -c pass >/dev/null 2>&1") != 0 || access("tools/check_files.py", R_OK) != 0) {
+        print_message("[  SKIPPED ] no python3, or not started in the source folder\n");
+        skip();
+    }
+    soma_scope scope = soma_scope_begin();
+    const char *path = temporary("seen.safetensors"), *names[] = {"w.ä", "b"};
+    soma_tensor *tensors[] = {transposed(), counted(SOMA_BF16, 1, (int64_t[]){7})};
+    soma_pair meta = {"net", "linear \"10\""};
+    char command[1500], hex[2][65], expected[1000], found[1000];
+    assert_int_equal(soma_safetensors_write(path, names, tensors, 2, &meta, 1, true), SOMA_OK);
+    assert_int_equal(soma_npy_write(temporary("seen.npy"), tensors[0]), SOMA_OK);
+    soma__sha256_hex((float[]){1, 4, 2, 5, 3, 6}, 24, hex[0]);
+    soma__sha256_hex(soma_data(tensors[1]), 14, hex[1]);
+    snprintf(expected, sizeof expected,
+             "w.ä F32 [3, 2] %.16s\nb BF16 [7] %.16s\nchecksum right\nnet = 'linear \"10\"'\n<f4 C (3, 2) %.16s\n", hex[0], hex[1], hex[0]);
+    snprintf(command, sizeof command, "PYTHONIOENCODING=utf-8 python3 tools/check_files.py %s/seen.safetensors %s/seen.npy 2>&1", temporary_folder,
+             temporary_folder);
+    FILE *f = popen(command, "r");
+    size_t n = fread(found, 1, sizeof found - 1, f);
+    found[n] = 0;
+    assert_int_equal(pclose(f), 0);
+    assert_string_equal(found, expected);
+    soma_scope_end(scope);
+}
+
 /* ---- npy ------------------------------------------------------------------------------------------------------------------ */
 
 static void test_npy_round_trip(void **state)
@@ -584,7 +613,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_safetensors_round_trip), cmocka_unit_test(test_safetensors_bytes), cmocka_unit_test(test_safetensors_write_errors),
         cmocka_unit_test(test_safetensors_headers), cmocka_unit_test(test_safetensors_unsupported), cmocka_unit_test(test_safetensors_damage),
-        cmocka_unit_test(test_safetensors_allocations), cmocka_unit_test(test_safetensors_disk_full), cmocka_unit_test(test_npy_round_trip),
+        cmocka_unit_test(test_safetensors_allocations), cmocka_unit_test(test_safetensors_disk_full), cmocka_unit_test(test_independent_reader), cmocka_unit_test(test_npy_round_trip),
         cmocka_unit_test(test_npy_bytes), cmocka_unit_test(test_npy_forms), cmocka_unit_test(test_npy_errors),
         cmocka_unit_test(test_npy_allocations), cmocka_unit_test(test_idx_forms), cmocka_unit_test(test_idx_errors),
         cmocka_unit_test(test_idx_real), cmocka_unit_test(test_idx_allocations),

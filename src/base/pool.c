@@ -54,8 +54,7 @@ static _Thread_local bool inside; /* this thread is running a part: calls from i
 /* ---- How many threads ---------------------------------------------------------------------------------------------- */
 
 #if defined(__linux__)
-static int from_affinity(void)
-{
+static int from_affinity(void) {
     cpu_set_t sets[8]; /* 8192 processors */
     memset(sets, 0, sizeof sets);
     if (sched_getaffinity(0, sizeof sets, sets) != 0)
@@ -64,8 +63,7 @@ static int from_affinity(void)
 }
 
 /* Quota and period in the files of one cgroup; the count they allow, rounded up, or 0 when there is no limit. */
-static int from_files(const char *quota_path, const char *period_path)
-{
+static int from_files(const char *quota_path, const char *period_path) {
     long long quota = 0, period = 0;
     FILE *f = fopen(quota_path, "re");
     if (!f)
@@ -83,8 +81,7 @@ static int from_files(const char *quota_path, const char *period_path)
 }
 
 /* The least of what the group at `path` under `root` and its parents allow. */
-static int from_group(const char *root, const char *path, bool version2)
-{
+static int from_group(const char *root, const char *path, bool version2) {
     char dir[1024], quota[1200], period[1200];
     int least = 0, length = snprintf(dir, sizeof dir, "%s", path);
     if (length < 0 || length >= (int)sizeof dir)
@@ -108,8 +105,7 @@ static int from_group(const char *root, const char *path, bool version2)
     }
 }
 
-static int from_cgroup(void)
-{
+static int from_cgroup(void) {
     FILE *f = fopen("/proc/self/cgroup", "re");
     if (!f)
         return 0;
@@ -138,8 +134,7 @@ static int from_affinity(void) { return 0; }
 static int from_cgroup(void) { return 0; }
 #endif
 
-static int count_automatic(void)
-{
+static int count_automatic(void) {
     const char *text = getenv("SOMA_THREADS");
     if (text && *text) {
         char *end;
@@ -157,8 +152,7 @@ static int count_automatic(void)
     return n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
 }
 
-int soma_threads(void)
-{
+int soma_threads(void) {
     int n = atomic_load_explicit(&pool.wanted, memory_order_relaxed);
     if (n > 0)
         return n;
@@ -168,8 +162,7 @@ int soma_threads(void)
     return n;
 }
 
-void soma_set_threads(int n)
-{
+void soma_set_threads(int n) {
     atomic_store_explicit(&pool.wanted, n < 0 ? 0 : n > MAX_THREADS ? MAX_THREADS : n, memory_order_relaxed);
 }
 
@@ -180,8 +173,7 @@ void soma_set_threads(int n)
 #define PACK(job, first, end) ((uint64_t)(job) << 32 | (uint64_t)(first) << 16 | (uint64_t)(end))
 
 /* Takes one part of the job that is on, from the front or from the back; -1 when none is left. */
-static int take(bool front)
-{
+static int take(bool front) {
     uint64_t s = atomic_load_explicit(&pool.state, memory_order_acquire);
     for (;;) {
         uint32_t first = FIRST(s), end = END(s);
@@ -194,15 +186,13 @@ static int take(bool front)
 }
 
 /* Runs part `part` of the job; only while holding it. */
-static void run_part(int part)
-{
+static void run_part(int part) {
     int64_t units = (pool.n - 1) / pool.grain + 1, begin = units * part / pool.parts, end = units * (part + 1) / pool.parts;
     end = end * pool.grain < pool.n ? end * pool.grain : pool.n;
     pool.fn(pool.arg, begin * pool.grain, end);
 }
 
-static inline void pause_briefly(void)
-{
+static inline void pause_briefly(void) {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -210,16 +200,14 @@ static inline void pause_briefly(void)
 #endif
 }
 
-static int64_t now_ns(void)
-{
+static int64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 /* True once `ready()` holds, false when it has not after SPIN_NS. */
-static bool spin(bool (*ready)(void))
-{
+static bool spin(bool (*ready)(void)) {
     for (int64_t start = now_ns();;) {
         for (int i = 0; i < 32; i++) {
             if (ready())
@@ -231,16 +219,14 @@ static bool spin(bool (*ready)(void))
     }
 }
 
-static bool work_or_stop(void)
-{
+static bool work_or_stop(void) {
     uint64_t s = atomic_load(&pool.state);
     return FIRST(s) < END(s) || atomic_load(&pool.stop);
 }
 
 static bool all_done(void) { return atomic_load(&pool.done) == pool.parts; }
 
-static void *worker(void *unused)
-{
+static void *worker(void *unused) {
     (void)unused;
     inside = true;
     for (;;) {
@@ -268,8 +254,7 @@ static void *worker(void *unused)
 
 /* ---- Starting and ending threads (under `owner`) ------------------------------------------------------------------------ */
 
-static void stop_workers(void)
-{
+static void stop_workers(void) {
     if (pool.workers == 0)
         return;
     atomic_store(&pool.stop, true);
@@ -283,8 +268,7 @@ static void stop_workers(void)
 }
 
 /* Signals stay with the program's own threads. A thread that cannot be made is done without. */
-static void start_workers(int count)
-{
+static void start_workers(int count) {
     sigset_t all, old;
     sigfillset(&all);
     if (pthread_sigmask(SIG_SETMASK, &all, &old) != 0)
@@ -295,8 +279,7 @@ static void start_workers(int count)
 }
 
 /* A child has none of its parent's threads, and a lock that another thread held stays locked: start afresh. */
-static void after_fork(void)
-{
+static void after_fork(void) {
     pthread_mutex_init(&pool.owner, NULL);
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.work, NULL);
@@ -310,8 +293,7 @@ static void after_fork(void)
 
 static void watch_forks(void) { pthread_atfork(NULL, NULL, after_fork); }
 
-void soma__pool_stop(void)
-{
+void soma__pool_stop(void) {
     if (inside)
         return;
     pthread_mutex_lock(&pool.owner);
@@ -320,8 +302,7 @@ void soma__pool_stop(void)
 }
 
 /* At exit and before the code goes with dlclose. Later calls run in their own thread. */
-__attribute__((destructor)) static void close_pool(void)
-{
+__attribute__((destructor)) static void close_pool(void) {
     if (inside)
         return;
     pthread_mutex_lock(&pool.owner);
@@ -332,8 +313,7 @@ __attribute__((destructor)) static void close_pool(void)
 
 /* ---- Running a job -------------------------------------------------------------------------------------------------------- */
 
-static void run_job(int parts)
-{
+static void run_job(int parts) {
     atomic_store(&pool.done, 0);
     pool.parts = parts;
     uint32_t job = (uint32_t)(atomic_load(&pool.state) >> 32) + 1;
@@ -357,8 +337,7 @@ static void run_job(int parts)
     pthread_mutex_unlock(&pool.lock);
 }
 
-void soma__parallel(int64_t n, int64_t grain, soma__range_fn fn, void *arg)
-{
+void soma__parallel(int64_t n, int64_t grain, soma__range_fn fn, void *arg) {
     if (n <= 0)
         return;
     if (grain < 1)

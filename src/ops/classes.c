@@ -418,7 +418,7 @@ static soma_tensor *coefficients(soma_grad_args *g, double smoothing) {
 static soma_tensor *loss_grad(soma_grad_args *g, soma_tensor *total) {
     soma_tensor *grad = g->gout[0];
     if (grad && g->attrs[REDUCTION].value.i == SOMA_MEAN)
-        grad = soma_div(grad, soma_to(soma_detach(total), g->in_meta[0].dtype));
+        grad = soma_div(grad, soma_to(total, g->in_meta[0].dtype));
     if (grad && g->attrs[REDUCTION].value.i == SOMA_NONE)
         grad = soma_unsqueeze(grad, class_dim(g->in_meta[0].ndim));
     return grad;
@@ -426,21 +426,15 @@ static soma_tensor *loss_grad(soma_grad_args *g, soma_tensor *total) {
 
 static void cross_entropy_backward(soma_grad_args *g) {
     int64_t dim = class_dim(g->in_meta[0].ndim);
-    soma_tensor *grad = g->gout[0], *sum = NULL;
-    if (grad && !g->create_graph && !g->gout[1]) {
+    soma_tensor *grad = g->gout[0];
+    if (!grad)
+        return;
+    if (!g->create_graph) {
         g->gin[0] = SOMA__RUN(&soma__cross_entropy_backward_op, g->attrs, grad, g->in[0], g->in[1], g->out[1], g->out[2], g->in[2]);
         return;
     }
-    soma_tensor *p = soma_softmax(g->in[0], dim);
-    if (grad) {
-        soma_tensor *t = coefficients(g, g->attrs[SMOOTHING].value.f);
-        sum = soma_mul(loss_grad(g, g->out[2]), soma_sub(soma_mul(p, soma_sum(t, 1, &dim, true)), t));
-    }
-    if (g->gout[1]) {
-        soma_tensor *part = soma_mul(p, soma_to(soma_unsqueeze(g->gout[1], dim), g->in_meta[0].dtype));
-        sum = sum ? soma_add(sum, part) : part;
-    }
-    g->gin[0] = sum;
+    soma_tensor *t = coefficients(g, g->attrs[SMOOTHING].value.f), *p = soma_softmax(g->in[0], dim);
+    g->gin[0] = soma_mul(loss_grad(g, g->out[2]), soma_sub(soma_mul(p, soma_sum(t, 1, &dim, true)), t));
 }
 
 static void nll_backward(soma_grad_args *g) {
@@ -593,8 +587,8 @@ const soma_op soma__nll_loss_op = {
     .doc = "-w[target] logp[target] of log-probabilities [N, C, …]; the mean is over the weights of the targets. Also gives their sum",
     .in = SCORES("logp"), .n_in = 3, .outputs = 2, .attrs = SOMA_ATTRS(SOMA__REDUCTION_ATTR, IGNORE_ATTR), .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME, .shape = nll_shape, .check = loss_check, .work = loss_work, .cpu = {nll_kernel},
-    .backward = nll_backward, .no_grad_in = 6, .no_grad_out = 2, .saves = SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(1), .flops = nll_flops,
-    .samples = class_samples, .errors = class_errors,
+    .backward = nll_backward, .no_grad_in = 6, .no_grad_out = 2, .saves = SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(1),
+    .flops = nll_flops, .samples = class_samples, .errors = class_errors,
 };
 const soma_op soma__class_coefficients_op = {
     .name = "class_coefficients", .family = "loss",

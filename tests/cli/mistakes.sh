@@ -23,7 +23,8 @@ expect_line 1 - "unknown layer 'lnear'.*did you mean 'linear'" "$soma" train --d
 expect_line 1 - 'ends in 7 outputs, but the data has 10 classes: let it end in "linear 10"' "$soma" train --data drawn:50 --net "flatten, linear 7"
 expect_line 1 - 'flatten, linear 10' "$soma" train --data drawn:50 --net "conv 10 3"
 expect_line 1 - 'Conv2d.*28' "$soma" train --data drawn:50 --net "conv 3 40, $net"
-expect_line 1 - 'no parameters' "$soma" train --data drawn:50 --net "conv 3 3, flatten" --no-normalise --net "avgpool 9, flatten, softmax" || true
+printf 'a,b,kind\n1,2,x\n3,4,y\n5,6,x\n' >kinds.csv
+expect 1 - 'no parameters' "$soma" train --data kinds.csv --net relu --val 0
 [ ! -e runs ] || fail "a mistake left a folder behind: $(ls -R runs)"
 
 # Tables.

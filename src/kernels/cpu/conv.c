@@ -25,7 +25,7 @@ enum {
 /* One product: all groups of a convolution, for one place modulo the stride. */
 typedef struct product {
     const soma__gemm_ops *gemm;
-    const soma__conv_ops *conv;
+    const soma__conv_table *conv;
     size_t size;
     int64_t batch, groups, m, channels, taps; /* rows of C; what they sum over; all per group */
     int64_t grid_h, grid_w;                   /* columns of C per image */
@@ -47,8 +47,7 @@ static inline size_t whole(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /* ---- Sizes ---------------------------------------------------------------------------------------------------------------------- */
 
-static void plan_product(product *p, int64_t threads)
-{
+static void plan_product(product *p, int64_t threads) {
     p->panel = (int64_t)p->gemm->vectors * p->gemm->lanes;
     const int64_t columns = p->batch * p->grid_h * p->grid_w, taps = SOMA_MAX(1, p->taps);
     p->panels = soma__parts(columns, p->panel);
@@ -62,8 +61,7 @@ static void plan_product(product *p, int64_t threads)
     p->slots = work < SOMA__CONV_PARALLEL ? 1 : SOMA_MIN(threads, p->groups * p->panels);
 }
 
-static size_t product_bytes(const product *p)
-{
+static size_t product_bytes(const product *p) {
     return whole((size_t)p->taps * 2 * sizeof(int64_t)) + whole((size_t)(p->groups * p->m * p->channels * p->taps) * p->size + 64) +
            (size_t)p->slots * p->slot_bytes;
 }
@@ -71,23 +69,22 @@ static size_t product_bytes(const product *p)
 /* ---- Running -------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct panel {
-    soma__run runs[SOMA__PANEL_MAX];
+    soma__pixels runs[SOMA__PANEL_MAX];
     int n_runs, columns;
     char *b, *c; /* packed; where the tile goes */
     int64_t c_row;
     bool direct; /* c is in dst */
 } panel;
 
-static void make_runs(const product *p, int64_t number, panel *q)
-{
+static void make_runs(const product *p, int64_t number, panel *q) {
     const int64_t pixels = p->grid_h * p->grid_w, first = number * p->panel, total = p->batch * pixels;
     q->columns = (int)SOMA_MIN(p->panel, total - first);
     q->n_runs = 0;
     int64_t image = first / pixels, i = first % pixels / p->grid_w, j = first % p->grid_w;
     for (int pos = 0; pos < q->columns;) {
-        soma__run *r = &q->runs[q->n_runs++];
+        soma__pixels *r = &q->runs[q->n_runs++];
         int64_t count = SOMA_MIN(p->grid_w - j, q->columns - pos);
-        *r = (soma__run){.image = image, .y = i * p->step_y, .x = j * p->step_x, .pos = pos, .count = (int)count};
+        *r = (soma__pixels){.image = image, .y = i * p->step_y, .x = j * p->step_x, .pos = pos, .count = (int)count};
         r->pixel = image * p->groups * p->m * p->dst_h * p->dst_w + (i * p->dst_step_y + p->dst_y) * p->dst_w + j * p->dst_step_x + p->dst_x;
         pos += (int)count;
         j = 0;
@@ -99,12 +96,11 @@ static void make_runs(const product *p, int64_t number, panel *q)
     q->direct = q->runs[0].image == q->runs[q->n_runs - 1].image && p->dst_step_y == 1 && p->dst_step_x == 1 && p->grid_w == p->dst_w;
 }
 
-static void scatter(const product *p, const panel *q, int64_t group)
-{
+static void scatter(const product *p, const panel *q, int64_t group) {
     const int64_t plane = p->dst_h * p->dst_w;
     for (int64_t i = 0; i < p->m; i++)
         for (int r = 0; r < q->n_runs; r++) {
-            const soma__run *run = &q->runs[r];
+            const soma__pixels *run = &q->runs[r];
             const char *from = q->c + (size_t)(i * q->c_row + run->pos) * p->size;
             char *to = p->dst + (run->pixel + (group * p->m + i) * plane) * (int64_t)p->size;
             if (p->dst_step_x == 1) {
@@ -120,8 +116,7 @@ static void scatter(const product *p, const panel *q, int64_t group)
         }
 }
 
-static void run_chunk(const product *p, const panel *panels, int64_t count, int64_t group, int64_t chunk)
-{
+static void run_chunk(const product *p, const panel *panels, int64_t count, int64_t group, int64_t chunk) {
     const int64_t c0 = soma__part(p->channels, p->chunks, chunk), channels = soma__part(p->channels, p->chunks, chunk + 1) - c0;
     const int64_t k = channels * p->taps, strips = soma__parts(p->m, p->gemm->rows), plane = p->h * p->w;
     for (int64_t q = 0; q < count; q++) {
@@ -150,8 +145,7 @@ static void run_chunk(const product *p, const panel *panels, int64_t count, int6
 }
 
 /* Panels [begin, end) of one group. */
-static void run_panels(const product *p, int64_t group, int64_t begin, int64_t end, char *work)
-{
+static void run_panels(const product *p, int64_t group, int64_t begin, int64_t end, char *work) {
     panel panels[MAX_PANELS];
     const int64_t plane = p->dst_h * p->dst_w, blocks = soma__parts(end - begin, p->block);
     for (int64_t b = 0; b < blocks; b++) {
@@ -174,8 +168,7 @@ static void run_panels(const product *p, int64_t group, int64_t begin, int64_t e
     }
 }
 
-static void run_slots(void *arg, int64_t begin, int64_t end)
-{
+static void run_slots(void *arg, int64_t begin, int64_t end) {
     const product *p = arg;
     const int64_t total = p->groups * p->panels;
     for (int64_t s = begin; s < end; s++) {
@@ -190,16 +183,14 @@ static void run_slots(void *arg, int64_t begin, int64_t end)
 }
 
 /* Puts the parts of the workspace in their places; the weights are packed by the caller. */
-static void place(product *p, char *work)
-{
+static void place(product *p, char *work) {
     p->dy = (int64_t *)work;
     p->dx = p->dy + p->taps;
     p->a = work + whole((size_t)p->taps * 2 * sizeof(int64_t));
     p->slot = p->a + whole((size_t)(p->groups * p->m * p->channels * p->taps) * p->size + 64);
 }
 
-static void choose_kernels(product *p, soma_dtype dtype)
-{
+static void choose_kernels(product *p, soma_dtype dtype) {
     p->gemm = dtype == SOMA_F64 ? &soma__gemm_pick()->f64 : &soma__gemm_pick()->f32;
     p->conv = dtype == SOMA_F64 ? &soma__conv_pick()->f64 : &soma__conv_pick()->f32;
     p->size = dtype == SOMA_F64 ? 8 : 4;
@@ -207,8 +198,7 @@ static void choose_kernels(product *p, soma_dtype dtype)
 
 /* ---- Forward -------------------------------------------------------------------------------------------------------------------- */
 
-static product forward_product(const soma__conv *c)
-{
+static product forward_product(const soma__conv *c) {
     product p = {.batch = c->batch, .groups = c->groups, .m = c->out_channels / c->groups, .channels = c->in_channels / c->groups,
                  .taps = c->kernel[0] * c->kernel[1], .grid_h = c->out_h, .grid_w = c->out_w, .h = c->in_h, .w = c->in_w,
                  .step_y = c->stride[0], .step_x = c->stride[1], .dst_h = c->out_h, .dst_w = c->out_w, .dst_step_y = 1, .dst_step_x = 1};
@@ -224,8 +214,7 @@ typedef struct pack_job {
     const int64_t *tap; /* backward: the taps of this place, by their number in the kernel */
 } pack_job;
 
-static void pack_forward(void *arg, int64_t begin, int64_t end)
-{
+static void pack_forward(void *arg, int64_t begin, int64_t end) {
     const pack_job *j = arg;
     const product *p = j->p;
     const int64_t strips = soma__parts(p->m, p->gemm->rows), depth = p->channels * p->taps;
@@ -240,23 +229,20 @@ static void pack_forward(void *arg, int64_t begin, int64_t end)
     }
 }
 
-static size_t forward_work(const soma__conv *c)
-{
+static size_t forward_work(const soma__conv *c) {
     product p = forward_product(c);
     plan_product(&p, soma_threads());
     return product_bytes(&p);
 }
 
-static void fit(product *p, size_t bytes)
-{
+static void fit(product *p, size_t bytes) {
     int64_t threads = soma_threads();
     plan_product(p, threads);
     while (threads > 1 && product_bytes(p) > bytes) /* more threads than when the workspace was asked for */
         plan_product(p, --threads);
 }
 
-static void forward(const soma__conv *c, const void *x, const void *weight, const void *bias, bool relu, void *y, void *work, size_t bytes)
-{
+static void forward(const soma__conv *c, const void *x, const void *weight, const void *bias, bool relu, void *y, void *work, size_t bytes) {
     product p = forward_product(c);
     p.src = x;
     p.dst = y;
@@ -276,8 +262,7 @@ static void forward(const soma__conv *c, const void *x, const void *weight, cons
 /* ---- Gradient of the input ---------------------------------------------------------------------------------------------------------- */
 
 /* The product for input pixels at (py, px) modulo the stride; with `tap` NULL only the sizes. False when there are no such pixels. */
-static bool place_product(const soma__conv *c, int64_t py, int64_t px, product *p, int64_t *tap)
-{
+static bool place_product(const soma__conv *c, int64_t py, int64_t px, product *p, int64_t *tap) {
     *p = (product){.batch = c->batch, .groups = c->groups, .m = c->in_channels / c->groups, .channels = c->out_channels / c->groups,
                    .grid_h = (c->in_h - py + c->stride[0] - 1) / c->stride[0], .grid_w = (c->in_w - px + c->stride[1] - 1) / c->stride[1],
                    .h = c->out_h, .w = c->out_w, .step_y = 1, .step_x = 1, .dst_h = c->in_h, .dst_w = c->in_w, .dst_y = py, .dst_x = px,
@@ -295,8 +280,7 @@ static bool place_product(const soma__conv *c, int64_t py, int64_t px, product *
 }
 
 /* Rows are input channels here: weights lie [channel][row][tap]. */
-static void pack_backward(void *arg, int64_t begin, int64_t end)
-{
+static void pack_backward(void *arg, int64_t begin, int64_t end) {
     const pack_job *j = arg;
     const product *p = j->p;
     const int64_t strips = soma__parts(p->m, p->gemm->rows), depth = p->channels * p->taps, all = j->c->kernel[0] * j->c->kernel[1];
@@ -320,8 +304,7 @@ static void pack_backward(void *arg, int64_t begin, int64_t end)
     }
 }
 
-static size_t backward_input_work(const soma__conv *c)
-{
+static size_t backward_input_work(const soma__conv *c) {
     size_t most = 0;
     for (int64_t py = 0; py < c->stride[0]; py++)
         for (int64_t px = 0; px < c->stride[1]; px++) {
@@ -335,8 +318,7 @@ static size_t backward_input_work(const soma__conv *c)
     return most + whole((size_t)(c->kernel[0] * c->kernel[1]) * sizeof(int64_t));
 }
 
-static void backward_input(const soma__conv *c, const void *gy, const void *weight, void *gx, void *work, size_t bytes)
-{
+static void backward_input(const soma__conv *c, const void *gy, const void *weight, void *gx, void *work, size_t bytes) {
     int64_t *tap = work;
     const size_t list = whole((size_t)(c->kernel[0] * c->kernel[1]) * sizeof(int64_t));
     for (int64_t py = 0; py < c->stride[0]; py++)
@@ -360,8 +342,7 @@ static void backward_input(const soma__conv *c, const void *gy, const void *weig
 
 /* ---- Entries: empty ones, halves, groups of a channel or two --------------------------------------------------------------------------- */
 
-static bool empty(const soma__conv *c)
-{
+static bool empty(const soma__conv *c) {
     return c->batch == 0 || c->out_channels == 0 || c->in_channels == 0 || c->out_h <= 0 || c->out_w <= 0 || c->kernel[0] * c->kernel[1] == 0;
 }
 static int64_t x_count(const soma__conv *c) { return c->batch * c->in_channels * c->in_h * c->in_w; }
@@ -369,8 +350,7 @@ static int64_t y_count(const soma__conv *c) { return c->batch * c->out_channels 
 static int64_t w_count(const soma__conv *c) { return c->out_channels * (c->in_channels / c->groups) * c->kernel[0] * c->kernel[1]; }
 
 /* Narrow groups waste nearly all of a panel's tile. */
-static bool narrow(const soma__conv *c)
-{
+static bool narrow(const soma__conv *c) {
     return c->groups > 1 && c->in_channels / c->groups * (c->out_channels / c->groups) <= 4;
 }
 
@@ -380,8 +360,7 @@ typedef struct cast_job {
     soma_dtype dtype; /* of the halves */
     bool widen;
 } cast_job;
-static void cast_range(void *arg, int64_t begin, int64_t end)
-{
+static void cast_range(void *arg, int64_t begin, int64_t end) {
     const cast_job *j = arg;
     const soma__gemm_kernels *k = soma__gemm_pick();
     if (j->widen)
@@ -389,8 +368,7 @@ static void cast_range(void *arg, int64_t begin, int64_t end)
     else
         (j->dtype == SOMA_F16 ? k->to_f16 : k->to_bf16)((uint16_t *)j->to + begin, (const float *)j->from + begin, end - begin);
 }
-static void cast(soma_dtype dtype, bool widen, void *to, const void *from, int64_t n)
-{
+static void cast(soma_dtype dtype, bool widen, void *to, const void *from, int64_t n) {
     cast_job j = {to, from, dtype, widen};
     soma__parallel(n, 32768, cast_range, &j);
 }
@@ -402,14 +380,12 @@ typedef struct wide {
     char *work;
     size_t bytes;
 } wide;
-static size_t wide_bytes(const soma__conv *c)
-{
+static size_t wide_bytes(const soma__conv *c) {
     if (soma_dtype_size(c->dtype) != 2)
         return 0;
     return whole((size_t)x_count(c) * 4) + whole((size_t)y_count(c) * 4) + whole((size_t)w_count(c) * 4) + whole((size_t)c->out_channels * 4);
 }
-static wide widen(const soma__conv *c, void *work, size_t bytes)
-{
+static wide widen(const soma__conv *c, void *work, size_t bytes) {
     wide h = {.c = *c};
     char *p = work;
     h.c.dtype = SOMA_F32;
@@ -424,21 +400,18 @@ static wide widen(const soma__conv *c, void *work, size_t bytes)
     h.bytes = bytes - wide_bytes(c);
     return h;
 }
-static soma__conv in_floats(const soma__conv *c)
-{
+static soma__conv in_floats(const soma__conv *c) {
     soma__conv f = *c;
     if (soma_dtype_size(c->dtype) == 2)
         f.dtype = SOMA_F32;
     return f;
 }
 
-size_t soma__conv_forward_work(const soma__conv *c)
-{
+size_t soma__conv_forward_work(const soma__conv *c) {
     soma__conv f = in_floats(c);
     return empty(c) ? 0 : wide_bytes(c) + (narrow(c) ? 0 : forward_work(&f));
 }
-void soma__conv_forward(const soma__conv *c, const void *x, const void *weight, const void *bias, bool relu, void *y, void *work, size_t bytes)
-{
+void soma__conv_forward(const soma__conv *c, const void *x, const void *weight, const void *bias, bool relu, void *y, void *work, size_t bytes) {
     if (empty(c)) {
         soma__conv_fill(c, bias, relu, y);
     } else if (soma_dtype_size(c->dtype) == 2) {
@@ -456,13 +429,11 @@ void soma__conv_forward(const soma__conv *c, const void *x, const void *weight, 
     }
 }
 
-size_t soma__conv_backward_input_work(const soma__conv *c)
-{
+size_t soma__conv_backward_input_work(const soma__conv *c) {
     soma__conv f = in_floats(c);
     return empty(c) ? 0 : wide_bytes(c) + (narrow(c) ? 0 : backward_input_work(&f));
 }
-void soma__conv_backward_input(const soma__conv *c, const void *gy, const void *weight, void *gx, void *work, size_t bytes)
-{
+void soma__conv_backward_input(const soma__conv *c, const void *gy, const void *weight, void *gx, void *work, size_t bytes) {
     if (empty(c)) {
         if (x_count(c) > 0)
             memset(gx, 0, (size_t)x_count(c) * soma_dtype_size(c->dtype));
@@ -479,13 +450,11 @@ void soma__conv_backward_input(const soma__conv *c, const void *gy, const void *
     }
 }
 
-size_t soma__conv_backward_weight_work(const soma__conv *c)
-{
+size_t soma__conv_backward_weight_work(const soma__conv *c) {
     soma__conv f = in_floats(c);
     return empty(c) ? 0 : wide_bytes(c) + (narrow(c) ? 0 : soma__conv_weight_work(&f));
 }
-void soma__conv_backward_weight(const soma__conv *c, const void *x, const void *gy, void *gw, void *work, size_t bytes)
-{
+void soma__conv_backward_weight(const soma__conv *c, const void *x, const void *gy, void *gw, void *work, size_t bytes) {
     if (empty(c)) {
         if (w_count(c) > 0)
             memset(gw, 0, (size_t)w_count(c) * soma_dtype_size(c->dtype));

@@ -32,11 +32,11 @@ void soma__conv_backward_weight(const soma__conv *c, const void *x, const void *
 enum { SOMA__PANEL_MAX = 48 }; /* columns of a panel, at most: VECTORS * LANES of every instruction set */
 
 /* A run of columns of a panel: output pixels that lie side by side in one row of one image. */
-typedef struct soma__run {
+typedef struct soma__pixels {
     int64_t image, y, x; /* the first one's place: image, and where tap (0, 0) would read */
     int64_t pixel;       /* its number in the grid of outputs */
     int pos, count;      /* in the panel */
-} soma__run;
+} soma__pixels;
 
 /* Gathers rows of a panel: for channel c and tap t, row (c * taps + t) holds src[image][c][y + dy[t]][x + dx[t] + j * step] for each
  * column, 0 outside of the image. */
@@ -46,7 +46,7 @@ typedef struct soma__unfold {
     int64_t step;
     int64_t channels, taps;
     const int64_t *dy, *dx;
-    const soma__run *runs;
+    const soma__pixels *runs;
     int n_runs, width;
     void *dst;
 } soma__unfold;
@@ -66,14 +66,14 @@ typedef struct soma__wtile {
 } soma__wtile;
 
 /* dst[i * dst_step] += factor * src[i * src_step], and the sum of a[i * a_step] * b[i]. */
-typedef struct soma__conv_ops {
+typedef struct soma__conv_table {
     void (*unfold)(const soma__unfold *u);
     void (*wtile)(const soma__wtile *t);
     void (*axpy)(void *dst, int64_t dst_step, const void *src, int64_t src_step, double factor, int64_t n);
     double (*dot)(const void *a, int64_t a_step, const void *b, int64_t n);
-} soma__conv_ops;
+} soma__conv_table;
 typedef struct soma__conv_kernels {
-    soma__conv_ops f32, f64;
+    soma__conv_table f32, f64;
 } soma__conv_kernels;
 SOMA__FAMILY(soma__conv_kernels, soma__conv)
 

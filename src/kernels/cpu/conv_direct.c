@@ -7,31 +7,28 @@
 
 typedef struct narrow_job {
     const soma__conv *c;
-    const soma__conv_ops *ops;
+    const soma__conv_table *ops;
     size_t size;
     const char *x, *w, *y, *bias;
     char *out;
     bool relu;
 } narrow_job;
 
-static narrow_job job_of(const soma__conv *c)
-{
+static narrow_job job_of(const soma__conv *c) {
     return (narrow_job){.c = c, .ops = c->dtype == SOMA_F64 ? &soma__conv_pick()->f64 : &soma__conv_pick()->f32, .size = soma_dtype_size(c->dtype)};
 }
 
 static double value(const char *p, int64_t i, size_t size) { return size == 4 ? (double)((const float *)p)[i] : ((const double *)p)[i]; }
 
 /* Outputs [*low, *high) of a row for which the tap `s` reads inside of the image; returns where output 0 would read. */
-static int64_t span(const soma__conv *c, int64_t s, int64_t *low, int64_t *high)
-{
+static int64_t span(const soma__conv *c, int64_t s, int64_t *low, int64_t *high) {
     const int64_t step = c->stride[1], first = s * c->dilation[1] - c->padding[1];
     *low = first >= 0 ? 0 : (-first + step - 1) / step;
     *high = first >= c->in_w ? 0 : SOMA_MIN(c->out_w, (c->in_w - first + step - 1) / step);
     return first;
 }
 
-static void clamp_row(void *row, int64_t n, size_t size)
-{
+static void clamp_row(void *row, int64_t n, size_t size) {
     for (int64_t i = 0; i < n; i++) {
         if (size == 4)
             ((float *)row)[i] = ((float *)row)[i] < 0 ? 0 : ((float *)row)[i];
@@ -40,8 +37,7 @@ static void clamp_row(void *row, int64_t n, size_t size)
     }
 }
 
-static void fill_row(void *row, int64_t n, double v, size_t size)
-{
+static void fill_row(void *row, int64_t n, double v, size_t size) {
     for (int64_t i = 0; i < n; i++) {
         if (size == 4)
             ((float *)row)[i] = (float)v;
@@ -50,8 +46,7 @@ static void fill_row(void *row, int64_t n, double v, size_t size)
     }
 }
 
-static void forward_planes(void *arg, int64_t begin, int64_t end)
-{
+static void forward_planes(void *arg, int64_t begin, int64_t end) {
     const narrow_job *j = arg;
     const soma__conv *c = j->c;
     const int64_t in = c->in_channels / c->groups, out = c->out_channels / c->groups, taps = c->kernel[0] * c->kernel[1];
@@ -76,8 +71,7 @@ static void forward_planes(void *arg, int64_t begin, int64_t end)
     }
 }
 
-void soma__conv_forward_narrow(const soma__conv *c, const void *x, const void *weight, const void *bias, bool relu, void *y)
-{
+void soma__conv_forward_narrow(const soma__conv *c, const void *x, const void *weight, const void *bias, bool relu, void *y) {
     narrow_job j = job_of(c);
     j.x = x;
     j.w = weight;
@@ -87,8 +81,7 @@ void soma__conv_forward_narrow(const soma__conv *c, const void *x, const void *w
     soma__parallel(c->batch * c->out_channels, SOMA_MAX(1, 65536 / (c->out_h * c->out_w * c->kernel[0] * c->kernel[1])), forward_planes, &j);
 }
 
-static void input_planes(void *arg, int64_t begin, int64_t end)
-{
+static void input_planes(void *arg, int64_t begin, int64_t end) {
     const narrow_job *j = arg;
     const soma__conv *c = j->c;
     const int64_t in = c->in_channels / c->groups, out = c->out_channels / c->groups, taps = c->kernel[0] * c->kernel[1];
@@ -110,8 +103,7 @@ static void input_planes(void *arg, int64_t begin, int64_t end)
     }
 }
 
-void soma__conv_backward_input_narrow(const soma__conv *c, const void *gy, const void *weight, void *gx)
-{
+void soma__conv_backward_input_narrow(const soma__conv *c, const void *gy, const void *weight, void *gx) {
     narrow_job j = job_of(c);
     j.y = gy;
     j.w = weight;
@@ -120,8 +112,7 @@ void soma__conv_backward_input_narrow(const soma__conv *c, const void *gy, const
 }
 
 /* One weight at a time: rows are summed in double, image by image. */
-static void weight_range(void *arg, int64_t begin, int64_t end)
-{
+static void weight_range(void *arg, int64_t begin, int64_t end) {
     const narrow_job *j = arg;
     const soma__conv *c = j->c;
     const int64_t in = c->in_channels / c->groups, out = c->out_channels / c->groups, taps = c->kernel[0] * c->kernel[1];
@@ -142,8 +133,7 @@ static void weight_range(void *arg, int64_t begin, int64_t end)
     }
 }
 
-void soma__conv_backward_weight_narrow(const soma__conv *c, const void *x, const void *gy, void *gw)
-{
+void soma__conv_backward_weight_narrow(const soma__conv *c, const void *x, const void *gy, void *gw) {
     narrow_job j = job_of(c);
     j.x = x;
     j.y = gy;
@@ -152,8 +142,7 @@ void soma__conv_backward_weight_narrow(const soma__conv *c, const void *x, const
     soma__parallel(count, SOMA_MAX(1, 65536 / (c->batch * c->out_h * c->out_w)), weight_range, &j);
 }
 
-void soma__conv_fill(const soma__conv *c, const void *bias, bool relu, void *y)
-{
+void soma__conv_fill(const soma__conv *c, const void *bias, bool relu, void *y) {
     const size_t size = soma_dtype_size(c->dtype);
     const int64_t plane = c->out_h > 0 && c->out_w > 0 ? c->out_h * c->out_w : 0;
     for (int64_t i = 0; i < c->batch * c->out_channels; i++)

@@ -20,7 +20,7 @@ enum {
 typedef struct plan {
     const soma__conv *c;
     const soma__gemm_ops *gemm;
-    const soma__conv_ops *conv;
+    const soma__conv_table *conv;
     size_t size;
     int64_t in, out, depth, pixels;      /* channels per group, channel-tap pairs, pixels of an output plane */
     int64_t vectors, panels, strips;     /* of one group */
@@ -36,8 +36,7 @@ typedef struct plan {
 
 static inline size_t whole(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-static void make_plan(plan *p, const soma__conv *c, int64_t threads)
-{
+static void make_plan(plan *p, const soma__conv *c, int64_t threads) {
     *p = (plan){.c = c};
     p->gemm = c->dtype == SOMA_F64 ? &soma__gemm_pick()->f64 : &soma__gemm_pick()->f32;
     p->conv = c->dtype == SOMA_F64 ? &soma__conv_pick()->f64 : &soma__conv_pick()->f32;
@@ -64,8 +63,7 @@ static void make_plan(plan *p, const soma__conv *c, int64_t threads)
     p->slots = work < SOMA__CONV_PARALLEL ? 1 : SOMA_MIN(threads, p->parts * c->groups * p->strips);
 }
 
-static size_t place(plan *p, char *work)
-{
+static size_t place(plan *p, char *work) {
     const soma__conv *c = p->c;
     char *at = work;
     p->offset = (int64_t *)at;
@@ -86,8 +84,7 @@ static size_t place(plan *p, char *work)
 static int64_t panel_at(const plan *p, int64_t q) { return soma__part(p->vectors, p->panels, q) * p->gemm->lanes; }
 
 /* Items are (group, panel, image). A panel's rows of all images of the pass lie one after the other. */
-static void turn(void *arg, int64_t begin, int64_t end)
-{
+static void turn(void *arg, int64_t begin, int64_t end) {
     const plan *p = arg;
     const int64_t width = p->vectors * p->gemm->lanes;
     for (int64_t item = begin; item < end; item++) {
@@ -100,8 +97,7 @@ static void turn(void *arg, int64_t begin, int64_t end)
 }
 
 /* Items are (image, channel). */
-static void frame(void *arg, int64_t begin, int64_t end)
-{
+static void frame(void *arg, int64_t begin, int64_t end) {
     const plan *p = arg;
     const soma__conv *c = p->c;
     const size_t row = (size_t)c->in_w * p->size, wide = (size_t)p->frame_w * p->size, left = (size_t)c->padding[1] * p->size;
@@ -123,8 +119,7 @@ static void frame(void *arg, int64_t begin, int64_t end)
 
 /* Strips [begin, end) of one group over images [i0, i1) of the pass, rows [y0, y1) of each. */
 static void run_block(const plan *p, int64_t group, int64_t begin, int64_t end, int64_t i0, int64_t i1, int64_t y0, int64_t y1, char *sums,
-                      bool add)
-{
+                      bool add) {
     const soma__conv *c = p->c;
     const int64_t width = p->vectors * p->gemm->lanes, fw = p->framed ? p->frame_w : c->in_w, plane = (p->framed ? p->frame_h : c->in_h) * fw;
     soma__wtile t = {.images = i1 - i0, .h = y1 - y0, .w = c->out_w, .a_image = c->in_channels * plane, .a_y = c->stride[0] * fw,
@@ -147,8 +142,7 @@ static void run_block(const plan *p, int64_t group, int64_t begin, int64_t end, 
 }
 
 /* Strips [begin, end) of one group over the images of part `part`: runs of about RUN pixels. */
-static void run_part(const plan *p, int64_t part, int64_t group, int64_t begin, int64_t end)
-{
+static void run_part(const plan *p, int64_t part, int64_t group, int64_t begin, int64_t end) {
     const soma__conv *c = p->c;
     char *sums = p->sums + (size_t)(part * c->groups * p->depth * p->vectors * p->gemm->lanes) * p->size;
     const int64_t i0 = soma__part(p->images, p->parts, part), i1 = soma__part(p->images, p->parts, part + 1);
@@ -162,8 +156,7 @@ static void run_part(const plan *p, int64_t part, int64_t group, int64_t begin, 
                (size_t)((soma__part(p->depth, p->strips, end) - soma__part(p->depth, p->strips, begin)) * p->vectors * p->gemm->lanes) * p->size);
 }
 
-static void run_slots(void *arg, int64_t begin, int64_t end)
-{
+static void run_slots(void *arg, int64_t begin, int64_t end) {
     const plan *p = arg;
     const int64_t total = p->parts * p->c->groups * p->strips;
     for (int64_t s = begin; s < end; s++) {
@@ -178,8 +171,7 @@ static void run_slots(void *arg, int64_t begin, int64_t end)
 }
 
 /* Adds the parts and turns the sums: output channels [begin, end), a block of a cache line's width at a time. */
-static void finish(void *arg, int64_t begin, int64_t end)
-{
+static void finish(void *arg, int64_t begin, int64_t end) {
     const plan *p = arg;
     const int64_t width = p->vectors * p->gemm->lanes, part = p->c->groups * p->depth * width;
     for (int64_t o = begin; o < end;) {
@@ -206,15 +198,13 @@ static void finish(void *arg, int64_t begin, int64_t end)
 
 /* ---- Entry --------------------------------------------------------------------------------------------------------------------- */
 
-size_t soma__conv_weight_work(const soma__conv *c)
-{
+size_t soma__conv_weight_work(const soma__conv *c) {
     plan p;
     make_plan(&p, c, soma_threads());
     return place(&p, NULL);
 }
 
-void soma__conv_weight(const soma__conv *c, const void *x, const void *gy, void *gw, void *work, size_t bytes)
-{
+void soma__conv_weight(const soma__conv *c, const void *x, const void *gy, void *gw, void *work, size_t bytes) {
     plan p;
     make_plan(&p, c, soma_threads());
     (void)bytes; /* does not depend on the threads */

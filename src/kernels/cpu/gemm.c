@@ -37,8 +37,7 @@ typedef struct plan {
 
 static inline size_t whole(size_t bytes) { return (bytes + 63) / 64 * 64; }
 /* Element `index`; NULL stays NULL (empty operands). */
-static inline const char *at(const void *p, int64_t index, size_t size)
-{
+static inline const char *at(const void *p, int64_t index, size_t size) {
     return p ? (const char *)p + index * (int64_t)size : NULL;
 }
 
@@ -46,8 +45,7 @@ static inline const char *at(const void *p, int64_t index, size_t size)
 
 /* The grid of at most `threads` rectangles in which the slowest has least to do: multiply-adds in vectors, and packing at a third of
  * a step an element. */
-static void choose_grid(plan *p, const soma__gemm *g, int64_t threads)
-{
+static void choose_grid(plan *p, const soma__gemm *g, int64_t threads) {
     const int64_t strips = soma__parts(g->m, p->ops->rows), vectors = soma__parts(g->n, p->ops->lanes);
     double best = INFINITY;
     for (int64_t tn = 1; tn <= threads && tn <= vectors; tn++) {
@@ -62,8 +60,7 @@ static void choose_grid(plan *p, const soma__gemm *g, int64_t threads)
     }
 }
 
-static void make_plan(plan *p, const soma__gemm *g, int64_t threads)
-{
+static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
     *p = (plan){.kernels = soma__gemm_pick(), .size = g->dtype == SOMA_F64 ? 8 : 4, .in_size = soma_dtype_size(g->dtype)};
     p->ops = g->dtype == SOMA_F64 ? &p->kernels->f64 : &p->kernels->f32;
     p->half = p->in_size == 2;
@@ -87,8 +84,9 @@ static void make_plan(plan *p, const soma__gemm *g, int64_t threads)
     p->chunk = soma__parts(g->k, p->chunks);
     const int64_t panel = (int64_t)p->ops->vectors * p->ops->lanes;
     const bool small = work <= DIRECT_WORK;
-    p->a_direct = !p->half && (small || p->columns <= DIRECT_PANELS * panel);
-    p->b_direct = !p->half && g->b_col == 1 && (small || p->rows <= DIRECT_STRIPS * p->ops->rows);
+    /* By the whole product, not its rectangles: so fewer threads never need more workspace than more. */
+    p->a_direct = !p->half && (small || g->n <= DIRECT_PANELS * panel);
+    p->b_direct = !p->half && g->b_col == 1 && (small || g->m <= DIRECT_STRIPS * p->ops->rows);
     if (!p->a_direct)
         p->a_bytes = whole((size_t)(SOMA_MIN(p->rows, MAX_ROWS) * p->chunk) * p->size + 64);
     if (!p->b_direct || !p->ops->masks)
@@ -100,8 +98,7 @@ static void make_plan(plan *p, const soma__gemm *g, int64_t threads)
     p->slot_bytes = p->a_bytes + p->b_bytes + p->temp_bytes;
 }
 
-static size_t plan_bytes(const plan *p)
-{
+static size_t plan_bytes(const plan *p) {
     if (p->batches > 1)
         return (size_t)p->batches * (p->slot_bytes + p->sum_bytes);
     return (size_t)(p->grid_m * p->grid_n) * p->slot_bytes + p->sum_bytes;
@@ -109,8 +106,7 @@ static size_t plan_bytes(const plan *p)
 
 static bool is_integer(soma_dtype dtype) { return !soma_dtype_is_float(dtype); }
 
-size_t soma__gemm_work(const soma__gemm *g)
-{
+size_t soma__gemm_work(const soma__gemm *g) {
     if (is_integer(g->dtype) || g->m == 0 || g->n == 0)
         return 0;
     plan p;
@@ -122,8 +118,7 @@ size_t soma__gemm_work(const soma__gemm *g)
 
 /* Converts a [major][minor] block with strides to f32, minor together, into `temp`. */
 static void convert(const plan *p, soma_dtype dtype, float *temp, const void *src, int64_t major, int64_t minor, int64_t major_step,
-                    int64_t minor_step)
-{
+                    int64_t minor_step) {
     void (*from)(float *, const uint16_t *, int64_t) = dtype == SOMA_F16 ? p->kernels->from_f16 : p->kernels->from_bf16;
     for (int64_t i = 0; i < major; i++) {
         const uint16_t *row = (const uint16_t *)src + i * major_step;
@@ -136,8 +131,7 @@ static void convert(const plan *p, soma_dtype dtype, float *temp, const void *sr
 }
 
 static void pack(const plan *p, const soma__gemm *g, bool is_a, void *dst, const void *src, int64_t row, int64_t col, int n, int64_t k,
-                 float *temp)
-{
+                 float *temp) {
     if (p->half) { /* keep the direction in which the elements lie together */
         bool along_k = is_a ? row != 1 : col != 1;
         int64_t step_k = is_a ? col : row, step_n = is_a ? row : col;
@@ -172,8 +166,7 @@ typedef struct area {
     float *temp;
 } area;
 
-static void mask_area(const area *r, int64_t i0, int64_t i1, int64_t j0, int64_t j1)
-{
+static void mask_area(const area *r, int64_t i0, int64_t i1, int64_t j0, int64_t j1) {
     for (int64_t i = i0; i < i1; i++) {
         if (r->p->size == 4) {
             float *c = (float *)r->c + i * r->c_row;
@@ -190,8 +183,7 @@ static void mask_area(const area *r, int64_t i0, int64_t i1, int64_t j0, int64_t
 }
 
 /* Rows [i0, i1) against the panels [q0, q1) of the rectangle, over one chunk of k. */
-static void run_block(const area *r, int64_t i0, int64_t i1, int64_t q0, int64_t q1, int64_t panels, int64_t k0, int64_t k)
-{
+static void run_block(const area *r, int64_t i0, int64_t i1, int64_t q0, int64_t q1, int64_t panels, int64_t k0, int64_t k) {
     const plan *p = r->p;
     const soma__gemm *g = r->g;
     const size_t size = p->size;
@@ -238,8 +230,7 @@ static void run_block(const area *r, int64_t i0, int64_t i1, int64_t q0, int64_t
         mask_area(r, i0, i1, panel[0].j, panel[q1 - q0 - 1].j + panel[q1 - q0 - 1].n);
 }
 
-static void run_area(const area *r)
-{
+static void run_area(const area *r) {
     const plan *p = r->p;
     const soma__gemm *g = r->g;
     const int64_t panels = soma__parts(soma__parts(r->n1 - r->n0, p->ops->lanes), p->ops->vectors);
@@ -262,8 +253,7 @@ static void run_area(const area *r)
 
 /* ---- Whole products ------------------------------------------------------------------------------------------------------------------ */
 
-static void run_dots(const plan *p, const soma__gemm *g, int64_t product, int64_t begin, int64_t end)
-{
+static void run_dots(const plan *p, const soma__gemm *g, int64_t product, int64_t begin, int64_t end) {
     soma__dots d = {.m = g->m, .n = g->n, .k = g->k, .a_row = g->a_row, .b_row = g->b_col, .c_row = g->c_row, .c_col = 1,
                     .add = g->add, .relu = g->relu, .bias_row = g->bias_row, .bias_col = g->bias_col};
     d.a = at(g->a, product * g->a_batch, p->size);
@@ -294,8 +284,7 @@ typedef struct half_job {
 } half_job;
 
 /* Rounds rows of f32 sums once, after bias, activation and mask. */
-static void finish_half(void *arg, int64_t begin, int64_t end)
-{
+static void finish_half(void *arg, int64_t begin, int64_t end) {
     const half_job *h = arg;
     const soma__gemm *g = h->g;
     void (*from)(float *, const uint16_t *, int64_t) = g->dtype == SOMA_F16 ? h->p->kernels->from_f16 : h->p->kernels->from_bf16;
@@ -324,8 +313,7 @@ static void finish_half(void *arg, int64_t begin, int64_t end)
     }
 }
 
-static void load_half(const half_job *h)
-{
+static void load_half(const half_job *h) {
     const soma__gemm *g = h->g;
     void (*from)(float *, const uint16_t *, int64_t) = g->dtype == SOMA_F16 ? h->p->kernels->from_f16 : h->p->kernels->from_bf16;
     for (int64_t i = 0; i < g->m; i++)
@@ -333,8 +321,7 @@ static void load_half(const half_job *h)
 }
 
 /* Rectangle `slot` of product `product`; `work` is this thread's. */
-static void run_slot(const job *j, int64_t product, int64_t slot, char *work, char *sum)
-{
+static void run_slot(const job *j, int64_t product, int64_t slot, char *work, char *sum) {
     const plan *p = j->p;
     const soma__gemm *g = j->g;
     const int64_t strips = soma__parts(g->m, p->ops->rows), vectors = soma__parts(g->n, p->ops->lanes);
@@ -355,8 +342,7 @@ static void run_slot(const job *j, int64_t product, int64_t slot, char *work, ch
     run_area(&r);
 }
 
-static void run_products(void *arg, int64_t begin, int64_t end)
-{
+static void run_products(void *arg, int64_t begin, int64_t end) {
     const job *j = arg;
     const plan *p = j->p;
     for (int64_t s = begin; s < end; s++) {
@@ -382,22 +368,19 @@ typedef struct one_job {
     char *sum;
 } one_job;
 
-static void run_slots(void *arg, int64_t begin, int64_t end)
-{
+static void run_slots(void *arg, int64_t begin, int64_t end) {
     const one_job *o = arg;
     for (int64_t s = begin; s < end; s++)
         run_slot(&o->j, o->product, s, o->j.work + (size_t)s * o->j.p->slot_bytes, o->sum);
 }
 
-static void run_dots_range(void *arg, int64_t begin, int64_t end)
-{
+static void run_dots_range(void *arg, int64_t begin, int64_t end) {
     const one_job *o = arg;
     run_dots(o->j.p, o->j.g, o->product, begin, end);
 }
 
 /* One product with all threads. */
-static void run_product(const plan *p, const soma__gemm *g, int64_t product, char *work)
-{
+static void run_product(const plan *p, const soma__gemm *g, int64_t product, char *work) {
     one_job o = {{p, g, work}, product, work + (size_t)(p->grid_m * p->grid_n) * p->slot_bytes};
     if (p->dots) {
         int64_t n = p->swapped ? g->m : g->n, rows = p->swapped ? 1 : g->m;
@@ -443,8 +426,7 @@ INT_ROWS(rows_i16, int16_t, uint32_t)
 INT_ROWS(rows_i8, int8_t, uint32_t)
 INT_ROWS(rows_u8, uint8_t, uint32_t)
 
-static void run_integers(const soma__gemm *g)
-{
+static void run_integers(const soma__gemm *g) {
     int_job j = {g};
     soma__range_fn fn = g->dtype == SOMA_I64   ? rows_i64
                         : g->dtype == SOMA_I32 ? rows_i32
@@ -457,8 +439,7 @@ static void run_integers(const soma__gemm *g)
 
 /* ---- Entry ----------------------------------------------------------------------------------------------------------------------------- */
 
-void soma__gemm_run(const soma__gemm *g, void *work, size_t bytes)
-{
+void soma__gemm_run(const soma__gemm *g, void *work, size_t bytes) {
     if (g->m == 0 || g->n == 0)
         return;
     if (is_integer(g->dtype)) {

@@ -15,8 +15,7 @@ static const char *const names[SOMA__ISA_COUNT] = {SOMA__ISA_NAMES};
 static atomic_int level_in_use = -1;
 
 #if defined(__x86_64__)
-static int detect(void)
-{
+static int detect(void) {
     unsigned a, b, c = 0, d;
     __builtin_cpu_init(); /* checks also that the system saves the wide registers */
     bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & (1u << 29)) != 0;
@@ -31,8 +30,7 @@ static int detect(void)
 static int detect(void) { return 0; }
 #endif
 
-int soma__isa_best(void)
-{
+int soma__isa_best(void) {
     static atomic_int best = -1;
     int level = atomic_load_explicit(&best, memory_order_relaxed);
     if (level < 0)
@@ -43,8 +41,7 @@ int soma__isa_best(void)
 const char *soma__isa_name(int level) { return level >= 0 && level < SOMA__ISA_COUNT ? names[level] : "unknown"; }
 
 /* Several threads may come here at once: all find the same. */
-static int choose(void)
-{
+static int choose(void) {
     int best = soma__isa_best(), level = best;
     const char *wanted = getenv("SOMA_ISA");
     if (wanted && *wanted) {
@@ -61,14 +58,12 @@ static int choose(void)
     return level;
 }
 
-int soma__isa_level(void)
-{
+int soma__isa_level(void) {
     int level = atomic_load_explicit(&level_in_use, memory_order_relaxed);
     return level >= 0 ? level : choose();
 }
 
-void soma__isa_force(int level)
-{
+void soma__isa_force(int level) {
     if (level > soma__isa_best())
         level = soma__isa_best();
     atomic_store_explicit(&level_in_use, level, memory_order_relaxed);

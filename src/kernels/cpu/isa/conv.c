@@ -22,8 +22,7 @@ static void unfold_masked(float *dst, const float *src, const piece_f32 *pieces,
 
 #if SOMA_ISA_avx512
 /* One tap over all channels with masked loads and stores; step 2 takes the even elements of two vectors. */
-static void unfold_masked(float *dst, const float *src, const piece_f32 *pieces, int n, const soma__unfold *u)
-{
+static void unfold_masked(float *dst, const float *src, const piece_f32 *pieces, int n, const soma__unfold *u) {
     __mmask16 inside[SOMA__PANEL_MAX], write[SOMA__PANEL_MAX], low[SOMA__PANEL_MAX], high[SOMA__PANEL_MAX];
     const int64_t dst_step = u->taps * u->width;
     for (int i = 0; i < n; i++) {

@@ -12,8 +12,7 @@ typedef struct FN(piece) {
     int pos, count, low, high;
 } FN(piece);
 
-INLINE void FN(copy_piece)(T *dst, const T *src, const FN(piece) * p, int64_t step)
-{
+INLINE void FN(copy_piece)(T *dst, const T *src, const FN(piece) * p, int64_t step) {
     dst += p->pos;
     src += p->offset;
     if (p->low == 0 && p->high == LANES && step == 1) {
@@ -29,11 +28,10 @@ INLINE void FN(copy_piece)(T *dst, const T *src, const FN(piece) * p, int64_t st
 }
 
 /* Cuts the runs into pieces for the tap (dy, dx). */
-static int FN(cut)(const soma__unfold *u, int64_t dy, int64_t dx, FN(piece) * pieces)
-{
+static int FN(cut)(const soma__unfold *u, int64_t dy, int64_t dx, FN(piece) * pieces) {
     int n = 0;
     for (int r = 0; r < u->n_runs; r++) {
-        const soma__run *run = &u->runs[r];
+        const soma__pixels *run = &u->runs[r];
         int64_t y = run->y + dy;
         for (int from = 0; from < run->count; from += LANES) {
             FN(piece) *p = &pieces[n++];
@@ -54,8 +52,7 @@ static int FN(cut)(const soma__unfold *u, int64_t dy, int64_t dx, FN(piece) * pi
     return n;
 }
 
-static void FN(unfold)(const soma__unfold *u)
-{
+static void FN(unfold)(const soma__unfold *u) {
     FN(piece) pieces[SOMA__PANEL_MAX];
     const T *src = u->src;
     for (int64_t t = 0; t < u->taps; t++) {
@@ -81,8 +78,7 @@ static void FN(unfold)(const soma__unfold *u)
 
 /* ---- Gradient of the weight ---------------------------------------------------------------------------------------------------- */
 
-INLINE void FN(wtile_any)(const soma__wtile *t, const int m, const int nv)
-{
+INLINE void FN(wtile_any)(const soma__wtile *t, const int m, const int nv) {
     V acc[ROWS][VECTORS];
     const T *row[ROWS];
     UNROLL for (int i = 0; i < m; i++) {
@@ -130,8 +126,7 @@ WTILES(5) WTILES(6)
 #if ROWS > 6
 WTILES(7) WTILES(8)
 #endif
-static void FN(wtile)(const soma__wtile *t)
-{
+static void FN(wtile)(const soma__wtile *t) {
     static void (*const tiles[ROWS][VECTORS])(const soma__wtile *) = {
         WNAMES(1), WNAMES(2), WNAMES(3), WNAMES(4),
 #if ROWS > 4
@@ -146,8 +141,7 @@ static void FN(wtile)(const soma__wtile *t)
 
 /* ---- Rows, for groups of a channel or two --------------------------------------------------------------------------------------- */
 
-static void FN(axpy)(void *to, int64_t dst_step, const void *from, int64_t src_step, double factor, int64_t n)
-{
+static void FN(axpy)(void *to, int64_t dst_step, const void *from, int64_t src_step, double factor, int64_t n) {
     T *dst = to;
     const T *src = from;
     int64_t i = 0;
@@ -163,8 +157,7 @@ static void FN(axpy)(void *to, int64_t dst_step, const void *from, int64_t src_s
         dst[i * dst_step] += (T)factor * src[i * src_step];
 }
 
-static double FN(dot)(const void *left, int64_t a_step, const void *right, int64_t n)
-{
+static double FN(dot)(const void *left, int64_t a_step, const void *right, int64_t n) {
     const T *a = left, *b = right;
     if (a_step == 1) {
         V sum = FN(set)(0);

@@ -11,8 +11,7 @@
  * m, writing up to ROWS values at the last. transpose_square: LANES x LANES. */
 #if SOMA_ISA_avx512 || SOMA_ISA_avx2
 #define TRANSPOSE 8
-INLINE void turn8(__m256 r[8])
-{
+INLINE void turn8(__m256 r[8]) {
     __m256 t[8];
     UNROLL for (int i = 0; i < 8; i += 2) {
         t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
@@ -31,8 +30,7 @@ INLINE void turn8(__m256 r[8])
     UNROLL for (int i = 0; i < 8; i++)
         r[i] = t[i];
 }
-static void transpose_rows_f32(float *dst, int64_t step, const float *src, int64_t row, int m)
-{
+static void transpose_rows_f32(float *dst, int64_t step, const float *src, int64_t row, int m) {
     __m256 r[8];
     UNROLL for (int i = 0; i < 8; i++)
         r[i] = i < m ? _mm256_loadu_ps(src + i * row) : _mm256_setzero_ps();
@@ -40,23 +38,20 @@ static void transpose_rows_f32(float *dst, int64_t step, const float *src, int64
     UNROLL for (int i = 0; i < 8; i++)
         _mm256_storeu_ps(dst + i * step, r[i]); /* in rising order: what is too much is written over, or lies behind the end */
 }
-static void transpose_rows_f64(double *dst, int64_t step, const double *src, int64_t row, int m)
-{
+static void transpose_rows_f64(double *dst, int64_t step, const double *src, int64_t row, int m) {
     for (int p = 0; p < TRANSPOSE; p++)
         for (int i = 0; i < m; i++)
             dst[p * step + i] = src[i * row + p];
 }
 #define TRANSPOSE_B
 #if SOMA_ISA_avx512
-INLINE __m512 four(const float *p, int64_t row)
-{
+INLINE __m512 four(const float *p, int64_t row) {
     __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(p));
     v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 4 * row), 1);
     v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 8 * row), 2);
     return _mm512_insertf32x4(v, _mm_loadu_ps(p + 12 * row), 3);
 }
-INLINE void transpose_square_f32(float *dst, int64_t step, const float *src, int64_t row)
-{
+INLINE void transpose_square_f32(float *dst, int64_t step, const float *src, int64_t row) {
     for (int c = 0; c < 4; c++, src += 4, dst += 4 * step) {
         __m512 a = four(src, row), b = four(src + row, row), d = four(src + 2 * row, row), e = four(src + 3 * row, row);
         __m512d ab = _mm512_castps_pd(_mm512_unpacklo_ps(a, b)), de = _mm512_castps_pd(_mm512_unpacklo_ps(d, e));
@@ -68,13 +63,11 @@ INLINE void transpose_square_f32(float *dst, int64_t step, const float *src, int
     }
 }
 #else
-INLINE void transpose_square_f32(float *dst, int64_t step, const float *src, int64_t row)
-{
+INLINE void transpose_square_f32(float *dst, int64_t step, const float *src, int64_t row) {
     transpose_rows_f32(dst, step, src, row, 8);
 }
 #endif
-INLINE void transpose_square_f64(double *dst, int64_t step, const double *src, int64_t row)
-{
+INLINE void transpose_square_f64(double *dst, int64_t step, const double *src, int64_t row) {
     for (int j = 0; j < LANES_f64; j++)
         for (int p = 0; p < LANES_f64; p++)
             dst[p * step + j] = src[j * row + p];
@@ -94,16 +87,14 @@ INLINE void transpose_square_f64(double *dst, int64_t step, const double *src, i
 
 /* ---- Sixteen-bit floats ------------------------------------------------------------------------------------------------------- */
 
-static void from_bf16(float *dst, const uint16_t *src, int64_t n)
-{
+static void from_bf16(float *dst, const uint16_t *src, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         uint32_t bits = (uint32_t)src[i] << 16;
         memcpy(dst + i, &bits, 4);
     }
 }
 /* To nearest, ties to even; NaN keeps its sign and becomes quiet. */
-static void to_bf16(uint16_t *dst, const float *src, int64_t n)
-{
+static void to_bf16(uint16_t *dst, const float *src, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         uint32_t bits;
         memcpy(&bits, src + i, 4);
@@ -112,16 +103,14 @@ static void to_bf16(uint16_t *dst, const float *src, int64_t n)
     }
 }
 #if SOMA_ISA_avx512 || SOMA_ISA_avx2
-static void from_f16(float *dst, const uint16_t *src, int64_t n)
-{
+static void from_f16(float *dst, const uint16_t *src, int64_t n) {
     int64_t i = 0;
     for (; i + 8 <= n; i += 8)
         _mm256_storeu_ps(dst + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(src + i))));
     for (; i < n; i++)
         dst[i] = _cvtsh_ss(src[i]);
 }
-static void to_f16(uint16_t *dst, const float *src, int64_t n)
-{
+static void to_f16(uint16_t *dst, const float *src, int64_t n) {
     int64_t i = 0;
     for (; i + 8 <= n; i += 8)
         _mm_storeu_si128((__m128i *)(dst + i), _mm256_cvtps_ph(_mm256_loadu_ps(src + i), _MM_FROUND_TO_NEAREST_INT));
@@ -130,8 +119,7 @@ static void to_f16(uint16_t *dst, const float *src, int64_t n)
 }
 #else
 /* 2^-14 is the least normal half; below it a half counts in steps of 2^-24. */
-static void from_f16(float *dst, const uint16_t *src, int64_t n)
-{
+static void from_f16(float *dst, const uint16_t *src, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         uint32_t sign = (uint32_t)(src[i] & 0x8000) << 16, rest = src[i] & 0x7fff, bits;
         float small = (float)rest * 0x1p-24f;
@@ -142,8 +130,7 @@ static void from_f16(float *dst, const uint16_t *src, int64_t n)
         memcpy(dst + i, &bits, 4);
     }
 }
-static void to_f16(uint16_t *dst, const float *src, int64_t n)
-{
+static void to_f16(uint16_t *dst, const float *src, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         uint32_t bits, out;
         memcpy(&bits, src + i, 4);

@@ -11,8 +11,7 @@
 #define LANES FN(LANES)
 
 /* Bias, activation and the store; `rest` is the width of the last vector. */
-INLINE void FN(finish)(const soma__tile *t, V acc[ROWS][VECTORS], const int m, const int nv, int rest)
-{
+INLINE void FN(finish)(const soma__tile *t, V acc[ROWS][VECTORS], const int m, const int nv, int rest) {
     T *c = t->c;
     if (t->add) {
         UNROLL for (int i = 0; i < m; i++) {
@@ -51,8 +50,7 @@ INLINE void FN(finish)(const soma__tile *t, V acc[ROWS][VECTORS], const int m, c
 }
 
 /* B's rows are whole vectors in both cases unless `part`: then its last vector is read up to `rest`. */
-INLINE void FN(tile_any)(const soma__tile *t, const int m, const int nv, const bool packed, const bool part)
-{
+INLINE void FN(tile_any)(const soma__tile *t, const int m, const int nv, const bool packed, const bool part) {
     V acc[ROWS][VECTORS];
     UNROLL for (int i = 0; i < m; i++)
         UNROLL for (int v = 0; v < nv; v++)
@@ -114,8 +112,7 @@ static void FN(tile)(const soma__tile *t) { FN(tiles)[t->packed][t->m - 1][(t->n
 
 /* ---- Packing ----------------------------------------------------------------------------------------------------------------- */
 
-static void FN(pack_a)(void *out, const void *from, int64_t row, int64_t col, int m, int64_t k)
-{
+static void FN(pack_a)(void *out, const void *from, int64_t row, int64_t col, int m, int64_t k) {
     T *dst = out;
     const T *src = from;
     int64_t p = 0;
@@ -136,8 +133,7 @@ static void FN(pack_a)(void *out, const void *from, int64_t row, int64_t col, in
             dst[p * m + i] = src[i * row + p * col];
 }
 
-static void FN(pack_b)(void *out, const void *from, int64_t row, int64_t col, int n, int64_t k)
-{
+static void FN(pack_b)(void *out, const void *from, int64_t row, int64_t col, int n, int64_t k) {
     T *dst = out;
     const T *src = from;
     const int nv = (n + LANES - 1) / LANES, width = nv * LANES, rest = n - (nv - 1) * LANES;
@@ -170,8 +166,7 @@ static void FN(pack_b)(void *out, const void *from, int64_t row, int64_t col, in
 
 /* ---- Dot products: few rows, both operands run along k ------------------------------------------------------------------------ */
 
-INLINE void FN(dots_any)(const soma__dots *d, int64_t i, int64_t j, const int m, const int n)
-{
+INLINE void FN(dots_any)(const soma__dots *d, int64_t i, int64_t j, const int m, const int n) {
     const T *a = (const T *)d->a + i * d->a_row, *b = (const T *)d->b + j * d->b_row;
     V acc[4][8];
     UNROLL for (int r = 0; r < m; r++)
@@ -204,8 +199,7 @@ INLINE void FN(dots_any)(const soma__dots *d, int64_t i, int64_t j, const int m,
 }
 
 /* Wide along n for one row; two by four else (the sums stay the same: each is one chain per lane). */
-static void FN(dots)(const soma__dots *d)
-{
+static void FN(dots)(const soma__dots *d) {
     int64_t i = 0;
     for (; i + 2 <= d->m; i += 2) {
         int64_t j = 0;

@@ -73,14 +73,12 @@ INLINE vec_f32 fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm256_fmadd_ps
 INLINE vec_f64 fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm256_fmadd_pd(a, b, c); }
 INLINE vec_f32 atleast_f32(vec_f32 low, vec_f32 x) { return _mm256_max_ps(low, x); }
 INLINE vec_f64 atleast_f64(vec_f64 low, vec_f64 x) { return _mm256_max_pd(low, x); }
-INLINE float sum_f32(vec_f32 v)
-{
+INLINE float sum_f32(vec_f32 v) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
 }
-INLINE double sum_f64(vec_f64 v)
-{
+INLINE double sum_f64(vec_f64 v) {
     __m128d s = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
     return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
 }
