@@ -257,6 +257,13 @@ static int64_t order_of(double v) {
     return bits < 0 ? bits ^ INT64_MAX : bits;
 }
 
+static double value_of(int64_t key) {
+    double v;
+    int64_t bits = key < 0 ? key ^ INT64_MAX : key;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
 static bool worse(ranked a, ranked b) { return a.key != b.key ? a.key < b.key : a.index > b.index; }
 
 /* Restores the heap, whose root is the worst, from the root down. */
@@ -293,7 +300,10 @@ static void best_of(const lines *l, const char *p, ranked *heap) {
     for (int64_t i = 0; i < l->n; i += SOMA__STAGE) {
         int64_t n = SOMA_MIN(SOMA__STAGE, l->n - i);
         soma__stage(dtype, p + i * l->step, l->step, n, &x);
+        float least = size == l->k && compute == SOMA_F32 ? (float)value_of(heap[0].key) : NAN;
         for (int64_t j = 0; j < n; j++) {
+            if (compute == SOMA_F32 && x.f[j] <= least)
+                continue; /* the quick way out for most */
             ranked r = {compute == SOMA_I64 ? x.l[j] : order_of(compute == SOMA_F32 ? (double)x.f[j] : x.d[j]), i + j};
             if (size < l->k) {
                 heap[size] = r;
@@ -302,6 +312,8 @@ static void best_of(const lines *l, const char *p, ranked *heap) {
                 heap[0] = r;
                 sift(heap, size);
             }
+            if (size == l->k && compute == SOMA_F32)
+                least = (float)value_of(heap[0].key);
         }
     }
     while (size > 1) { /* the worst goes to the end */

@@ -2,6 +2,8 @@
  * shape and the strides alone, and partial results are joined in order, so the bits do not depend on the threads. */
 #include "ops/fold.h"
 
+#include "kernels/cpu/gemm.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -32,6 +34,14 @@ soma_dtype soma__compute_dtype(soma_dtype dtype) {
         }                                                \
         break;
 void soma__stage(soma_dtype dtype, const char *p, int64_t stride, int64_t n, void *out) {
+    if (stride == (int64_t)sizeof(uint16_t) && dtype == SOMA_F16) {
+        soma__gemm_pick()->from_f16(out, (const uint16_t *)p, n);
+        return;
+    }
+    if (stride == (int64_t)sizeof(uint16_t) && dtype == SOMA_BF16) {
+        soma__gemm_pick()->from_bf16(out, (const uint16_t *)p, n);
+        return;
+    }
     switch (dtype) {
         STAGE(SOMA_F32, float, float, v)
         STAGE(SOMA_F64, double, double, v)
@@ -72,11 +82,16 @@ void soma__unstage(soma_dtype dtype, const void *values, bool from_double, int64
     const double *d = values;
     const float *f = values;
     const int64_t *l = values;
+    if (!from_double && (dtype == SOMA_F16 || dtype == SOMA_BF16)) {
+        const soma__gemm_kernels *k = soma__gemm_pick();
+        (dtype == SOMA_F16 ? k->to_f16 : k->to_bf16)(p, f, n);
+        return;
+    }
     switch (dtype) {
         UNSTAGE(SOMA_F32, float, from_double ? (float)d[i] : f[i])
         UNSTAGE(SOMA_F64, double, d[i])
-        UNSTAGE(SOMA_F16, uint16_t, soma__float_to_half(from_double ? (float)d[i] : f[i]))
-        UNSTAGE(SOMA_BF16, uint16_t, soma__float_to_bf16(from_double ? (float)d[i] : f[i]))
+        UNSTAGE(SOMA_F16, uint16_t, soma__float_to_half((float)d[i]))
+        UNSTAGE(SOMA_BF16, uint16_t, soma__float_to_bf16((float)d[i]))
         UNSTAGE(SOMA_I64, int64_t, l[i])
         UNSTAGE(SOMA_I32, int32_t, (int32_t)l[i])
         UNSTAGE(SOMA_I16, int16_t, (int16_t)l[i])
@@ -286,7 +301,11 @@ static void column_task(const run *r, int64_t task) {
         else
             acc.d[j] = neutral(r->kind);
     }
-    for (int64_t i = first; i < last; i++)
+    int64_t i = first;
+    if (r->kind == SOMA__FOLD_SUM && f->dtype == SOMA_F32 && !f->truth && f->nr == 1 && f->kstride[f->nk - 1] == (int64_t)sizeof(float))
+        for (; i + SOMA__SUM_ROWS <= last; i += SOMA__SUM_ROWS)
+            r->k->sum_rows_f32(acc.d, (const float *)(base + i * f->rstride[0]), f->rstride[0] / (int64_t)sizeof(float), n);
+    for (; i < last; i++)
         fold_columns(r, base + offset_of(f->nr, f->rshape, f->rstride, i), n, r->shift ? r->shift + o : NULL, &acc);
     memcpy((double *)r->partial + s * f->outputs + o, &acc, (size_t)n * sizeof(double));
 }
