@@ -155,6 +155,7 @@ int main(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "-t") == 0 && i + 1 < argc) {
             soma_set_threads(atoi(argv[++i]));
+            bench_clock = soma_threads() > 1 ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
         } else if (strcmp(argv[i], "-s") == 0 && i + 1 < argc) {
             budget = atof(argv[++i]);
         } else {

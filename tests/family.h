@@ -37,7 +37,8 @@ static void family_gradients(const soma_op *op) {
                 c.moving[c.n_moving++] = k;
             }
         if (c.n_moving > 0 && !s.no_gradcheck && soma__differentiable(op) &&
-            soma_gradcheck(family_run, &c, in, c.n_moving, &(soma_gradcheck_opts){.order = 2, .size = sizeof(soma_gradcheck_opts)}))
+            soma_gradcheck(family_run, &c, in, c.n_moving,
+                           &(soma_gradcheck_opts){.order = 2, .size = sizeof(soma_gradcheck_opts)}))
             fail_msg("%s, sample %d: %s", op->name, i, soma_error_message());
         soma_scope_end(scope);
     }
@@ -45,14 +46,15 @@ static void family_gradients(const soma_op *op) {
 
 static void family_errors(const soma_op *op) {
     soma_sample s = {0};
-    for (int i = 0; op->errors && op->errors(i, op->dtypes & SOMA_BIT(SOMA_F32) ? SOMA_F32 : SOMA_I64, &s); s = (soma_sample){0}, i++) {
+    for (int i = 0; op->errors && op->errors(i, op->dtypes & SOMA_BIT(SOMA_F32) ? SOMA_F32 : SOMA_I64, &s);
+         s = (soma_sample){0}, i++) {
         soma_tensor *out[SOMA_MAX_OUTPUTS];
         check_ok();
         soma_call(op->name, s.in, s.n_in, s.attrs, s.n_attrs, out, op->outputs);
         assert_null(out[0]);
         if (soma_error() != s.status || !strstr(soma_error_message(), s.error))
-            fail_msg("%s, bad input %d: expected %s with \"%s\", got %s: %s", op->name, i, soma_status_name(s.status), s.error,
-                     soma_status_name(soma_error()), soma_error_message());
+            fail_msg("%s, bad input %d: expected %s with \"%s\", got %s: %s", op->name, i, soma_status_name(s.status),
+                     s.error, soma_status_name(soma_error()), soma_error_message());
         soma_error_clear();
     }
 }
@@ -99,7 +101,7 @@ static inline void check_values(soma_tensor *t, const double *expected, int n) {
         if (have[i] != expected[i] && !(have[i] != have[i] && expected[i] != expected[i]))
             fail_msg("element %d is %.17g, expected %.17g", i, have[i], expected[i]);
 }
-#define CHECK_VALUES(t, ...) \
+#define CHECK_VALUES(t, ...)                                                                                                \
     check_values((t), (const double[]){__VA_ARGS__}, (int)(sizeof((const double[]){__VA_ARGS__}) / sizeof(double)))
 
 static inline void check_shape(soma_tensor *t, int ndim, const int64_t *shape) {

@@ -1,7 +1,9 @@
 /* Indexing: figures worked out by hand or by the plainest loop, sums that do not depend on threads, bad indices. */
 #include "family.h"
 
-static soma_tensor *ints(int ndim, const int64_t *shape, const int64_t *values) { return soma_from_array(values, ndim, shape, SOMA_I64); }
+static soma_tensor *ints(int ndim, const int64_t *shape, const int64_t *values) {
+    return soma_from_array(values, ndim, shape, SOMA_I64);
+}
 #define INTS(shape, ...) ints(shape, (const int64_t[]){__VA_ARGS__})
 
 static soma_tensor *count(int ndim, const int64_t *shape) {
@@ -13,11 +15,15 @@ static void select_and_add(void **state) {
     soma_tensor *x = count(SOMA_SHAPE(3, 2)), *index = INTS(SOMA_SHAPE(4), 2, 0, 0, 1);
     CHECK_VALUES(soma_index_select(x, 0, index), 4, 5, 0, 1, 0, 1, 2, 3);
     CHECK_VALUES(soma_index_select(soma_transpose(x, 0, 1), -1, index), 4, 0, 0, 2, 5, 1, 1, 3);
-    CHECK_VALUES(soma_index_add(soma_zeros(SOMA_SHAPE(3, 2), SOMA_F32), 0, index, count(SOMA_SHAPE(4, 2))), 6, 8, 6, 7, 0, 1);
-    CHECK_VALUES(soma_index_add(soma_ones(SOMA_SHAPE(2, 3), SOMA_U8), 1, INTS(SOMA_SHAPE(2), 1, 1), soma_full(SOMA_SHAPE(2, 2), 100, SOMA_U8)),
+    CHECK_VALUES(soma_index_add(soma_zeros(SOMA_SHAPE(3, 2), SOMA_F32), 0, index, count(SOMA_SHAPE(4, 2))), 6, 8, 6, 7, 0,
+                 1);
+    CHECK_VALUES(soma_index_add(soma_ones(SOMA_SHAPE(2, 3), SOMA_U8), 1, INTS(SOMA_SHAPE(2), 1, 1),
+                                soma_full(SOMA_SHAPE(2, 2), 100, SOMA_U8)),
                  1, 201, 1, 1, 201, 1);
     /* 8-bit sums wrap around, as PyTorch's */
-    CHECK_VALUES(soma_index_add(soma_full(SOMA_SHAPE(1), 100, SOMA_I8), 0, INTS(SOMA_SHAPE(1), 0), soma_full(SOMA_SHAPE(1), 100, SOMA_I8)), -56);
+    CHECK_VALUES(soma_index_add(soma_full(SOMA_SHAPE(1), 100, SOMA_I8), 0, INTS(SOMA_SHAPE(1), 0),
+                                soma_full(SOMA_SHAPE(1), 100, SOMA_I8)),
+                 -56);
     /* 1 + 4096 * 2^-11 in f16: added one by one in f16 nothing would change, in f32 and rounded once it is 3 */
     soma_tensor *many = soma_zeros(SOMA_SHAPE(4096), SOMA_I64), *small = soma_full(SOMA_SHAPE(4096), 0x1p-11, SOMA_F16);
     CHECK_VALUES(soma_index_add(soma_ones(SOMA_SHAPE(1), SOMA_F16), 0, many, small), 3);
@@ -28,7 +34,8 @@ static void gather_and_scatter(void **state) {
     soma_tensor *x = count(SOMA_SHAPE(3, 2)), *index = INTS(SOMA_SHAPE(2, 2), 2, 0, 1, 1);
     CHECK_VALUES(soma_gather(x, 0, index), 4, 1, 2, 3);
     CHECK_VALUES(soma_gather(x, 1, INTS(SOMA_SHAPE(2, 3), 0, 1, 1, 1, 0, 0)), 0, 1, 1, 3, 2, 2);
-    CHECK_VALUES(soma_scatter_add(soma_zeros(SOMA_SHAPE(3, 2), SOMA_F32), 0, index, count(SOMA_SHAPE(2, 2))), 0, 1, 2, 3, 0, 0);
+    CHECK_VALUES(soma_scatter_add(soma_zeros(SOMA_SHAPE(3, 2), SOMA_F32), 0, index, count(SOMA_SHAPE(2, 2))), 0, 1, 2, 3, 0,
+                 0);
     CHECK_VALUES(soma_scatter_add(x, 1, INTS(SOMA_SHAPE(1, 3), 0, 0, 1), count(SOMA_SHAPE(2, 4))), 1, 3, 2, 3, 4, 5);
     /* in place, over strides */
     soma_tensor *y = soma_zeros(SOMA_SHAPE(2, 3), SOMA_F32), *out[1];
@@ -56,7 +63,8 @@ static void masks_and_classes(void **state) {
 /* Against the definition, in sizes that use several blocks of lanes. */
 static void large(void **state) {
     (void)state;
-    soma_tensor *x = soma_randn(SOMA_SHAPE(5, 40, 70), SOMA_F64), *index = soma_randint(0, 40, SOMA_SHAPE(5, 33, 70), SOMA_I32);
+    soma_tensor *x = soma_randn(SOMA_SHAPE(5, 40, 70), SOMA_F64),
+                *index = soma_randint(0, 40, SOMA_SHAPE(5, 33, 70), SOMA_I32);
     soma_tensor *picked = soma_gather(x, 1, index), *sum = soma_scatter_add(x, 1, index, picked);
     check_ok();
     const double *xp = soma_data(x), *pp = soma_data(picked);
@@ -110,8 +118,9 @@ static void family(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(select_and_add), cmocka_unit_test(gather_and_scatter), cmocka_unit_test(masks_and_classes),
-        cmocka_unit_test(large), cmocka_unit_test(threads), cmocka_unit_test(family),
+        cmocka_unit_test(select_and_add),    cmocka_unit_test(gather_and_scatter),
+        cmocka_unit_test(masks_and_classes), cmocka_unit_test(large),
+        cmocka_unit_test(threads),           cmocka_unit_test(family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

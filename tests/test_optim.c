@@ -1,6 +1,6 @@
 /* Optimisers against PyTorch's numbers (tests/golden/optim.txt, made by tools/golden_optim.py), groups, schedules, clipping, state,
  * threads, memory running out. */
-#include "check.h"
+#include "nn_help.h"
 
 #include "kernels/cpu/isa.h"
 #include "optim/optim.h"
@@ -548,11 +548,11 @@ static void test_leaks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),        cmocka_unit_test(test_half),          cmocka_unit_test(test_schedules),
-        cmocka_unit_test(test_schedule_errors), cmocka_unit_test(test_groups),      cmocka_unit_test(test_option_errors),
-        cmocka_unit_test(test_pending_error), cmocka_unit_test(test_clip),          cmocka_unit_test(test_clip_nan),
-        cmocka_unit_test(test_threads),       cmocka_unit_test(test_strides),       cmocka_unit_test(test_state),
-        cmocka_unit_test(test_state_names),   cmocka_unit_test(test_memory),        cmocka_unit_test(test_leaks),
+        TEST(test_golden),        TEST(test_half),          TEST(test_schedules),
+        TEST(test_schedule_errors), TEST(test_groups),      TEST(test_option_errors),
+        TEST(test_pending_error), TEST(test_clip),          TEST(test_clip_nan),
+        TEST(test_threads),       TEST(test_strides),       TEST(test_state),
+        TEST(test_state_names),   TEST(test_memory),        TEST(test_leaks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* Pooling against the definition (each output from its window, by plain loops over coordinates), ties and NaN, gradients that find
- * their place, equal bits for all thread counts and instruction sets. */
+/* Pooling against the definition (each output from its window, by plain loops over coordinates), ties and NaN, gradients
+ * that find their place, equal bits for all thread counts and instruction sets. */
 #include "family.h"
 
 #include "kernels/cpu/isa.h"
@@ -48,7 +48,8 @@ static void as_defined(soma_dtype dtype, double tolerance) {
             int64_t h = sizes[s][0], w = sizes[s][1], oh = windows(h, v), ow = windows(w, v);
             soma_tensor *x = soma_randn(SOMA_SHAPE(2, 3, h, w), dtype), *wide = soma_to(x, SOMA_F64);
             soma_pool2d_opts o = {{v->s, 0}, {v->p, 0}, {v->d, 0}, v->up, v->exclude, sizeof o};
-            soma_tensor *m = soma_max_pool2d_ex(x, v->k, v->k, &o), *a = v->d > 1 ? NULL : soma_avg_pool2d_ex(x, v->k, v->k, &o);
+            soma_tensor *m = soma_max_pool2d_ex(x, v->k, v->k, &o),
+                        *a = v->d > 1 ? NULL : soma_avg_pool2d_ex(x, v->k, v->k, &o);
             check_shape(m, SOMA_SHAPE(2, 3, oh, ow));
             for (int64_t i = 0; i < 6 * oh * ow; i++) {
                 int64_t plane = i / (oh * ow), r = i / ow % oh, c = i % ow, at[] = {plane / 3, plane % 3, r, c};
@@ -72,14 +73,16 @@ static void figures(void **state) {
 static void whole_numbers(void **state) {
     (void)state;
     soma_tensor *x = soma_randint(-100, 100, SOMA_SHAPE(1, 2, 6, 7), SOMA_I8);
-    soma_tensor *y = soma_to(soma_max_pool2d(x, 3, 3, .stride = {2}), SOMA_F32), *z = soma_max_pool2d(soma_to(x, SOMA_F32), 3, 3, .stride = {2});
+    soma_tensor *y = soma_to(soma_max_pool2d(x, 3, 3, .stride = {2}), SOMA_F32),
+                *z = soma_max_pool2d(soma_to(x, SOMA_F32), 3, 3, .stride = {2});
     check_ok();
     assert_memory_equal(soma_data(y), soma_data(z), 4 * (size_t)soma_numel(y));
 }
 
 static void ties_and_nan(void **state) {
     (void)state;
-    soma_tensor *out[2], *x = SOMA_TENSOR(SOMA_SHAPE(1, 2, 8), 1, 1, 5, NAN, -INFINITY, -INFINITY, 2, 3, 1, 1, 9, NAN, -INFINITY, -INFINITY, 3, 3);
+    soma_tensor *out[2], *x = SOMA_TENSOR(SOMA_SHAPE(1, 2, 8), 1, 1, 5, NAN, -INFINITY, -INFINITY, 2, 3, 1, 1, 9, NAN,
+                                          -INFINITY, -INFINITY, 3, 3);
     assert_int_equal(soma_call("max_pool2d", &x, 1, &SOMA_INTS("kernel_size", 2), 1, out, 2), SOMA_OK);
     CHECK_VALUES(out[0], 1, NAN, -INFINITY, 3);
     CHECK_VALUES(out[1], 0, 11, 4, 7); /* the first of equals, the last NaN */
@@ -112,10 +115,12 @@ static void adaptive(void **state) {
 
 static void gradient_goes_to_the_largest(void **state) {
     (void)state;
-    soma_tensor *x = soma_randn(SOMA_SHAPE(2, 3, 29, 28), SOMA_F32), *g = soma_randn(SOMA_SHAPE(2, 3, 14, 14), SOMA_F32), *gx;
+    soma_tensor *x = soma_randn(SOMA_SHAPE(2, 3, 29, 28), SOMA_F32), *g = soma_randn(SOMA_SHAPE(2, 3, 14, 14), SOMA_F32),
+                *gx;
     soma_requires_grad_(x, true);
     soma_tensor *y = soma_max_pool2d(x, 2, 2);
-    assert_int_equal(soma_grad_of(y, &x, 1, &(soma_backward_opts){.grad = g, .size = sizeof(soma_backward_opts)}, &gx), SOMA_OK);
+    assert_int_equal(soma_grad_of(y, &x, 1, &(soma_backward_opts){.grad = g, .size = sizeof(soma_backward_opts)}, &gx),
+                     SOMA_OK);
     const float *xp = soma_data(x), *yp = soma_data(y), *gp = soma_data(g), *gxp = soma_data(gx);
     for (int p = 0; p < 6; p++)
         for (int r = 0; r < 29; r++)
@@ -134,12 +139,14 @@ typedef struct inputs {
 
 static soma_tensor *run_forward(void *user) {
     const inputs *in = user;
-    return in->max ? soma_max_pool2d(in->x, in->k, in->k, .stride = {in->s}) : soma_avg_pool2d(in->x, in->k, in->k, .stride = {in->s});
+    return in->max ? soma_max_pool2d(in->x, in->k, in->k, .stride = {in->s})
+                   : soma_avg_pool2d(in->x, in->k, in->k, .stride = {in->s});
 }
 static soma_tensor *run_backward(void *user) {
     inputs *in = user;
     soma_tensor *gx;
-    soma_grad_of(run_forward(user), &in->x, 1, &(soma_backward_opts){.grad = in->g, .size = sizeof(soma_backward_opts)}, &gx);
+    soma_grad_of(run_forward(user), &in->x, 1, &(soma_backward_opts){.grad = in->g, .size = sizeof(soma_backward_opts)},
+                 &gx);
     return gx;
 }
 
@@ -174,6 +181,36 @@ static void instruction_sets(void **state) {
     }
 }
 
+/* Fast kernels against the reference, every window and size. */
+static void same_as_reference(void **state) {
+    (void)state;
+    for (size_t s = 0; s < SOMA_LEN(sizes); s++)
+        for (size_t k = 0; k < SOMA_LEN(cases); k++)
+            for (int level = 0; level <= soma__isa_best(); level++) {
+                const window *v = &cases[k];
+                soma_pool2d_opts o = {{v->s, 0}, {v->p, 0}, {v->d, 0}, v->up, v->exclude, sizeof o};
+                soma_scope scope = soma_scope_begin();
+                soma_tensor *x =
+                    soma_round(soma_randn(SOMA_SHAPE(1, 2, sizes[s][0], sizes[s][1]), SOMA_F32)); /* many ties */
+                soma_tensor *y[2][2];
+                for (int reference = 0; reference < 2; reference++) {
+                    soma__isa_force(level);
+                    soma__force_reference = reference;
+                    soma_attr attrs[] = {SOMA_INTS("kernel_size", v->k), SOMA_INTS("stride", v->s),
+                                         SOMA_INTS("padding", v->p), SOMA_BOOLEAN("ceil_mode", v->up),
+                                         SOMA_INTS("dilation", v->d)};
+                    assert_int_equal(soma_call("max_pool2d", &x, 1, attrs, 5, y[reference], 2), SOMA_OK);
+                    if (v->d == 1)
+                        assert_non_null(y[reference][0] = soma_add(y[reference][0], soma_avg_pool2d_ex(x, v->k, v->k, &o)));
+                }
+                soma__force_reference = 0;
+                assert_memory_equal(soma_data(y[0][0]), soma_data(y[1][0]), 4 * (size_t)soma_numel(y[0][0]));
+                assert_memory_equal(soma_data(y[0][1]), soma_data(y[1][1]), 4 * (size_t)soma_numel(y[0][1]));
+                soma_scope_end(scope);
+            }
+    soma__isa_force(-1);
+}
+
 static void options(void **state) {
     (void)state;
     soma_tensor *x = soma_zeros(SOMA_SHAPE(1, 1, 8, 9), SOMA_F32);
@@ -192,9 +229,16 @@ static void family(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(figures), cmocka_unit_test(whole_numbers), cmocka_unit_test(ties_and_nan), cmocka_unit_test(adaptive),
-        cmocka_unit_test(gradient_goes_to_the_largest), cmocka_unit_test(threads), cmocka_unit_test(instruction_sets),
-        cmocka_unit_test(options), cmocka_unit_test(family),
+        cmocka_unit_test(figures),
+        cmocka_unit_test(whole_numbers),
+        cmocka_unit_test(ties_and_nan),
+        cmocka_unit_test(adaptive),
+        cmocka_unit_test(gradient_goes_to_the_largest),
+        cmocka_unit_test(threads),
+        cmocka_unit_test(instruction_sets),
+        cmocka_unit_test(same_as_reference),
+        cmocka_unit_test(options),
+        cmocka_unit_test(family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* Random numbers: Philox's published test vectors, the recipe of src/ops/random.c repeated in plain C with libm, moments, bounds,
- * independence of strides, threads and instruction sets, and known values for one seed. */
+/* Random numbers: Philox's published test vectors, the recipe of src/ops/random.c repeated in plain C with libm, moments,
+ * bounds, independence of strides, threads and instruction sets, and known values for one seed. */
 #include "family.h"
 
 #include "kernels/cpu/isa.h"
@@ -31,13 +31,16 @@ static double u53(uint64_t seed, uint64_t stream, uint64_t i) {
     return ((word(seed, stream, 2 * i) >> 5) * 67108864.0 + (word(seed, stream, 2 * i + 1) >> 6)) * 0x1p-53;
 }
 
-enum { N = 1003 };
+enum {
+    N = 1003
+};
 
 static void recipe_uniform(void **state) {
     (void)state;
     uint64_t seed = 0x123456789abcdef0;
     soma_seed(seed);
-    soma_tensor *a = soma_rand(SOMA_SHAPE(N), SOMA_F32), *b = soma_rand(SOMA_SHAPE(N), SOMA_F64), *c = soma_rand(SOMA_SHAPE(N), SOMA_F16);
+    soma_tensor *a = soma_rand(SOMA_SHAPE(N), SOMA_F32), *b = soma_rand(SOMA_SHAPE(N), SOMA_F64),
+                *c = soma_rand(SOMA_SHAPE(N), SOMA_F16);
     soma_tensor *d = soma_rand(SOMA_SHAPE(N), SOMA_BF16), *e = soma_uniform_(soma_empty(SOMA_SHAPE(N), SOMA_F32), -3, 2);
     check_ok();
     for (int64_t i = 0; i < N; i++) {
@@ -93,10 +96,13 @@ static void recipe_integers(void **state) {
     CHECK_VALUES(soma_bernoulli(1, SOMA_SHAPE(3), SOMA_BOOL), 1, 1, 1);
 }
 
-/* For n = 10^6 the standard error of the mean is 1e-3, of the variance 1.4e-3, of skewness 2.4e-3, of kurtosis 4.9e-3; five of each. */
+/* For n = 10^6 the standard error of the mean is 1e-3, of the variance 1.4e-3, of skewness 2.4e-3, of kurtosis 4.9e-3; five
+ * of each. */
 static void moments(void **state) {
     (void)state;
-    enum { MANY = 1000000 };
+    enum {
+        MANY = 1000000
+    };
     for (int k = 0; k < 2; k++) {
         soma_scope scope = soma_scope_begin();
         soma_seed(2026 + (uint64_t)k);
@@ -110,7 +116,8 @@ static void moments(void **state) {
             lag += i ? p[i] * p[i - 1] / MANY : 0;
             top = fmax(top, fabs(p[i]));
         }
-        assert_true(fabs(m[1]) < 5e-3 && fabs(m[2] - 1) < 7e-3 && fabs(m[3]) < 12e-3 && fabs(m[4] - 3) < 49e-3 && fabs(lag) < 5e-3);
+        assert_true(fabs(m[1]) < 5e-3 && fabs(m[2] - 1) < 7e-3 && fabs(m[3]) < 12e-3 && fabs(m[4] - 3) < 49e-3 &&
+                    fabs(lag) < 5e-3);
         assert_true(top > 4.2 && top < 6.5); /* 10^6 normals: P(all within 4.2) = 2e-12 */
         soma_tensor *u = soma_to(soma_rand(SOMA_SHAPE(MANY), k ? SOMA_F64 : SOMA_F32), SOMA_F64);
         int bins[10] = {0};
@@ -129,7 +136,8 @@ static void bounds(void **state) {
     (void)state;
     static const soma_dtype dtypes[] = {SOMA_F32, SOMA_F64, SOMA_F16, SOMA_BF16};
     for (size_t d = 0; d < SOMA_LEN(dtypes); d++) {
-        soma_tensor *x = soma_uniform_(soma_empty(SOMA_SHAPE(100000), dtypes[d]), 1, 1.01); /* few numbers of the small dtypes lie there */
+        soma_tensor *x = soma_uniform_(soma_empty(SOMA_SHAPE(100000), dtypes[d]), 1,
+                                       1.01); /* few numbers of the small dtypes lie there */
         soma_tensor *y = soma_uniform_(soma_empty(SOMA_SHAPE(1000), dtypes[d]), -0.5, -0.5);
         soma_tensor *z = soma_uniform_(soma_empty(SOMA_SHAPE(100000), dtypes[d]), -1, 0);
         check_ok();
@@ -187,12 +195,14 @@ static void threads_and_instruction_sets(void **state) {
     }
 }
 
-/* Worked out from the recipe by another program. Changing these numbers changes every seeded run: only with a new major version. */
+/* Worked out from the recipe by another program. Changing these numbers changes every seeded run: only with a new major
+ * version. */
 static void known_values(void **state) {
     (void)state;
     soma_seed(42);
     soma_rng before = soma_rng_get();
-    soma_tensor *n = soma_randn(SOMA_SHAPE(4), SOMA_F32), *i = soma_randint(0, 100, SOMA_SHAPE(6), SOMA_I64), *p = soma_randperm(8);
+    soma_tensor *n = soma_randn(SOMA_SHAPE(4), SOMA_F32), *i = soma_randint(0, 100, SOMA_SHAPE(6), SOMA_I64),
+                *p = soma_randperm(8);
     soma_rng after = soma_rng_get();
     check_ok();
     assert_true(before.seed == 42 && before.stream == 0 && after.seed == 42 && after.stream == 3);
@@ -211,9 +221,16 @@ static void family(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(philox_vectors), cmocka_unit_test(recipe_uniform), cmocka_unit_test(recipe_normal),
-        cmocka_unit_test(recipe_integers), cmocka_unit_test(moments), cmocka_unit_test(bounds), cmocka_unit_test(strides_do_not_matter),
-        cmocka_unit_test(threads_and_instruction_sets), cmocka_unit_test(known_values), cmocka_unit_test(family),
+        cmocka_unit_test(philox_vectors),
+        cmocka_unit_test(recipe_uniform),
+        cmocka_unit_test(recipe_normal),
+        cmocka_unit_test(recipe_integers),
+        cmocka_unit_test(moments),
+        cmocka_unit_test(bounds),
+        cmocka_unit_test(strides_do_not_matter),
+        cmocka_unit_test(threads_and_instruction_sets),
+        cmocka_unit_test(known_values),
+        cmocka_unit_test(family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* Shape operators: views share storage and have the right strides, copies have the right elements in every case that the copy kernel
- * tells apart, gradients of both orders, bad inputs. */
+/* Shape operators: views share storage and have the right strides, copies have the right elements in every case that the
+ * copy kernel tells apart, gradients of both orders, bad inputs. */
 #include "family.h"
 
 #include "kernels/cpu/copy.h"
@@ -12,10 +12,16 @@ static soma_tensor *count(int ndim, const int64_t *shape) {
 static void views_share_storage(void **state) {
     (void)state;
     soma_tensor *x = count(SOMA_SHAPE(2, 3, 4));
-    soma_tensor *views[] = {soma_reshape(x, SOMA_SHAPE(6, 4)), soma_flatten(x, 0, 1), soma_permute(x, SOMA_DIMS(2, 0, 1)),
-                            soma_transpose(x, 0, -1), soma_slice(x, 1, 1, 3, 1), soma_select(x, 2, -1),
-                            soma_expand(soma_unsqueeze(x, 0), SOMA_SHAPE(5, 2, 3, 4)), soma_squeeze(soma_unsqueeze(x, 1), SOMA_ALL),
-                            soma_contiguous(x), soma_reshape(soma_transpose(x, 0, 1), SOMA_SHAPE(3, 2, 2, 2))};
+    soma_tensor *views[] = {soma_reshape(x, SOMA_SHAPE(6, 4)),
+                            soma_flatten(x, 0, 1),
+                            soma_permute(x, SOMA_DIMS(2, 0, 1)),
+                            soma_transpose(x, 0, -1),
+                            soma_slice(x, 1, 1, 3, 1),
+                            soma_select(x, 2, -1),
+                            soma_expand(soma_unsqueeze(x, 0), SOMA_SHAPE(5, 2, 3, 4)),
+                            soma_squeeze(soma_unsqueeze(x, 1), SOMA_ALL),
+                            soma_contiguous(x),
+                            soma_reshape(soma_transpose(x, 0, 1), SOMA_SHAPE(3, 2, 2, 2))};
     check_ok();
     for (size_t i = 0; i < SOMA_LEN(views); i++)
         if (!soma_shares_storage(x, views[i]))
@@ -61,7 +67,8 @@ static void slices(void **state) {
 static void joins(void **state) {
     (void)state;
     soma_tensor *a = count(SOMA_SHAPE(2, 2)), *b = soma_transpose(count(SOMA_SHAPE(1, 2)), 0, 1);
-    soma_tensor *both[] = {a, b}, *same[] = {a, soma_transpose(a, 0, 1)}, *mixed[] = {a, soma_ones(SOMA_SHAPE(1, 2), SOMA_I32)};
+    soma_tensor *both[] = {a, b}, *same[] = {a, soma_transpose(a, 0, 1)},
+                *mixed[] = {a, soma_ones(SOMA_SHAPE(1, 2), SOMA_I32)};
     CHECK_VALUES(soma_cat(both, 2, 1), 0, 1, 0, 2, 3, 1);
     CHECK_VALUES(soma_stack(same, 2, 0), 0, 1, 2, 3, 0, 2, 1, 3);
     CHECK_VALUES(soma_stack(same, 2, -1), 0, 0, 1, 2, 2, 1, 3, 3);
@@ -106,11 +113,12 @@ static void creation(void **state) {
     check_error(SOMA_EDTYPE, "dtype");
 }
 
-/* Copies of every kind against an element-by-element copy: each element size, permutations of up to four dimensions, gaps, sizes
- * around the tile's. */
+/* Copies of every kind against an element-by-element copy: each element size, permutations of up to four dimensions, gaps,
+ * sizes around the tile's. */
 static void copies(void **state) {
     (void)state;
-    static const int64_t shapes[][4] = {{1, 1, 33, 37}, {2, 3, 32, 32}, {1, 3, 5, 7}, {1, 2, 100, 3}, {1, 1, 2, 2}, {3, 1, 1, 40}};
+    static const int64_t shapes[][4] = {{1, 1, 33, 37}, {2, 3, 32, 32}, {1, 3, 5, 7},
+                                        {1, 2, 100, 3}, {1, 1, 2, 2},   {3, 1, 1, 40}};
     static const int64_t orders[][4] = {{0, 1, 2, 3}, {0, 1, 3, 2}, {0, 2, 3, 1}, {3, 2, 1, 0}, {1, 3, 0, 2}};
     static const soma_dtype dtypes[] = {SOMA_U8, SOMA_I16, SOMA_F32, SOMA_F64};
     for (size_t s = 0; s < SOMA_LEN(shapes); s++)
@@ -137,7 +145,8 @@ static void copies(void **state) {
 static soma_tensor *big_copy(void *user) { return soma_clone(soma_permute(user, SOMA_DIMS(0, 2, 3, 1))); }
 static soma_tensor *big_cat(void *user) {
     soma_tensor *t = soma_transpose(user, 2, 3);
-    return soma_flip(soma_pad(soma_cat((soma_tensor *[]){t, t}, 2, 1), 4, (const int64_t[]){1, 2, 0, 1}, 0.5), SOMA_DIMS(1, 3));
+    return soma_flip(soma_pad(soma_cat((soma_tensor *[]){t, t}, 2, 1), 4, (const int64_t[]){1, 2, 0, 1}, 0.5),
+                     SOMA_DIMS(1, 3));
 }
 static soma_tensor *big_range(void *user) {
     (void)user;
@@ -160,8 +169,14 @@ static void family(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(views_share_storage), cmocka_unit_test(reshape_values), cmocka_unit_test(slices), cmocka_unit_test(joins),
-        cmocka_unit_test(flips_pads_triangles), cmocka_unit_test(creation), cmocka_unit_test(copies), cmocka_unit_test(threads),
+        cmocka_unit_test(views_share_storage),
+        cmocka_unit_test(reshape_values),
+        cmocka_unit_test(slices),
+        cmocka_unit_test(joins),
+        cmocka_unit_test(flips_pads_triangles),
+        cmocka_unit_test(creation),
+        cmocka_unit_test(copies),
+        cmocka_unit_test(threads),
         cmocka_unit_test(family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -184,6 +184,7 @@ static void test_safetensors_headers(void **state)
     check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "a size that is negative");
     check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}", 4, "a size that is negative, no whole number");
     check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,4]}}", 4, "makes the tensor too large");
+    check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[0,4611686018427387904],\"data_offsets\":[0,0]}}", 0, "makes the tensor too large");
     check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}", 4, "damaged JSON");
     check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "data_offsets must be");
     check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 4, "data_offsets must be");
@@ -451,6 +452,7 @@ static void test_npy_errors(void **state)
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", SOMA_EFORMAT, "n: too long: the header says [2] of f32, and 16 bytes follow"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (5,)}", SOMA_EFORMAT, "n: truncated: the header says [5] of f32"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4)}", SOMA_EFORMAT, "truncated"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4611686018427387904)}", SOMA_EFORMAT, "truncated"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", SOMA_EFORMAT, "a smaller size"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (-4,)}", SOMA_EFORMAT, "a size was expected at character 52"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (2 2)}", SOMA_EFORMAT, "a comma or )"},
@@ -556,6 +558,8 @@ static void test_idx_errors(void **state)
     check_idx("\0\0\x08\1\0\0\0\3\1\2", 10, "i: truncated: the header says [3] of u8, and 2 bytes follow");
     check_idx("\0\0\x08\1\0\0\0\1\1\2", 10, "i: too long: the header says [1] of u8, and 2 bytes follow");
     check_idx("\0\0\x0E\3\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 16, "i: truncated");
+    /* no elements, and strides that no number holds */
+    check_idx("\0\0\x08\4\0\0\0\0\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 20, "i: truncated");
     check_idx("\x1F\x8B\x08", 3, "i: ends in the middle of its gzip data");
     assert_null(soma_idx_read(temporary("none")));
     check_error(SOMA_ENOTFOUND, "none");

@@ -3,6 +3,20 @@
 
 #include <string.h>
 
+bool soma__shape_bytes(int ndim, const int64_t *shape, size_t width, int64_t *bytes)
+{
+    bool empty = false;
+    *bytes = (int64_t)width;
+    for (int i = 0; i < ndim; i++) {
+        if (!soma__mul_ok(*bytes, shape[i] == 0 ? 1 : shape[i], bytes))
+            return false;
+        empty = empty || shape[i] == 0;
+    }
+    if (empty)
+        *bytes = 0;
+    return true;
+}
+
 soma_tensor *soma__tensor_of_bytes(const void *bytes, soma_dtype dtype, int ndim, const int64_t *shape, bool big_endian)
 {
     soma_tensor *t = soma_empty(ndim, shape, dtype);

@@ -29,13 +29,11 @@ static soma_tensor *parse(const uint8_t *p, size_t size, const char *name)
     size_t head = 4 + 4 * (size_t)ndim;
     if (size < head)
         return soma_fail(SOMA_EFORMAT, "%s: ends in the middle of its %d sizes", name, ndim), NULL;
-    int64_t shape[SOMA_MAX_DIMS], bytes = (int64_t)soma_dtype_size(dtype);
+    int64_t shape[SOMA_MAX_DIMS], bytes;
     char text[SOMA__SHAPE_TEXT];
-    bool fits = true;
-    for (int i = 0; i < ndim; i++) {
+    for (int i = 0; i < ndim; i++)
         shape[i] = soma__read_be32(p + 4 + 4 * i);
-        fits = fits && soma__mul_ok(bytes, shape[i], &bytes);
-    }
+    bool fits = soma__shape_bytes(ndim, shape, soma_dtype_size(dtype), &bytes);
     if (!fits || (uint64_t)bytes != size - head)
         return soma_fail(SOMA_EFORMAT, "%s: %s: the header says %s of %s, and %zu bytes follow", name,
                          !fits || (uint64_t)bytes > size - head ? "truncated" : "too long", soma__shape_text(ndim, shape, text, sizeof text),

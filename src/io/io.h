@@ -48,6 +48,9 @@ static inline uint32_t soma__read_le32(const uint8_t *p)
 }
 static inline uint64_t soma__read_le64(const uint8_t *p) { return (uint64_t)soma__read_le32(p + 4) << 32 | soma__read_le32(p); }
 
+/* Bytes that so many elements of `width` bytes take. False when a size is negative, or when a tensor of that shape is impossible because
+ * the product of the sizes other than 0 does not fit in 63 bits: [0, 2^40, 2^40] has no elements and no strides. */
+bool soma__shape_bytes(int ndim, const int64_t *shape, size_t width, int64_t *bytes);
 /* A tensor of the current scope with these row-major elements, which lie in either byte order and at any address. */
 soma_tensor *soma__tensor_of_bytes(const void *bytes, soma_dtype dtype, int ndim, const int64_t *shape, bool big_endian);
 /* Turns each of n numbers of `width` bytes (1, 2, 4, 8) round. */

@@ -213,10 +213,8 @@ soma_tensor *soma_npy_parse(const void *data, size_t size, const char *name)
     npy_header h = {0};
     if (parse_header((const char *)p + start, length, name, &h) != SOMA_OK)
         return NULL;
-    int64_t bytes = (int64_t)soma_dtype_size(h.dtype);
-    bool fits = true;
-    for (int i = 0; i < h.ndim; i++)
-        fits = fits && soma__mul_ok(bytes, h.shape[i], &bytes);
+    int64_t bytes;
+    bool fits = soma__shape_bytes(h.ndim, h.shape, soma_dtype_size(h.dtype), &bytes);
     size_t rest = size - start - length;
     char text[SOMA__SHAPE_TEXT];
     if (!fits || (uint64_t)bytes != rest)

@@ -71,15 +71,20 @@ static soma_status read_entry(const soma_tensor_file *f, entry *e, const json_t 
         return bad_entry(f, e->name, "a dtype that the format does not have");
     e->dtype = types[k].dtype;
     int64_t bytes = types[k].width;
+    bool empty = false;
     size_t ndim = json_array_size(shape);
     e->ndim = (int)SOMA_MIN(ndim, 1000u);
     for (size_t i = 0; i < ndim; i++) {
-        const json_t *size = json_array_get(shape, i);
-        if (!json_is_integer(size) || !soma__mul_ok(bytes, json_integer_value(size), &bytes))
+        const json_t *value_i = json_array_get(shape, i);
+        int64_t size = json_integer_value(value_i);
+        if (!json_is_integer(value_i) || !soma__mul_ok(bytes, size == 0 ? 1 : size, &bytes))
             return bad_entry(f, e->name, "a size that is negative, no whole number, or makes the tensor too large");
+        empty = empty || size == 0;
         if (i < SOMA_MAX_DIMS)
-            e->shape[i] = json_integer_value(size);
+            e->shape[i] = size;
     }
+    if (empty)
+        bytes = 0;
     const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
     if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end) || json_integer_value(begin) < 0 ||
         json_integer_value(end) < json_integer_value(begin))

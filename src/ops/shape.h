@@ -16,8 +16,9 @@ bool soma__no_input_error(int i, soma_sample *s);
 /* Shape rule of operators without inputs: attribute `shape` is the result's shape, attribute `dtype` its dtype. */
 bool soma__shape_attr(soma_args *a, int shape, int dtype, soma_meta *out);
 
-/* Samples of operators with one input and integer attributes: the input's shape, then the values of the only attribute when that
- * is a list, else of the first `n` attributes. With `error` the case belongs to errors(); its status is SOMA_ESHAPE if not given. */
+/* Samples of operators with one input and integer attributes: the input's shape, then the values of the only attribute when
+ * that is a list, else of the first `n` attributes. With `error` the case belongs to errors(); its status is SOMA_ESHAPE if
+ * not given. */
 typedef struct soma__case {
     int ndim;
     int64_t shape[4];

@@ -13,8 +13,9 @@
 #include <string.h>
 
 enum {
-    CHUNK_BYTES = 1536,   /* of one row of a strip: 384 floats, 192 doubles */
-    BLOCK_PANELS = 5,     /* panels of B in a block: 5 * 48 columns * 1536 bytes = 360 KiB with AVX-512 */
+    CHUNK_BYTES = 1024,   /* of one row of a strip: 256 floats, 128 doubles */
+    BLOCK_PANELS = 8,     /* panels of B in a block: 8 * 48 columns * 1024 bytes = 384 KiB with AVX-512 */
+    SLICE = 16,           /* rows of k packed at a time where rows of memory run across strips or panels: each is read once */
     MAX_ROWS = 2048,      /* of A packed at a time */
     DIRECT_STRIPS = 1,    /* B is not packed when at most so many strips read it */
     DIRECT_PANELS = 1,    /* A is not packed when at most so many panels read it */
@@ -182,31 +183,64 @@ static void mask_area(const area *r, int64_t i0, int64_t i1, int64_t j0, int64_t
     }
 }
 
+typedef struct block_panel {
+    int64_t j, n, step;
+    const char *b;
+    char *room;
+    bool packed;
+} block_panel;
+
+/* Packs what is to be packed of a block's panels, and lets `b` and `step` point there. */
+static void pack_block(const area *r, block_panel *panel, int64_t count, int64_t k) {
+    const plan *p = r->p;
+    const soma__gemm *g = r->g;
+    const int64_t lanes = p->ops->lanes, slice = g->b_col == 1 && !p->half ? SLICE : SOMA_MAX(1, k);
+    for (int64_t at_k = 0; at_k < k; at_k += slice)
+        for (int64_t q = 0; q < count; q++)
+            if (panel[q].packed)
+                pack(p, g, false, panel[q].room + (size_t)(at_k * soma__parts(panel[q].n, lanes) * lanes) * p->size,
+                     at(panel[q].b, at_k * g->b_row, p->in_size), g->b_row, g->b_col, (int)panel[q].n, SOMA_MIN(slice, k - at_k), r->temp);
+    for (int64_t q = 0; q < count; q++)
+        if (panel[q].packed) {
+            panel[q].b = panel[q].room;
+            panel[q].step = soma__parts(panel[q].n, lanes) * lanes;
+        }
+}
+
+/* Packs the strips of rows [i0, i1) over one chunk of k. */
+static void pack_strips(const area *r, int64_t i0, int64_t i1, int64_t k0, int64_t k) {
+    const plan *p = r->p;
+    const soma__gemm *g = r->g;
+    const int64_t strips = soma__parts(i1 - i0, p->ops->rows), slice = g->a_row == 1 && !p->half ? SLICE : SOMA_MAX(1, k);
+    for (int64_t at_k = 0; at_k < k; at_k += slice)
+        for (int64_t s = 0; s < strips; s++) {
+            const int64_t i = soma__part(i1 - i0, strips, s), m = soma__part(i1 - i0, strips, s + 1) - i;
+            pack(p, g, true, r->pack_a + (size_t)(i * k + at_k * m) * p->size,
+                 at(r->a, (i0 + i) * g->a_row + (k0 + at_k) * g->a_col, p->in_size), g->a_row, g->a_col, (int)m, SOMA_MIN(slice, k - at_k),
+                 r->temp);
+        }
+}
+
 /* Rows [i0, i1) against the panels [q0, q1) of the rectangle, over one chunk of k. */
 static void run_block(const area *r, int64_t i0, int64_t i1, int64_t q0, int64_t q1, int64_t panels, int64_t k0, int64_t k) {
     const plan *p = r->p;
     const soma__gemm *g = r->g;
     const size_t size = p->size;
     const int64_t lanes = p->ops->lanes, vectors = soma__parts(r->n1 - r->n0, lanes), strips = soma__parts(i1 - i0, p->ops->rows);
-    struct { int64_t j, n, step; const char *b; bool packed; } panel[BLOCK_PANELS];
+    block_panel panel[BLOCK_PANELS];
     char *room = r->pack_b;
     for (int64_t q = q0; q < q1; q++) {
-        int64_t j0 = r->n0 + soma__part(vectors, panels, q) * lanes;
-        int64_t j1 = SOMA_MIN(r->n0 + soma__part(vectors, panels, q + 1) * lanes, r->n1), n = j1 - j0;
-        bool direct = p->b_direct && (p->ops->masks || n % lanes == 0);
-        const char *b = at(r->b, k0 * g->b_row + j0 * g->b_col, p->in_size);
-        int64_t width = soma__parts(n, lanes) * lanes;
-        if (!direct) {
-            pack(p, g, false, room, b, g->b_row, g->b_col, (int)n, k, r->temp);
-            b = room;
-            room += (size_t)(width * k) * size;
-        }
-        panel[q - q0].j = j0;
-        panel[q - q0].n = n;
-        panel[q - q0].step = direct ? g->b_row : width;
-        panel[q - q0].b = b;
-        panel[q - q0].packed = !direct;
+        block_panel *to = &panel[q - q0];
+        to->j = r->n0 + soma__part(vectors, panels, q) * lanes;
+        to->n = SOMA_MIN(r->n0 + soma__part(vectors, panels, q + 1) * lanes, r->n1) - to->j;
+        to->packed = !p->b_direct || (!p->ops->masks && to->n % lanes != 0);
+        to->b = at(r->b, k0 * g->b_row + to->j * g->b_col, p->in_size);
+        to->step = g->b_row;
+        to->room = room;
+        if (to->packed)
+            room += (size_t)(soma__parts(to->n, lanes) * lanes * k) * size;
     }
+    pack_block(r, panel, q1 - q0, k);
     const bool last = k0 + k == g->k && !p->half;
     for (int64_t s = 0; s < strips; s++) {
         int64_t i = soma__part(i1 - i0, strips, s), m = soma__part(i1 - i0, strips, s + 1) - i;
@@ -237,14 +271,10 @@ static void run_area(const area *r) {
     const int64_t blocks = soma__parts(panels, BLOCK_PANELS), groups = soma__parts(r->m1 - r->m0, MAX_ROWS);
     for (int64_t group = 0; group < groups; group++) {
         int64_t i0 = r->m0 + soma__part(r->m1 - r->m0, groups, group), i1 = r->m0 + soma__part(r->m1 - r->m0, groups, group + 1);
-        const int64_t strips = soma__parts(i1 - i0, p->ops->rows);
         for (int64_t c = 0; c < p->chunks; c++) {
             int64_t k0 = soma__part(g->k, p->chunks, c), k = soma__part(g->k, p->chunks, c + 1) - k0;
-            for (int64_t s = 0; s < strips && !p->a_direct; s++) {
-                int64_t i = soma__part(i1 - i0, strips, s), m = soma__part(i1 - i0, strips, s + 1) - i;
-                pack(p, g, true, r->pack_a + (size_t)(i * k) * p->size, at(r->a, (i0 + i) * g->a_row + k0 * g->a_col, p->in_size),
-                     g->a_row, g->a_col, (int)m, k, r->temp);
-            }
+            if (!p->a_direct)
+                pack_strips(r, i0, i1, k0, k);
             for (int64_t b = 0; b < blocks; b++)
                 run_block(r, i0, i1, soma__part(panels, blocks, b), soma__part(panels, blocks, b + 1), panels, k0, k);
         }

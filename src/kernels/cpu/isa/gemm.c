@@ -43,34 +43,44 @@ static void transpose_rows_f64(double *dst, int64_t step, const double *src, int
         for (int i = 0; i < m; i++)
             dst[p * step + i] = src[i * row + p];
 }
+/* The first `n` columns count; the others are filled with copies of the last, which nobody looks at. */
 #define TRANSPOSE_B
 #if SOMA_ISA_avx512
-INLINE __m512 four(const float *p, int64_t row) {
-    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(p));
-    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 4 * row), 1);
-    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + 8 * row), 2);
-    return _mm512_insertf32x4(v, _mm_loadu_ps(p + 12 * row), 3);
+INLINE __m512 four(const float *p, int64_t row, int i, int n) {
+    const int64_t last = n - 1;
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(p + (i < last ? i : last) * row));
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + (i + 4 < last ? i + 4 : last) * row), 1);
+    v = _mm512_insertf32x4(v, _mm_loadu_ps(p + (i + 8 < last ? i + 8 : last) * row), 2);
+    return _mm512_insertf32x4(v, _mm_loadu_ps(p + (i + 12 < last ? i + 12 : last) * row), 3);
 }
-INLINE void transpose_square_f32(float *dst, int64_t step, const float *src, int64_t row) {
-    for (int c = 0; c < 4; c++, src += 4, dst += 4 * step) {
-        __m512 a = four(src, row), b = four(src + row, row), d = four(src + 2 * row, row), e = four(src + 3 * row, row);
+INLINE void turn_square_f32(float *dst, int64_t step, const float *src, int64_t row, const int n) {
+    UNROLL for (int c = 0; c < 4; c++) {
+        __m512 a = four(src, row, 0, n), b = four(src, row, 1, n), d = four(src, row, 2, n), e = four(src, row, 3, n);
         __m512d ab = _mm512_castps_pd(_mm512_unpacklo_ps(a, b)), de = _mm512_castps_pd(_mm512_unpacklo_ps(d, e));
         __m512d ab2 = _mm512_castps_pd(_mm512_unpackhi_ps(a, b)), de2 = _mm512_castps_pd(_mm512_unpackhi_ps(d, e));
         _mm512_storeu_ps(dst, _mm512_castpd_ps(_mm512_unpacklo_pd(ab, de)));
         _mm512_storeu_ps(dst + step, _mm512_castpd_ps(_mm512_unpackhi_pd(ab, de)));
         _mm512_storeu_ps(dst + 2 * step, _mm512_castpd_ps(_mm512_unpacklo_pd(ab2, de2)));
         _mm512_storeu_ps(dst + 3 * step, _mm512_castpd_ps(_mm512_unpackhi_pd(ab2, de2)));
+        src += 4;
+        dst += 4 * step;
     }
 }
+static void transpose_square_f32(float *dst, int64_t step, const float *src, int64_t row, int n) {
+    if (n == 16)
+        turn_square_f32(dst, step, src, row, 16);
+    else
+        turn_square_f32(dst, step, src, row, n);
+}
 #else
-INLINE void transpose_square_f32(float *dst, int64_t step, const float *src, int64_t row) {
-    transpose_rows_f32(dst, step, src, row, 8);
+static void transpose_square_f32(float *dst, int64_t step, const float *src, int64_t row, int n) {
+    transpose_rows_f32(dst, step, src, row, n); /* zeros instead of copies */
 }
 #endif
-INLINE void transpose_square_f64(double *dst, int64_t step, const double *src, int64_t row) {
+static void transpose_square_f64(double *dst, int64_t step, const double *src, int64_t row, int n) {
     for (int j = 0; j < LANES_f64; j++)
         for (int p = 0; p < LANES_f64; p++)
-            dst[p * step + j] = src[j * row + p];
+            dst[p * step + j] = src[(j < n ? j : n - 1) * row + p];
 }
 #endif
 

@@ -117,10 +117,15 @@ static void FN(pack_a)(void *out, const void *from, int64_t row, int64_t col, in
     const T *src = from;
     int64_t p = 0;
     if (row == 1) {
-        for (; p < k; p++, dst += m, src += col)
-            for (int i = 0; i < m; i++)
-                dst[i] = src[i];
+        switch (m) { /* a copy of known size is an instruction or two */
+#define COPY(n)                                \
+    case n:                                    \
+        for (; p < k; p++, dst += n, src += col) \
+            memcpy(dst, src, n * sizeof(T));   \
         return;
+            COPY(1) COPY(2) COPY(3) COPY(4) COPY(5) COPY(6) COPY(7) COPY(8)
+#undef COPY
+        }
     }
 #ifdef TRANSPOSE
     if (col == 1) {
@@ -150,9 +155,8 @@ static void FN(pack_b)(void *out, const void *from, int64_t row, int64_t col, in
         const T *s = src + v * LANES * col;
         int64_t p = 0;
 #ifdef TRANSPOSE_B
-        if (row == 1 && wide == LANES)
-            for (; p + LANES <= k; p += LANES)
-                FN(transpose_square)(dst + p * width + v * LANES, width, s + p, col);
+        for (; row == 1 && p + LANES <= k; p += LANES)
+            FN(transpose_square)(dst + p * width + v * LANES, width, s + p, col, wide);
 #endif
         for (; p < k; p++) {
             T *d = dst + p * width + v * LANES;
