@@ -2,7 +2,12 @@
 # put into the names they export (SOMA__ISA(name)). Which of them runs is chosen at run time.
 file(GLOB SOMA_ISA_SOURCES CONFIGURE_DEPENDS src/kernels/cpu/isa/*.c)
 # No errno and no traps, so that loops become vectors; no contraction, so that bits do not depend on how a loop was split.
-set(SOMA_KERNEL_OPTIONS -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off)
+if(SOMA_SANITIZE OR SOMA_FUZZ)
+  set(SOMA_KERNEL_LEVEL -O1) # the checks in unrolled tiles make -O3 take minutes a file
+else()
+  set(SOMA_KERNEL_LEVEL -O3)
+endif()
+set(SOMA_KERNEL_OPTIONS ${SOMA_KERNEL_LEVEL} -fno-math-errno -fno-trapping-math -ffp-contract=off)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(SOMA_ISAS sse2 avx2 avx512)
   set(SOMA_FLAGS_sse2 "")
