@@ -464,10 +464,10 @@ static int fit(session *s)
         .patience = s->r.patience, .run_dir = s->run, .checkpoint_every = s->r.checkpoint_every, .config_json = s->config,
         .meta = s->pairs, .n_meta = s->n_pairs, .resume = s->resume, .overwrite = arg_flag(s->a, "force"),
         .callbacks = {.user = s, .on_step = on_step, .on_epoch = on_epoch, .should_stop = should_stop}, .size = sizeof o};
-    char count[HUMAN];
+    char parameters[HUMAN], train[HUMAN], val[HUMAN];
     note(s->a, "%s", s->described);
-    note(s->a, "%s parameters, %lld samples to train on, %lld to validate; run folder %s", human_count(count, soma_nn_count(s->net)),
-         (long long)soma_data_count(s->train), (long long)(s->val ? soma_data_count(s->val) : 0), s->run);
+    note(s->a, "%s parameters, %s samples to train on, %s to validate; run folder %s", human_count(parameters, soma_nn_count(s->net)),
+         human_count(train, soma_data_count(s->train)), human_count(val, s->val ? soma_data_count(s->val) : 0), s->run);
     catch_signals();
     s->started = clock_seconds();
     progress_begin(&s->bar, arg_flag(s->a, "quiet"), 10);

@@ -2,8 +2,9 @@
 # put into the names they export (SOMA__ISA(name)). Which of them runs is chosen at run time.
 file(GLOB SOMA_ISA_SOURCES CONFIGURE_DEPENDS src/kernels/cpu/isa/*.c)
 # No errno and no traps, so that loops become vectors; no contraction, so that bits do not depend on how a loop was split.
+# Builds that look for mistakes take -O1: sanitizers make the unrolled tiles so large that -O3 would compile for minutes.
 if(SOMA_SANITIZE OR SOMA_FUZZ)
-  set(SOMA_KERNEL_LEVEL -O1) # the checks in unrolled tiles make -O3 take minutes a file
+  set(SOMA_KERNEL_LEVEL -O1)
 else()
   set(SOMA_KERNEL_LEVEL -O3)
 endif()

@@ -3,8 +3,7 @@
 
 #include <math.h>
 
-static void use_cell(const soma_csv *c, int64_t row, int column)
-{
+static void use_cell(const soma_csv *c, int64_t row, int column) {
     double v;
     const char *text = soma_csv_cell(c, row, column);
     must(text != NULL && strlen(text) < 1 << 20);
@@ -13,8 +12,7 @@ static void use_cell(const soma_csv *c, int64_t row, int column)
     soma_error_clear();
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     soma_csv *c = soma_csv_parse(data, size, "input");
     check_outcome(c != NULL);
     for (int64_t r = 0; r < soma_csv_rows(c); r++)

@@ -1,8 +1,7 @@
 /* PNG and JPEG, in all channel counts, and what comes out made smaller. */
 #include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static const int channels[] = {0, 1, 3, 4};
     soma_image image, small;
     bool read = soma_image_parse(data, size, channels[size % 4], "input", &image) == SOMA_OK;

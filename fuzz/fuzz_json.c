@@ -3,8 +3,7 @@
 
 #include "io/json.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     json_t *j = soma__json_parse((const char *)data, size, "input");
     check_outcome(j != NULL);
     if (json_is_object(j)) {

@@ -1,8 +1,7 @@
 /* Network descriptions: what is understood can be said again, and means the same. */
 #include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size > 2000)
         return 0;
     char text[2001], first[20000], second[20000];

@@ -1,8 +1,7 @@
 /* safetensors: all names, all tensors, some metadata. */
 #include "fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     soma_scope scope = soma_scope_begin();
     soma_tensor_file *f = soma_safetensors_parse(data, size, "input");
     check_outcome(f != NULL);

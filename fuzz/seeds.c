@@ -1,5 +1,5 @@
-/* Writes a few small good files of each kind into FOLDER/<kind>/, for the fuzzers to start from: seeds FOLDER [IMAGES], where
- * IMAGES is the folder with images for decoders, from which small ones of many kinds are taken. */
+/* Writes a few small good files of each kind into FOLDER/<kind>/, for the fuzzers to start from: seeds FOLDER [IMAGES],
+ * where IMAGES is the folder with images for decoders, from which small ones of many kinds are taken. */
 #include <soma/soma.h>
 
 #include <dirent.h>
@@ -13,8 +13,7 @@
 static const char *folder;
 static int failed;
 
-static const char *place(const char *kind, const char *name)
-{
+static const char *place(const char *kind, const char *name) {
     static char path[2000];
     snprintf(path, sizeof path, "%s/%s", folder, kind);
     mkdir(path, 0777);
@@ -22,15 +21,13 @@ static const char *place(const char *kind, const char *name)
     return path;
 }
 
-static void put(const char *kind, const char *name, const void *data, size_t n)
-{
+static void put(const char *kind, const char *name, const void *data, size_t n) {
     failed |= soma_write_file(place(kind, name), data, n) != SOMA_OK;
 }
 
 static void put_text(const char *kind, const char *name, const char *text) { put(kind, name, text, strlen(text)); }
 
-static void tensors(void)
-{
+static void tensors(void) {
     static const int64_t shape[] = {2, 3, 2};
     const char *names[SOMA_DTYPE_COUNT];
     soma_tensor *all[SOMA_DTYPE_COUNT];
@@ -42,30 +39,32 @@ static void tensors(void)
         failed |= soma_npy_write(place("npy", names[k]), all[k]) != SOMA_OK;
     }
     soma_pair meta[] = {{"net", "linear 10"}};
-    failed |= soma_safetensors_write(place("safetensors", "all"), names, all, SOMA_DTYPE_COUNT, meta, 1, false) != SOMA_OK;
+    failed |= soma_safetensors_write(place("safetensors", "all"), names, all, SOMA_DTYPE_COUNT, meta, 1, false) !=
+              SOMA_OK;
     failed |= soma_safetensors_write(place("safetensors", "sum"), names, all, 2, meta, 1, true) != SOMA_OK;
     failed |= soma_safetensors_write(place("safetensors", "none"), NULL, NULL, 0, NULL, 0, false) != SOMA_OK;
-    static const char fortran[] = "\x93NUMPY\3\0\x3F\0\0\0{'descr': '>i2', 'fortran_order': True, 'shape': (2L, 2), }     \n\0\1\0\2\0\3\0\4";
+    static const char fortran[] =
+        "\x93NUMPY\3\0\x3F\0\0\0{'descr': '>i2', 'fortran_order': True, 'shape': (2L, 2), }     \n\0\1\0\2\0\3\0\4";
     put("npy", "fortran", fortran, sizeof fortran - 1);
     put("idx", "u8", "\0\0\x08\2\0\0\0\2\0\0\0\3\1\2\3\4\5\6", 18);
     put("idx", "f64", "\0\0\x0E\1\0\0\0\1\x3F\xF0\0\0\0\0\0\0", 16);
     put("idx", "i16", "\0\0\x0B\1\0\0\0\2\1\2\3\4", 12);
-    put("idx", "gz", "\x1F\x8B\x08\0\0\0\0\0\0\3\x63\x60\xE0\x60\x64\x60\x60\x60\x66\x64\x62\x06\0\x71\x24\x79\xD4\x0B\0\0\0", 31);
+    put("idx", "gz",
+        "\x1F\x8B\x08\0\0\0\0\0\0\3\x63\x60\xE0\x60\x64\x60\x60\x60\x66\x64\x62\x06\0\x71\x24\x79\xD4\x0B\0\0\0", 31);
 }
 
-static void texts(void)
-{
+static void texts(void) {
     put_text("csv", "plain", "id,label,x\n1,cat,0.5\n2,dog,-1e3\n");
     put_text("csv", "quoted", "\xEF\xBB\xBF\"a\",b\r\n\"x,\"\"y\"\"\nz\",1.25\r\n\"\",\r\n");
     put_text("csv", "numbers", "n\n123456789012345678\n1e-320\n.5\n+7.\n1e22\n");
     put_text("json", "all", "{\"a\":[1,2.5e3,true,false,null],\"b\":{\"c\":\"x\\u00e4\\n\"}}");
     put_text("json", "number", " -0.5 ");
-    put_text("network", "cnn", "conv 32 3 relu, maxpool 2, conv 64 3 relu, maxpool 2, flatten, linear 128 relu, dropout 0.5, linear 10");
+    put_text("network", "cnn",
+             "conv 32 3 relu, maxpool 2, conv 64 3 relu, maxpool 2, flatten, linear 128 relu, dropout 0.5, linear 10");
     put_text("network", "mlp", "flatten, linear 784 128 tanh, linear 10");
 }
 
-static void images(const char *from)
-{
+static void images(const char *from) {
     uint8_t pixels[4 * 9 * 7];
     for (size_t i = 0; i < sizeof pixels; i++)
         pixels[i] = (uint8_t)(i * 31);
@@ -93,8 +92,7 @@ static void images(const char *from)
     }
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc < 2) {
         fprintf(stderr, "usage: seeds FOLDER [IMAGES]\n");
         return 2;

@@ -136,9 +136,12 @@ static inline void check_entry_strides(const char *name) {
                     double *x = malloc((size_t)n * 2 * sizeof *x + 1), *y = x + n;
                     soma_to_array(a[k], x, n, SOMA_F64);
                     soma_to_array(b[k], y, n, SOMA_F64);
-                    for (int64_t e = 0; e < n; e++)
-                        if (!(x[e] == y[e] || (x[e] != x[e] && y[e] != y[e])) && !(__builtin_fabs(x[e] - y[e]) <= tolerance * (1 + __builtin_fabs(x[e]))))
-                            fail_msg("%s %s, sample %d, output %d: %g, from strides %g", name, soma_dtype_name((soma_dtype)d), i, k, x[e], y[e]);
+                    for (int64_t e = 0; e < n; e++) {
+                        bool same = x[e] == y[e] || (x[e] != x[e] && y[e] != y[e]);
+                        if (!same && !(__builtin_fabs(x[e] - y[e]) <= tolerance * (1 + __builtin_fabs(x[e]))))
+                            fail_msg("%s %s, sample %d, output %d: %g, from strides %g", name, soma_dtype_name((soma_dtype)d), i, k,
+                                     x[e], y[e]);
+                    }
                     free(x);
                 }
             }

@@ -3,11 +3,13 @@
 
 #include <math.h>
 
-static const char *const differentiable[] = {"softmax", "log_softmax", "cross_entropy", "nll_loss", "mse_loss", "l1_loss", "bce_with_logits"};
-static const char *const internal[] = {"softmax_backward", "log_softmax_backward", "cross_entropy_backward", "class_coefficients"};
+static const char *const differentiable[] = {"softmax",  "log_softmax", "cross_entropy",  "nll_loss",
+                                             "mse_loss", "l1_loss",     "bce_with_logits"};
+static const char *const internal[] = {"softmax_backward", "log_softmax_backward", "cross_entropy_backward",
+                                       "class_coefficients"};
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-/* ---- Softmax ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Softmax ----------------------------------------------------------------------------------------------------- */
 
 /* Row lengths around the vectors' and the blocks' (1024 elements, 128 rows); dim last and in the middle. f32: the exponential is
  * within 2 ULP of arguments that were rounded at up to 60, so 60 * 2^-24 more; f16 and bf16 round the result. */
@@ -71,7 +73,7 @@ static void test_softmax_special(void **state) {
     check_ok();
 }
 
-/* ---- Cross-entropy -------------------------------------------------------------------------------------------------------------- */
+/* ---- Cross-entropy ----------------------------------------------------------------------------------------------- */
 
 typedef struct setup {
     int64_t n, c, s;
@@ -120,10 +122,11 @@ static void compare_cross_entropy(const setup *u, soma_dtype dtype) {
     if (weight)
         soma_to_array(weight, w, 2000, SOMA_F64);
     reference(u, x, t, w, want);
-    soma_tensor *loss = soma_cross_entropy(logits, target, .reduction = u->reduction, .weight = weight, .label_smoothing = u->smoothing,
-                                           .ignore_index = u->ignore);
+    soma_tensor *loss = soma_cross_entropy(logits, target, .reduction = u->reduction, .weight = weight,
+                                           .label_smoothing = u->smoothing, .ignore_index = u->ignore);
     soma_to_array(loss, got, 500, SOMA_F64);
-    soma_to_array(soma_nll_loss(soma_log_softmax(logits, 1), target, .reduction = u->reduction, .weight = weight, .ignore_index = u->ignore),
+    soma_to_array(soma_nll_loss(soma_log_softmax(logits, 1), target, .reduction = u->reduction, .weight = weight,
+                                .ignore_index = u->ignore),
                   again, 500, SOMA_F64);
     check_ok();
     /* f32: scores up to 4, sums in double; f16 and bf16 round the result */
@@ -140,9 +143,10 @@ static void compare_cross_entropy(const setup *u, soma_dtype dtype) {
 static void test_cross_entropy(void **state) {
     (void)state;
     static const setup cases[] = {
-        {64, 10, 1, SOMA_MEAN, false, 0.0, -100},   {64, 10, 1, SOMA_SUM, true, 0.0, 3},    {5, 1500, 1, SOMA_MEAN, true, 0.1, -100},
-        {300, 3, 1, SOMA_NONE, false, 0.2, 1},      {4, 5, 100, SOMA_MEAN, true, 0.3, 2},   {2, 7, 66, SOMA_NONE, true, 0.1, -1},
-        {1, 2, 1, SOMA_MEAN, false, 1.0, -100},     {3, 1100, 1, SOMA_NONE, false, 0, -100},
+        {64, 10, 1, SOMA_MEAN, false, 0.0, -100}, {64, 10, 1, SOMA_SUM, true, 0.0, 3},
+        {5, 1500, 1, SOMA_MEAN, true, 0.1, -100}, {300, 3, 1, SOMA_NONE, false, 0.2, 1},
+        {4, 5, 100, SOMA_MEAN, true, 0.3, 2},     {2, 7, 66, SOMA_NONE, true, 0.1, -1},
+        {1, 2, 1, SOMA_MEAN, false, 1.0, -100},   {3, 1100, 1, SOMA_NONE, false, 0, -100},
     };
     for (size_t i = 0; i < COUNT(cases); i++)
         for (int d = SOMA_F32; d <= SOMA_BF16; d++)
@@ -164,11 +168,13 @@ static void test_by_hand(void **state) {
     soma_tensor *one = soma_cross_entropy(SOMA_TENSOR(SOMA_SHAPE(3), 0, 0, 0), soma_scalar_int(2));
     assert_true(fabs(soma_item(one) - log(3)) < 1e-6);
     /* all ignored: 0 / 0, as PyTorch; large scores do not overflow; i32 and u8 targets are taken */
-    assert_true(isnan(soma_item(soma_cross_entropy(x, t, .ignore_index = 1, .weight = SOMA_TENSOR(SOMA_SHAPE(4), 0, 0, 0, 0)))));
+    assert_true(
+        isnan(soma_item(soma_cross_entropy(x, t, .ignore_index = 1, .weight = SOMA_TENSOR(SOMA_SHAPE(4), 0, 0, 0, 0)))));
     soma_tensor *u8 = soma_from_array((const uint8_t[]){0}, SOMA_SHAPE(1), SOMA_U8);
     assert_true(soma_item(soma_cross_entropy(SOMA_TENSOR(SOMA_SHAPE(1, 2), 1e30f, -1e30f), u8)) == 0);
     assert_true(soma_item(soma_cross_entropy(SOMA_TENSOR(SOMA_SHAPE(1, 2), -1e3f, 1e3f), u8)) == 2000);
-    assert_true(isnan(soma_item(soma_cross_entropy(soma_zeros(SOMA_SHAPE(0, 3), SOMA_F32), soma_zeros(SOMA_SHAPE(0), SOMA_I64)))));
+    assert_true(
+        isnan(soma_item(soma_cross_entropy(soma_zeros(SOMA_SHAPE(0, 3), SOMA_F32), soma_zeros(SOMA_SHAPE(0), SOMA_I64)))));
     check_ok();
 }
 
@@ -197,7 +203,7 @@ static void test_bad_targets(void **state) {
     check_error(SOMA_ESHAPE, "mse_loss: x is [4, 1] f32, target is [4] f32; the shapes must be equal");
 }
 
-/* ---- Element by element -------------------------------------------------------------------------------------------------------------- */
+/* ---- Element by element ------------------------------------------------------------------------------------------ */
 
 static void test_elementwise(void **state) {
     (void)state;
@@ -221,14 +227,15 @@ static void test_elementwise(void **state) {
         check_ok();
         soma_scope_end(scope);
     }
-    assert_true(soma_item(soma_bce_with_logits(SOMA_TENSOR(SOMA_SHAPE(2), 1000, -1000), SOMA_TENSOR(SOMA_SHAPE(2), 1, 0))) == 0);
+    assert_true(soma_item(soma_bce_with_logits(SOMA_TENSOR(SOMA_SHAPE(2), 1000, -1000), SOMA_TENSOR(SOMA_SHAPE(2), 1, 0))) ==
+                0);
     assert_true(isnan(soma_item(soma_mse_loss(soma_zeros(SOMA_SHAPE(0), SOMA_F32), soma_zeros(SOMA_SHAPE(0), SOMA_F32)))));
     soma_tensor *whole = soma_from_array((const int64_t[]){1, 0}, SOMA_SHAPE(2), SOMA_I64); /* whole targets are converted */
     assert_true(soma_item(soma_mse_loss(SOMA_TENSOR(SOMA_SHAPE(2), 1, 2), whole)) == 2);
     check_ok();
 }
 
-/* ---- Derivatives, threads, strides, bad inputs ------------------------------------------------------------------------------------------ */
+/* ---- Derivatives, threads, strides, bad inputs ------------------------------------------------------------------- */
 
 static void test_gradients(void **state) {
     (void)state;
@@ -266,9 +273,11 @@ static void test_fused_gradients(void **state) {
 static void test_threads(void **state) {
     (void)state;
     soma_tensor *x = soma__sample(SOMA_F32, -3, 3, 1, 3, (const int64_t[]){300, 20, 77});
-    soma_tensor *t = soma__sample(SOMA_I64, 0, 20, 2, 2, (const int64_t[]){300, 77}), *w = soma__sample(SOMA_F32, 0.1, 1, 3, 1, (const int64_t[]){20});
+    soma_tensor *t = soma__sample(SOMA_I64, 0, 20, 2, 2, (const int64_t[]){300, 77}),
+                *w = soma__sample(SOMA_F32, 0.1, 1, 3, 1, (const int64_t[]){20});
     soma_tensor *g = soma__sample(SOMA_F32, -3, 3, 4, 3, (const int64_t[]){300, 20, 77});
-    soma_tensor *rows = soma_reshape(x, 2, (const int64_t[]){23100, 20}), *labels = soma_reshape(t, 1, (const int64_t[]){23100});
+    soma_tensor *rows = soma_reshape(x, 2, (const int64_t[]){23100, 20}),
+                *labels = soma_reshape(t, 1, (const int64_t[]){23100});
     soma_tensor *lse = soma_logsumexp(x, SOMA_DIMS(1), false), *one = soma_ones(SOMA_SCALAR, SOMA_F32);
     soma_attr smooth[] = {SOMA_FLOAT("label_smoothing", 0.1)};
     for (int64_t dim = 0; dim < 3; dim++) {

@@ -13,9 +13,11 @@ static double *values(soma_tensor *t) {
 }
 
 /* f32: a few roundings of values up to 5 after a division by a deviation near 1; f16, bf16 round inputs' results once. */
-static double tolerance(soma_dtype dtype) { return dtype == SOMA_F64 ? 1e-12 : dtype == SOMA_F16 ? 2e-3 : dtype == SOMA_BF16 ? 1.6e-2 : 2e-6; }
+static double tolerance(soma_dtype dtype) {
+    return dtype == SOMA_F64 ? 1e-12 : dtype == SOMA_F16 ? 2e-3 : dtype == SOMA_BF16 ? 1.6e-2 : 2e-6;
+}
 
-/* ---- batch_norm ---------------------------------------------------------------------------------------------------------------- */
+/* ---- batch_norm -------------------------------------------------------------------------------------------------- */
 
 static void compare_batch_norm(int64_t n, int64_t c, int64_t s, soma_dtype dtype, double offset) {
     soma_scope scope = soma_scope_begin();
@@ -23,9 +25,11 @@ static void compare_batch_norm(int64_t n, int64_t c, int64_t s, soma_dtype dtype
     soma_tensor *w = soma__sample(dtype, 0.5, 2, 2, 1, &c), *b = soma__sample(dtype, -1, 1, 3, 1, &c);
     soma_tensor *rm = soma__sample(dtype, -1, 1, 4, 1, &c), *rv = soma__sample(dtype, 0.5, 1, 5, 1, &c);
     double *xv = values(x), *wv = values(w), *bv = values(b), *m0 = values(rm), *v0 = values(rv), eps = 1e-3;
-    soma_tensor *before = soma_batch_norm(x, w, b, rm, rv, false, 0.1, eps), *y = soma_batch_norm(x, w, b, rm, rv, true, 0.1, eps);
+    soma_tensor *before = soma_batch_norm(x, w, b, rm, rv, false, 0.1, eps),
+                *y = soma_batch_norm(x, w, b, rm, rv, true, 0.1, eps);
     check_ok();
-    double *yv = values(y), *ev = values(before), *m1 = values(rm), *v1 = values(rv), tol = tolerance(dtype) * (1 + fabs(offset) / 5);
+    double *yv = values(y), *ev = values(before), *m1 = values(rm), *v1 = values(rv),
+           tol = tolerance(dtype) * (1 + fabs(offset) / 5);
     int64_t inner = s ? s : 1, m = n * inner;
     for (int64_t ch = 0; ch < c; ch++) {
         double mean = 0, var = 0;
@@ -66,7 +70,8 @@ static void test_eval_mode(void **state) {
     (void)state;
     soma_tensor *rm = SOMA_TENSOR(SOMA_SHAPE(2), 1, 2), *rv = SOMA_TENSOR(SOMA_SHAPE(2), 4, 9);
     soma_tensor *x = soma_requires_grad_(SOMA_TENSOR(SOMA_SHAPE(1, 2), 5, 5), true);
-    soma_tensor *a = soma_batch_norm(x, NULL, NULL, rm, rv, false, 0.1, 0), *b = soma_batch_norm(x, NULL, NULL, rm, rv, false, 0.1, 0);
+    soma_tensor *a = soma_batch_norm(x, NULL, NULL, rm, rv, false, 0.1, 0),
+                *b = soma_batch_norm(x, NULL, NULL, rm, rv, false, 0.1, 0);
     assert_true(soma_at(a, 2, (const int64_t[]){0, 0}) == 2 && soma_at(a, 2, (const int64_t[]){0, 1}) == 1);
     soma_backward(soma_sum(soma_add(a, b), SOMA_ALL, false));
     float *g = soma_data(soma_grad(x));
@@ -74,22 +79,26 @@ static void test_eval_mode(void **state) {
     assert_true(g[0] == 1 && fabsf(g[1] - 2.0f / 3) < 1e-6f);
     assert_true(soma_at(rm, 1, (const int64_t[]){0}) == 1 && soma_at(rv, 1, (const int64_t[]){1}) == 9);
     /* half-precision activations with f32 parameters */
-    soma_tensor *half = soma_requires_grad_(soma_zeros(SOMA_SHAPE(3, 2), SOMA_BF16), true), *w = soma_requires_grad_(soma_ones(SOMA_SHAPE(2), SOMA_F32), true);
-    soma_tensor *y = soma_batch_norm(half, w, NULL, soma_zeros(SOMA_SHAPE(2), SOMA_F32), soma_ones(SOMA_SHAPE(2), SOMA_F32), true, 0.1, 1e-5);
+    soma_tensor *half = soma_requires_grad_(soma_zeros(SOMA_SHAPE(3, 2), SOMA_BF16), true),
+                *w = soma_requires_grad_(soma_ones(SOMA_SHAPE(2), SOMA_F32), true);
+    soma_tensor *y = soma_batch_norm(half, w, NULL, soma_zeros(SOMA_SHAPE(2), SOMA_F32), soma_ones(SOMA_SHAPE(2), SOMA_F32),
+                                     true, 0.1, 1e-5);
     soma_backward(soma_sum(y, SOMA_ALL, false));
     check_ok();
-    assert_true(soma_dtype_of(y) == SOMA_BF16 && soma_dtype_of(soma_grad(w)) == SOMA_F32 && soma_dtype_of(soma_grad(half)) == SOMA_BF16);
+    assert_true(soma_dtype_of(y) == SOMA_BF16 && soma_dtype_of(soma_grad(w)) == SOMA_F32 &&
+                soma_dtype_of(soma_grad(half)) == SOMA_BF16);
     assert_null(soma_batch_norm(soma_zeros(SOMA_SHAPE(3, 2), SOMA_F64), w, NULL, NULL, NULL, true, 0.1, 1e-5));
     check_error(SOMA_EDTYPE, "weight is f32, expected x's dtype, f64");
 }
 
-/* ---- layer_norm -------------------------------------------------------------------------------------------------------------------- */
+/* ---- layer_norm -------------------------------------------------------------------------------------------------- */
 
 static void compare_layer_norm(int64_t rows, int64_t width, soma_dtype dtype) {
     soma_scope scope = soma_scope_begin();
     soma_tensor *x = soma__sample(dtype, -2, 3, 1, 2, (const int64_t[]){rows, width});
     soma_tensor *w = soma__sample(dtype, 0.5, 2, 2, 1, &width), *b = soma__sample(dtype, -1, 1, 3, 1, &width);
-    double *xv = values(x), *wv = values(w), *bv = values(b), *yv = values(soma_layer_norm(x, 1, w, b, 1e-3)), tol = tolerance(dtype);
+    double *xv = values(x), *wv = values(w), *bv = values(b), *yv = values(soma_layer_norm(x, 1, w, b, 1e-3)),
+           tol = tolerance(dtype);
     double *plain = values(soma_layer_norm(x, 1, NULL, NULL, 1e-3));
     for (int64_t r = 0; r < rows; r++) {
         double mean = 0, var = 0;
@@ -119,7 +128,7 @@ static void test_layer_norm(void **state) {
     check_ok();
 }
 
-/* ---- Dropout ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Dropout ----------------------------------------------------------------------------------------------------- */
 
 static void test_dropout(void **state) {
     (void)state;
@@ -164,9 +173,10 @@ static void test_dropout_limits(void **state) {
     check_error(SOMA_EINVAL, "dropout: p is nan");
 }
 
-/* ---- Derivatives, threads, strides, bad inputs --------------------------------------------------------------------------------------------- */
+/* ---- Derivatives, threads, strides, bad inputs ------------------------------------------------------------------- */
 
-static const char *const all_names[] = {"batch_norm", "batch_norm_backward", "layer_norm", "layer_norm_backward", "dropout", "dropout_scale"};
+static const char *const all_names[] = {"batch_norm", "batch_norm_backward", "layer_norm", "layer_norm_backward",
+                                        "dropout",    "dropout_scale"};
 
 static void test_gradients(void **state) {
     (void)state;
@@ -211,9 +221,12 @@ static void test_fused_gradients(void **state) {
 
 static void test_threads(void **state) {
     (void)state;
-    soma_tensor *x = soma__sample(SOMA_F32, -2, 2, 1, 4, (const int64_t[]){16, 9, 28, 28}), *g = soma__sample(SOMA_F32, -2, 2, 2, 4, (const int64_t[]){16, 9, 28, 28});
-    soma_tensor *c = soma__sample(SOMA_F32, 0.5, 2, 3, 1, (const int64_t[]){9}), *flat = soma__sample(SOMA_F32, -2, 2, 4, 2, (const int64_t[]){300, 500});
-    soma_tensor *gf = soma__sample(SOMA_F32, -2, 2, 5, 2, (const int64_t[]){300, 500}), *w = soma__sample(SOMA_F32, 0.5, 2, 6, 1, (const int64_t[]){500});
+    soma_tensor *x = soma__sample(SOMA_F32, -2, 2, 1, 4, (const int64_t[]){16, 9, 28, 28}),
+                *g = soma__sample(SOMA_F32, -2, 2, 2, 4, (const int64_t[]){16, 9, 28, 28});
+    soma_tensor *c = soma__sample(SOMA_F32, 0.5, 2, 3, 1, (const int64_t[]){9}),
+                *flat = soma__sample(SOMA_F32, -2, 2, 4, 2, (const int64_t[]){300, 500});
+    soma_tensor *gf = soma__sample(SOMA_F32, -2, 2, 5, 2, (const int64_t[]){300, 500}),
+                *w = soma__sample(SOMA_F32, 0.5, 2, 6, 1, (const int64_t[]){500});
     soma_tensor *rows = soma__sample(SOMA_F32, 0.5, 2, 7, 1, (const int64_t[]){300});
     soma_attr training[] = {SOMA_BOOLEAN("training", true)};
     check_threads("batch_norm", (soma_tensor *[]){x, c, c}, 3, training, 1);
@@ -261,10 +274,11 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_batch_norm),     cmocka_unit_test(test_eval_mode),       cmocka_unit_test(test_layer_norm),
-        cmocka_unit_test(test_dropout),        cmocka_unit_test(test_dropout_limits),  cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_fused_gradients), cmocka_unit_test(test_threads),        cmocka_unit_test(test_strides_and_errors),
-        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_batch_norm),         cmocka_unit_test(test_eval_mode),
+        cmocka_unit_test(test_layer_norm),         cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_dropout_limits),     cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_fused_gradients),    cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_strides_and_errors), cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,7 @@ static const char *const names[] = {"sum", "mean", "prod", "var", "std", "amax",
                                     "argmax", "argmin", "cumsum", "topk"};
 enum { N_NAMES = sizeof names / sizeof names[0], FOLDS = 11 };
 
-/* ---- Against plain loops ------------------------------------------------------------------------------------------------- */
+/* ---- Against plain loops ----------------------------------------------------------------------------------------- */
 
 static double naive(const char *name, const double *v, int64_t n, int64_t correction) {
     double sum = 0, product = 1, sq = 0, largest = -INFINITY, smallest = INFINITY, nonzero = 0, dev = 0, e = 0;
@@ -144,12 +144,13 @@ static void test_large(void **state) {
     check_ok();
 }
 
-/* ---- By hand ----------------------------------------------------------------------------------------------------------------- */
+/* ---- By hand ----------------------------------------------------------------------------------------------------- */
 
 #define ITEM(t) soma_item(t)
 static void test_special_values(void **state) {
     (void)state;
-    soma_tensor *nan = SOMA_TENSOR(SOMA_SHAPE(4), 1, NAN, 3, -INFINITY), *inf = SOMA_TENSOR(SOMA_SHAPE(2), -INFINITY, -INFINITY);
+    soma_tensor *nan = SOMA_TENSOR(SOMA_SHAPE(4), 1, NAN, 3, -INFINITY),
+                *inf = SOMA_TENSOR(SOMA_SHAPE(2), -INFINITY, -INFINITY);
     assert_true(isnan(ITEM(soma_sum(nan, SOMA_ALL, false))));
     assert_true(isnan(ITEM(soma_amax(nan, SOMA_ALL, false))) && isnan(ITEM(soma_amin(nan, SOMA_ALL, false))));
     assert_int_equal(soma_item_int(soma_argmax(nan, 0, false)), 1);
@@ -197,7 +198,8 @@ static void test_dtypes(void **state) {
     assert_int_equal(soma_dtype_of(soma_amax(big, SOMA_ALL, false)), SOMA_I8);
     int64_t huge = (INT64_C(1) << 53) + 1;
     soma_tensor *exact = soma_from_array(&huge, SOMA_SHAPE(1), SOMA_I64);
-    assert_true(soma_item_int(soma_sum(exact, SOMA_ALL, false)) == huge && soma_item_int(soma_amax(exact, SOMA_ALL, false)) == huge);
+    assert_true(soma_item_int(soma_sum(exact, SOMA_ALL, false)) == huge &&
+                soma_item_int(soma_amax(exact, SOMA_ALL, false)) == huge);
     assert_null(soma_mean(big, SOMA_ALL, false));
     check_error(SOMA_EDTYPE, "mean: input 'x' has dtype i8");
     /* f16: 3000 ones are 3000, though a running f16 sum would stop at 2048 */
@@ -254,7 +256,7 @@ static void test_cumsum_and_arg(void **state) {
     check_ok();
 }
 
-/* ---- Derivatives, threads, bad inputs ------------------------------------------------------------------------------------------- */
+/* ---- Derivatives, threads, bad inputs ---------------------------------------------------------------------------- */
 
 static void test_gradients(void **state) {
     (void)state;

@@ -13,7 +13,7 @@ enum {
     COLUMNS = 256    /* columns of a block */
 };
 
-/* ---- Loading and storing --------------------------------------------------------------------------------------------- */
+/* ---- Loading and storing ----------------------------------------------------------------------------------------- */
 
 soma_dtype soma__compute_dtype(soma_dtype dtype) {
     switch (dtype) {
@@ -102,7 +102,7 @@ void soma__unstage(soma_dtype dtype, const void *values, bool from_double, int64
     }
 }
 
-/* ---- The plan ------------------------------------------------------------------------------------------------------------ */
+/* ---- The plan ---------------------------------------------------------------------------------------------------- */
 
 /* Appends a dimension, joined with the one before when both are one run of memory. */
 static int push(int n, int64_t *shape, int64_t *stride, int64_t size, int64_t step) {
@@ -172,7 +172,9 @@ void soma__fold_plan(soma__fold *f, const soma_tensor *x, uint32_t mask) {
         cut(f);
 }
 
-size_t soma__fold_work(const soma__fold *f) { return f->segments > 1 ? (size_t)(f->outputs * f->segments) * sizeof(double) : 0; }
+size_t soma__fold_work(const soma__fold *f) {
+    return f->segments > 1 ? (size_t)(f->outputs * f->segments) * sizeof(double) : 0;
+}
 
 /* Byte offset of element `index` (row-major) of a box. */
 static int64_t offset_of(int n, const int64_t *shape, const int64_t *stride, int64_t index) {
@@ -184,7 +186,7 @@ static int64_t offset_of(int n, const int64_t *shape, const int64_t *stride, int
     return at + index * stride[0];
 }
 
-/* ---- One segment ------------------------------------------------------------------------------------------------------------ */
+/* ---- One segment ------------------------------------------------------------------------------------------------- */
 
 typedef struct run {
     const soma__fold *f;
@@ -302,7 +304,8 @@ static void column_task(const run *r, int64_t task) {
             acc.d[j] = neutral(r->kind);
     }
     int64_t i = first;
-    if (r->kind == SOMA__FOLD_SUM && f->dtype == SOMA_F32 && !f->truth && f->nr == 1 && f->kstride[f->nk - 1] == (int64_t)sizeof(float))
+    if (r->kind == SOMA__FOLD_SUM && f->dtype == SOMA_F32 && !f->truth && f->nr == 1 &&
+        f->kstride[f->nk - 1] == (int64_t)sizeof(float))
         for (; i + SOMA__SUM_ROWS <= last; i += SOMA__SUM_ROWS)
             r->k->sum_rows_f32(acc.d, (const float *)(base + i * f->rstride[0]), f->rstride[0] / (int64_t)sizeof(float), n);
     for (; i < last; i++)
@@ -316,7 +319,7 @@ static void run_tasks(void *arg, int64_t begin, int64_t end) {
         (r->f->columns ? column_task : row_task)(r, t);
 }
 
-/* ---- The whole ----------------------------------------------------------------------------------------------------------------- */
+/* ---- The whole --------------------------------------------------------------------------------------------------- */
 
 static void join_segments(const run *r, void *result) {
     const soma__fold *f = r->f;
@@ -332,7 +335,8 @@ static void join_segments(const run *r, void *result) {
         }
 }
 
-void soma__fold_run(const soma__fold *f, soma__fold_kind kind, const void *data, const double *shift, void *result, void *work) {
+void soma__fold_run(const soma__fold *f, soma__fold_kind kind, const void *data, const double *shift, void *result,
+                    void *work) {
     run r = {.f = f, .k = soma__reduce_pick(), .kind = kind, .data = data, .shift = shift,
              .compute = f->truth ? SOMA_I64 : soma__compute_dtype(f->dtype), .partial = f->segments > 1 ? work : result};
     if (f->outputs == 0)

@@ -9,7 +9,7 @@ enum { X, WEIGHT, BIAS };
 enum { N_DIMS, EPS };
 enum { B_GRAD, B_X, B_MEAN, B_RSTD, B_WEIGHT };
 
-/* ---- Shapes --------------------------------------------------------------------------------------------------------------- */
+/* ---- Shapes ------------------------------------------------------------------------------------------------------ */
 
 static bool check_n_dims(const char *op, int64_t n_dims, const soma_tensor *x) {
     char text[SOMA__SHAPE_TEXT];
@@ -40,7 +40,7 @@ static bool layer_norm_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-/* ---- Kernels ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Kernels ----------------------------------------------------------------------------------------------------- */
 
 typedef struct job {
     soma__norm_set k;
@@ -179,7 +179,7 @@ static bool backward_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-/* ---- Gradient ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Gradient ---------------------------------------------------------------------------------------------------- */
 
 static void fused(soma_grad_args *g) {
     soma_tensor *out[SOMA_MAX_OUTPUTS];
@@ -220,7 +220,7 @@ static void layer_norm_backward(soma_grad_args *g) {
 static int64_t forward_flops(soma_args *a) { return 7 * a->in[X]->numel; }
 static int64_t backward_flops(soma_args *a) { return 13 * a->in[B_X]->numel; }
 
-/* ---- Samples ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Samples ----------------------------------------------------------------------------------------------------- */
 
 static bool layer_norm_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const struct { int ndim; int64_t shape[4]; int n_dims; bool affine; } cases[] = {
@@ -229,7 +229,8 @@ static bool layer_norm_samples(int i, soma_dtype dtype, soma_sample *s) {
     if (i >= (int)SOMA_LEN(cases))
         return false;
     const int64_t *inside = cases[i].shape + cases[i].ndim - cases[i].n_dims;
-    *s = (soma_sample){.n_in = cases[i].affine ? 3 : 1, .n_attrs = 2, .attrs = {SOMA_INT("n_dims", cases[i].n_dims), SOMA_FLOAT("eps", 1e-3)}};
+    *s = (soma_sample){.n_in = cases[i].affine ? 3 : 1, .n_attrs = 2,
+                       .attrs = {SOMA_INT("n_dims", cases[i].n_dims), SOMA_FLOAT("eps", 1e-3)}};
     s->in[X] = soma__sample(dtype, -2, 3, (uint64_t)i, cases[i].ndim, cases[i].shape);
     if (i == (int)SOMA_LEN(cases) - 1)
         s->in[X] = soma__strided(s->in[X]);
@@ -280,7 +281,7 @@ static bool backward_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 
-/* ---- Entries ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Entries ----------------------------------------------------------------------------------------------------- */
 
 #define ATTRS SOMA_ATTRS(SOMA_DEF_INT("n_dims", 1, "how many dimensions, the last ones, are normalised"), \
                          SOMA_DEF_FLOAT("eps", 1e-5, "added to the variance"))

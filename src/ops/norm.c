@@ -10,7 +10,7 @@ enum { X, WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR };
 enum { TRAINING, MOMENTUM, EPS };
 enum { PIECE = 4096, COLUMNS = 64 };
 
-/* ---- Shared with layer_norm ------------------------------------------------------------------------------------------------------- */
+/* ---- Shared with layer_norm -------------------------------------------------------------------------------------- */
 
 soma__norm_set soma__norm_pick_set(const soma_tensor *x) {
     bool f64 = x->dtype == SOMA_F64;
@@ -33,7 +33,8 @@ double soma__row_sqdev(const soma__norm_set *k, const char *x, int64_t n, double
     return row_fold(k, SOMA__FOLD_SQDEV, x, n, mean);
 }
 
-bool soma__check_affine(const char *op, const char *name, const soma_tensor *x, const soma_tensor *t, int ndim, const int64_t *shape) {
+bool soma__check_affine(const char *op, const char *name, const soma_tensor *x, const soma_tensor *t, int ndim,
+                        const int64_t *shape) {
     char have[SOMA__SHAPE_TEXT], want[SOMA__SHAPE_TEXT], whole[SOMA__SHAPE_TEXT];
     if (!t)
         return true;
@@ -50,7 +51,7 @@ bool soma__check_affine(const char *op, const char *name, const soma_tensor *x, 
     return false;
 }
 
-/* ---- Shape --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Shape ------------------------------------------------------------------------------------------------------- */
 
 static bool check_x(const soma_args *a, const soma_tensor *x) {
     char text[SOMA__SHAPE_TEXT];
@@ -85,7 +86,7 @@ static bool batch_norm_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-/* ---- The walk -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- The walk ---------------------------------------------------------------------------------------------------- */
 
 typedef struct job {
     soma__norm_set k;
@@ -135,7 +136,7 @@ static void use_running(const job *j, int64_t c) {
 static double weight_of(const job *j, int64_t c) { return j->weight ? soma__get(&j->k, j->weight, c) : 1.0; }
 static double bias_of(const job *j, int64_t c) { return j->bias ? soma__get(&j->k, j->bias, c) : 0.0; }
 
-/* ---- Forward ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Forward ----------------------------------------------------------------------------------------------------- */
 
 static void channel(const job *j, int64_t c) {
     if (j->training) {
@@ -209,7 +210,8 @@ static void each_channel(job *j, soma__range_fn fn) {
 }
 
 static size_t batch_norm_work(soma_args *a) {
-    return soma__dense_bytes(a->in[X]) + soma__dense_bytes(a->in[WEIGHT]) + soma__dense_bytes(a->in[BIAS]) + soma__dense_bytes(a->out[0]);
+    return soma__dense_bytes(a->in[X]) + soma__dense_bytes(a->in[WEIGHT]) + soma__dense_bytes(a->in[BIAS]) +
+           soma__dense_bytes(a->out[0]);
 }
 
 static const char *batch_norm_kernel(soma_args *a) {
@@ -231,7 +233,7 @@ static const char *batch_norm_kernel(soma_args *a) {
     return NULL;
 }
 
-/* ---- Backward, fused ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Backward, fused --------------------------------------------------------------------------------------------- */
 
 enum { B_GRAD, B_X, B_MEAN, B_INVSTD, B_WEIGHT };
 
@@ -335,7 +337,7 @@ static bool backward_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-/* ---- Gradient ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Gradient ---------------------------------------------------------------------------------------------------- */
 
 static const soma_op batch_norm_backward_op;
 
@@ -388,7 +390,7 @@ static void batch_norm_backward(soma_grad_args *g) {
 static int64_t forward_flops(soma_args *a) { return (a->attrs[TRAINING].value.i ? 6 : 3) * a->in[X]->numel; }
 static int64_t backward_flops(soma_args *a) { return 9 * a->in[B_X]->numel; }
 
-/* ---- Samples ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Samples ----------------------------------------------------------------------------------------------------- */
 
 static bool batch_norm_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const struct { int ndim; int64_t shape[4]; bool training, affine, running; } cases[] = {
@@ -457,7 +459,7 @@ static bool backward_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 
-/* ---- Entries ------------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Entries ----------------------------------------------------------------------------------------------------- */
 
 #define ATTRS SOMA_ATTRS(SOMA_DEF_BOOL("training", false, "statistics of the batch, which move the running ones"),                   \
                          SOMA_DEF_FLOAT("momentum", 0.1, "share of the batch in the running statistics"),                            \
@@ -486,10 +488,11 @@ static const soma_op batch_norm_backward_op = {
 };
 
 extern soma_op_list soma__norm_ops;
-soma_op_list soma__norm_ops = {&batch_norm_op, &batch_norm_backward_op, &soma__layer_norm_op, &soma__layer_norm_backward_op, NULL};
+soma_op_list soma__norm_ops = {&batch_norm_op, &batch_norm_backward_op, &soma__layer_norm_op, &soma__layer_norm_backward_op,
+                               NULL};
 
-soma_tensor *soma_batch_norm(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, soma_tensor *running_mean, soma_tensor *running_var,
-                             bool training, double momentum, double eps) {
+soma_tensor *soma_batch_norm(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, soma_tensor *running_mean,
+                             soma_tensor *running_var, bool training, double momentum, double eps) {
     soma_attr attrs[] = {SOMA_BOOLEAN("training", training), SOMA_FLOAT("momentum", momentum), SOMA_FLOAT("eps", eps)};
     return SOMA__RUN(&batch_norm_op, attrs, x, weight, bias, running_mean, running_var);
 }

@@ -13,11 +13,13 @@
 #include <string.h>
 
 enum {
-    CHUNK_BYTES = 1024,   /* of one row of a strip: 256 floats, 128 doubles */
-    BLOCK_PANELS = 8,     /* panels of B in a block: 8 * 48 columns * 1024 bytes = 384 KiB with AVX-512 */
+    CHUNK_BYTES = 2048,   /* of one row of a strip: 512 floats, 256 doubles */
+    BLOCK_PANELS = 4,     /* panels of B in a block: 4 * 48 columns * 2048 bytes = 384 KiB with AVX-512 */
     SLICE = 16,           /* rows of k packed at a time where rows of memory run across strips or panels: each is read once */
     MAX_ROWS = 2048,      /* of A packed at a time */
-    DIRECT_STRIPS = 1,    /* B is not packed when at most so many strips read it */
+    DIRECT_STRIPS = 1,    /* B is not packed when at most so many strips read it, */
+    DIRECT_STRIPS_NEAR = 32, /* or so many and it fits in the second-level cache, where its rows do not all fall on one place: */
+    DIRECT_BYTES = 1 << 20, DIRECT_PAGE = 4096,
     DIRECT_PANELS = 1,    /* A is not packed when at most so many panels read it */
     DIRECT_WORK = 32 * 32 * 32, /* nor is anything in products up to this size */
     PARALLEL_WORK = 300000 /* multiply-adds below which waking a thread costs more than it brings */
@@ -27,7 +29,7 @@ typedef struct plan {
     const soma__gemm_kernels *kernels;
     const soma__gemm_ops *ops;
     size_t size, in_size;       /* bytes of an element in registers and in memory */
-    bool half, dots, swapped;   /* dots: neither packed nor tiled; swapped: of the transposed product */
+    bool half, vector, dots, swapped; /* vector: neither packed nor tiled, by dots or by rows; swapped: the transposed product */
     bool a_direct, b_direct;
     int64_t chunks, chunk;      /* of k; the longest */
     int64_t rows, columns;      /* of the largest rectangle */
@@ -72,9 +74,11 @@ static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
         threads = 1;
     if (batch >= threads || (batch > 1 && work < PARALLEL_WORK))
         p->batches = batch < threads ? batch : threads;
-    p->swapped = g->n == 1 && g->m > 1 && g->a_col == 1 && g->b_row == 1;
-    p->dots = !p->half && g->a_col == 1 && g->b_row == 1 && (p->swapped || g->m <= 4) && g->k > 1;
-    if (p->dots)
+    const bool column = g->n == 1 && g->m > 1;
+    p->dots = !p->half && g->a_col == 1 && g->b_row == 1 && (column || g->m <= 4) && g->k > 1;
+    p->vector = p->dots || (!p->half && (column ? g->a_row == 1 && g->c_row == 1 : g->m == 1 && g->b_col == 1));
+    p->swapped = p->vector && column;
+    if (p->vector)
         return;
     if (p->batches == 1)
         choose_grid(p, g, threads);
@@ -87,7 +91,9 @@ static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
     const bool small = work <= DIRECT_WORK;
     /* By the whole product, not its rectangles: so fewer threads never need more workspace than more. */
     p->a_direct = !p->half && (small || g->n <= DIRECT_PANELS * panel);
-    p->b_direct = !p->half && g->b_col == 1 && (small || g->m <= DIRECT_STRIPS * p->ops->rows);
+    const bool near = g->k * g->n * (int64_t)p->size <= DIRECT_BYTES && g->b_row * (int64_t)p->size % DIRECT_PAGE != 0;
+    p->b_direct = !p->half && g->b_col == 1 &&
+                  (small || g->m <= DIRECT_STRIPS * p->ops->rows || (near && g->m <= DIRECT_STRIPS_NEAR * p->ops->rows));
     if (!p->a_direct)
         p->a_bytes = whole((size_t)(SOMA_MIN(p->rows, MAX_ROWS) * p->chunk) * p->size + 64);
     if (!p->b_direct || !p->ops->masks)
@@ -283,22 +289,24 @@ static void run_area(const area *r) {
 
 /* ---- Whole products ------------------------------------------------------------------------------------------------------------------ */
 
-static void run_dots(const plan *p, const soma__gemm *g, int64_t product, int64_t begin, int64_t end) {
-    soma__dots d = {.m = g->m, .n = g->n, .k = g->k, .a_row = g->a_row, .b_row = g->b_col, .c_row = g->c_row, .c_col = 1,
-                    .add = g->add, .relu = g->relu, .bias_row = g->bias_row, .bias_col = g->bias_col};
-    d.a = at(g->a, product * g->a_batch, p->size);
-    d.b = at(g->b, product * g->b_batch, p->size);
+/* Columns [begin, end) of the product or, when swapped, of its transpose. */
+static void run_vector(const plan *p, const soma__gemm *g, int64_t product, int64_t begin, int64_t end) {
+    const char *a = at(g->a, product * g->a_batch, p->size), *b = at(g->b, product * g->b_batch, p->size);
     const int64_t first = product * g->c_batch + begin * (p->swapped ? g->c_row : 1);
-    if (p->swapped) {
-        d = (soma__dots){.m = 1, .n = g->m, .k = g->k, .a = d.b, .b = d.a, .b_row = g->a_row, .c_row = 1, .c_col = g->c_row,
-                         .add = g->add, .relu = g->relu, .bias_row = g->bias_col, .bias_col = g->bias_row};
-    }
-    d.n = end - begin;
-    d.b = at(d.b, begin * d.b_row, p->size);
+    soma__dots d = {.m = p->swapped ? 1 : g->m, .n = end - begin, .k = g->k, .add = g->add, .relu = g->relu};
+    d.a = p->swapped ? b : a;
+    d.b = p->swapped ? a : b;
+    d.a_row = p->dots ? g->a_row : p->swapped ? g->b_row : g->a_col;
+    d.b_row = p->dots == p->swapped ? (p->dots ? g->a_row : g->b_row) : (p->dots ? g->b_col : g->a_col);
+    d.b = at(d.b, begin * (p->dots ? d.b_row : 1), p->size);
     d.c = (char *)g->c + first * (int64_t)p->size;
+    d.c_row = p->swapped ? 1 : g->c_row;
+    d.c_col = p->swapped ? g->c_row : 1;
+    d.bias_row = p->swapped ? g->bias_col : g->bias_row;
+    d.bias_col = p->swapped ? g->bias_row : g->bias_col;
     if (d.bias_col)
         d.bias_col = at(d.bias_col, begin, p->size);
-    p->ops->dots(&d);
+    (p->dots ? p->ops->dots : p->ops->row)(&d);
     if (g->mask) {
         area r = {.p = p, .g = g, .c = (char *)g->c + product * g->c_batch * (int64_t)p->size, .c_row = g->c_row,
                   .mask = at(g->mask, product * g->mask_batch, p->size)};
@@ -378,8 +386,8 @@ static void run_products(void *arg, int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; s++) {
         char *work = j->work ? j->work + (size_t)s * (p->slot_bytes + p->sum_bytes) : NULL, *sum = work ? work + p->slot_bytes : NULL;
         for (int64_t i = soma__part(j->g->batch, p->batches, s); i < soma__part(j->g->batch, p->batches, s + 1); i++) {
-            if (p->dots) {
-                run_dots(p, j->g, i, 0, p->swapped ? j->g->m : j->g->n);
+            if (p->vector) {
+                run_vector(p, j->g, i, 0, p->swapped ? j->g->m : j->g->n);
                 continue;
             }
             half_job h = {p, j->g, i, (float *)sum};
@@ -404,18 +412,18 @@ static void run_slots(void *arg, int64_t begin, int64_t end) {
         run_slot(&o->j, o->product, s, o->j.work + (size_t)s * o->j.p->slot_bytes, o->sum);
 }
 
-static void run_dots_range(void *arg, int64_t begin, int64_t end) {
+static void run_vector_range(void *arg, int64_t begin, int64_t end) {
     const one_job *o = arg;
-    run_dots(o->j.p, o->j.g, o->product, begin, end);
+    run_vector(o->j.p, o->j.g, o->product, begin, end);
 }
 
 /* One product with all threads. */
 static void run_product(const plan *p, const soma__gemm *g, int64_t product, char *work) {
     one_job o = {{p, g, work}, product, work + (size_t)(p->grid_m * p->grid_n) * p->slot_bytes};
-    if (p->dots) {
+    if (p->vector) { /* in columns that are whole vectors and lines of the cache */
         int64_t n = p->swapped ? g->m : g->n, rows = p->swapped ? 1 : g->m;
-        int64_t grain = SOMA_MAX(8, PARALLEL_WORK / 4 / SOMA_MAX(1, rows * g->k) / 8 * 8);
-        soma__parallel(n, grain, run_dots_range, &o);
+        int64_t grain = SOMA_MAX(256, PARALLEL_WORK / 4 / SOMA_MAX(1, rows * g->k) / 256 * 256);
+        soma__parallel(n, grain, run_vector_range, &o);
         return;
     }
     half_job h = {p, g, product, (float *)o.sum};

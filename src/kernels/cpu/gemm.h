@@ -70,6 +70,7 @@ typedef struct soma__gemm_ops {
     /* `n` columns to dst[p * width + j], width = n rounded up to lanes, with zeros behind. */
     void (*pack_b)(void *dst, const void *src, int64_t row, int64_t col, int n, int64_t k);
     void (*dots)(const soma__dots *d);
+    void (*row)(const soma__dots *d); /* one row: a[p * a_row], b[p * b_row + j], m and c_col are 1 */
 } soma__gemm_ops;
 
 typedef struct soma__gemm_kernels {

@@ -24,8 +24,8 @@ SOMA__INLINE int32_t soma__float_bits(float f) {
     return v.i;
 }
 
-/* 2^n for whole n in [-126, 127]. */
-SOMA__INLINE float soma__exp2i(float n) { return soma__bits_float(((int32_t)n + 127) << 23); }
+/* 2^n for whole n in [-126, 127]; any bits for others, whose results are not used. */
+SOMA__INLINE float soma__exp2i(float n) { return soma__bits_float((int32_t)((uint32_t)((int32_t)n + 127) << 23)); }
 
 /* Nearest whole number for |x| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction. */
 SOMA__INLINE float soma__nearest_whole(float x) { return (x + 12582912.0f) - 12582912.0f; }

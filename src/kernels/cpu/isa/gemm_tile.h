@@ -58,6 +58,11 @@ INLINE void FN(tile_any)(const soma__tile *t, const int m, const int nv, const b
     const T *a = t->a, *b = t->b;
     const int64_t a_row = packed ? 1 : t->a_row, a_step = packed ? m : t->a_step, b_step = packed ? nv * LANES : t->b_step;
     const int rest = t->n - (nv - 1) * LANES;
+    if (t->add) { /* C comes while the sum runs */
+        UNROLL for (int i = 0; i < m; i++)
+            UNROLL for (int v = 0; v < nv; v++)
+                __builtin_prefetch((const T *)t->c + i * t->c_row + v * LANES, 1);
+    }
     for (int64_t p = t->k; p > 0; p--) {
         V x[VECTORS];
         UNROLL for (int v = 0; v < nv; v++)
@@ -219,6 +224,45 @@ static void FN(dots)(const soma__dots *d) {
         for (; j < d->n; j++)
             FN(dots_any)(d, i, j, 1, 1);
     }
+}
+
+/* ---- One row: B is read along its rows, a broad band at a time -------------------------------------------------------------------- */
+
+INLINE void FN(row_any)(const soma__dots *d, int64_t j, const int nv, int rest) {
+    const T *a = d->a, *b = (const T *)d->b + j;
+    T *c = (T *)d->c + j;
+    V acc[16];
+    UNROLL for (int v = 0; v < nv; v++)
+        acc[v] = FN(set)(0);
+    for (int64_t p = 0; p < d->k; p++, a += d->a_row, b += d->b_row) {
+        V x = FN(set)(*a);
+        UNROLL for (int v = 0; v < nv; v++)
+            acc[v] = FN(fma)(x, v < nv - 1 || rest == LANES ? FN(load)(b + v * LANES) : FN(load_n)(b + v * LANES, rest), acc[v]);
+    }
+    const V low = FN(set)(d->relu ? 0 : -(T)INFINITY), bias = FN(set)(d->bias_row ? *(const T *)d->bias_row : 0);
+    const T *col = d->bias_col ? (const T *)d->bias_col + j : NULL;
+    UNROLL for (int v = 0; v < nv; v++) {
+        const int n = v < nv - 1 ? LANES : rest;
+        if (d->add)
+            acc[v] += FN(load_n)(c + v * LANES, n);
+        if (d->bias_row)
+            acc[v] += bias;
+        if (col)
+            acc[v] += FN(load_n)(col + v * LANES, n);
+        FN(store_n)(c + v * LANES, FN(atleast)(low, acc[v]), n);
+    }
+}
+
+static void FN(row)(const soma__dots *d) {
+    int64_t j = 0;
+    for (; j + 16 * LANES <= d->n; j += 16 * LANES)
+        FN(row_any)(d, j, 16, LANES);
+    for (; j + 4 * LANES <= d->n; j += 4 * LANES)
+        FN(row_any)(d, j, 4, LANES);
+    for (; j + LANES <= d->n; j += LANES)
+        FN(row_any)(d, j, 1, LANES);
+    if (j < d->n)
+        FN(row_any)(d, j, 1, (int)(d->n - j));
 }
 
 #undef PASTE2
