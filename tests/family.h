@@ -1,4 +1,5 @@
-/* Goes through the samples that the operators of one family bring along: gradients of first and second order, bad inputs. */
+/* Goes through the samples that the operators of one family bring along: gradients of first and second order, bad inputs, failing
+ * allocations. */
 #ifndef SOMA_TESTS_FAMILY_H
 #define SOMA_TESTS_FAMILY_H
 
@@ -59,6 +60,42 @@ static void family_errors(const soma_op *op) {
     }
 }
 
+/* Runs the operator and its gradient with the k-th allocation failing, for every k: an error that says so, and nothing lost. */
+static void family_memory(const soma_op *op) {
+    soma_dtype dtype = op->dtypes & SOMA_BIT(SOMA_F16) ? SOMA_F16 : SOMA_I64; /* f16 also needs room to work in f32 */
+    soma_sample s = {0};
+    soma_scope wide = soma_scope_begin(); /* the scope's list grows once, here, and keeps its room */
+    for (int i = 0; i < 300; i++)
+        soma_scalar(0);
+    soma_scope_end(wide);
+    for (int i = 0; op->samples && op->samples(i, dtype, &s); s = (soma_sample){0}, i++) {
+        soma_scope scope = soma_scope_begin();
+        soma_tensor *in[SOMA_MAX_NAMED_INPUTS], *out[SOMA_MAX_OUTPUTS], *grads[SOMA_MAX_NAMED_INPUTS];
+        int n = 0;
+        for (int k = 0; k < s.n_in && soma__differentiable(op); k++)
+            if (s.in[k] && soma_dtype_is_float(soma_dtype_of(s.in[k])) && (op->variadic || !(op->no_grad_in >> k & 1)))
+                in[n++] = soma_requires_grad_(s.in[k], true);
+        check_ok();
+        soma_status status = SOMA_ENOMEM;
+        for (int k = 1; status == SOMA_ENOMEM; k++) {
+            int64_t before = soma_memory_stats().current;
+            soma_scope inner = soma_scope_begin();
+            soma_memory_fail_at(k);
+            soma_call(op->name, s.in, s.n_in, s.attrs, s.n_attrs, out, op->outputs);
+            if (n > 0)
+                soma_grad_of(soma_sum(out[0], SOMA_ALL, false), in, n, NULL, grads);
+            soma_memory_fail_at(0);
+            status = soma_error();
+            soma_error_clear();
+            soma_scope_end(inner);
+            if ((status != SOMA_OK && status != SOMA_ENOMEM) || soma_memory_stats().current != before)
+                fail_msg("%s, sample %d, allocation %d: %s, %lld bytes before and %lld after", op->name, i, k,
+                         soma_status_name(status), (long long)before, (long long)soma_memory_stats().current);
+        }
+        soma_scope_end(scope);
+    }
+}
+
 /* Returns how many operators it saw, so that a test notices an empty family. */
 static inline int check_family(const char *family) {
     int seen = 0;
@@ -69,6 +106,7 @@ static inline int check_family(const char *family) {
         seen++;
         family_gradients(op);
         family_errors(op);
+        family_memory(op);
     }
     return seen;
 }
