@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <zlib.h>
 
 #define LARGEST 3000 /* bytes of an image that is taken over */
 
@@ -49,8 +50,13 @@ static void tensors(void) {
     put("idx", "u8", "\0\0\x08\2\0\0\0\2\0\0\0\3\1\2\3\4\5\6", 18);
     put("idx", "f64", "\0\0\x0E\1\0\0\0\1\x3F\xF0\0\0\0\0\0\0", 16);
     put("idx", "i16", "\0\0\x0B\1\0\0\0\2\1\2\3\4", 12);
-    put("idx", "gz",
-        "\x1F\x8B\x08\0\0\0\0\0\0\3\x63\x60\xE0\x60\x64\x60\x60\x60\x66\x64\x62\x06\0\x71\x24\x79\xD4\x0B\0\0\0", 31);
+    uint8_t packed[100];
+    z_stream z = {
+        .next_in = (Bytef *)"\0\0\x08\1\0\0\0\3\1\2\3", .avail_in = 11, .next_out = packed, .avail_out = sizeof packed};
+    deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+    deflate(&z, Z_FINISH);
+    deflateEnd(&z);
+    put("idx", "gz", packed, sizeof packed - z.avail_out);
 }
 
 static void texts(void) {

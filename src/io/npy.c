@@ -248,10 +248,11 @@ static size_t write_header(const soma_tensor *t, soma_dtype dtype, char out[512]
     };
     const char *code = codes[dtype];
     char order = SOMA__BIG_ENDIAN && code[0] == '<' ? '>' : code[0];
-    size_t at = 10 + (size_t)sprintf(out + 10, "{'descr': '%c%s', 'fortran_order': False, 'shape': (", order, code + 1);
+    size_t at = 10 +
+                (size_t)snprintf(out + 10, 502, "{'descr': '%c%s', 'fortran_order': False, 'shape': (", order, code + 1);
     for (int i = 0; i < soma_ndim(t); i++)
-        at += (size_t)sprintf(out + at, i > 0 ? ", %lld" : "%lld", (long long)soma_size(t, i));
-    at += (size_t)sprintf(out + at, soma_ndim(t) == 1 ? ",), }" : "), }");
+        at += (size_t)snprintf(out + at, 512 - at, i > 0 ? ", %lld" : "%lld", (long long)soma_size(t, i));
+    at += (size_t)snprintf(out + at, 512 - at, soma_ndim(t) == 1 ? ",), }" : "), }");
     size_t end = (at + 1 + 63) / 64 * 64;
     memset(out + at, ' ', end - at);
     out[end - 1] = '\n';
