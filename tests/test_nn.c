@@ -529,10 +529,15 @@ static void test_memory(void **state) {
         soma_optim_free(opt);
         soma_nn_free(m);
         soma_scope_end(inner);
-        /* Nothing stays behind (the scope lists may have grown once). */
+        /* Nothing stays behind (the scope lists may have grown once; debug builds keep their last 4096 handles). */
+#ifdef NDEBUG
+        int64_t slack = 8192;
+#else
+        int64_t slack = 8192 + 4096 * 512;
+#endif
         int64_t now = soma_memory_stats().current;
         if (k > 2)
-            assert_true(now <= start + 8192);
+            assert_true(now <= start + slack);
         else
             start = now;
         if (status == SOMA_OK)
