@@ -323,6 +323,9 @@ static int check_same_data(const session *s)
     if (train != now_train || val != now_val)
         return work_error(s->a, "%s: the data has changed: the run began with %lld samples and %lld for validation, now there are %lld and %lld",
                           s->r.data, (long long)train, (long long)val, (long long)now_train, (long long)now_val);
+    const char *isa = json_string_value(json_object_get(s->r.config, "isa"));
+    if (isa && strcmp(isa, soma_isa()))
+        note(s->a, "the run began with the instruction set %s, here it is %s: it goes on, but the last bits will differ", isa, soma_isa());
     const json_t *classes = json_object_get(data, "classes");
     bool same = json_array_size(classes) == (size_t)soma_data_classes(s->train);
     for (int i = 0; same && i < soma_data_classes(s->train); i++) {
