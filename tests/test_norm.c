@@ -235,6 +235,11 @@ static void test_threads(void **state) {
     check_threads("batch_norm_backward", (soma_tensor *[]){gf, flat, w, w, w}, 5, training, 1);
     check_threads("layer_norm", (soma_tensor *[]){flat, w, w}, 3, NULL, 0);
     check_threads("layer_norm_backward", (soma_tensor *[]){gf, flat, rows, rows, w}, 5, NULL, 0);
+    /* sums over rows are doubles: in f32 their last bits would not show */
+    soma_tensor *in[] = {gf, flat, rows, rows, w};
+    for (int i = 0; i < 5; i++)
+        in[i] = soma_to(in[i], SOMA_F64);
+    check_threads("layer_norm_backward", in, 5, NULL, 0);
     check_threads("dropout", &x, 1, NULL, 0);
 }
 
