@@ -5,9 +5,6 @@
 
 #include <string.h>
 
-/* Vectors go between functions of this file only, all inlined: how they would be passed does not matter. */
-#pragma GCC diagnostic ignored "-Wpsabi"
-
 typedef float v8f __attribute__((vector_size(32)));
 typedef int32_t v8i __attribute__((vector_size(32)));
 

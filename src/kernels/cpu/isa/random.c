@@ -5,9 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Vectors stay inside this file's inlined functions: how they would be passed does not matter. */
-#pragma GCC diagnostic ignored "-Wpsabi"
-
 enum {
     LANES = 16
 };
