@@ -107,12 +107,12 @@ static void scatter(const product *p, const panel *q, int64_t group) {
                 memcpy(to, from, (size_t)run->count * p->size);
                 continue;
             }
-            for (int j = 0; j < run->count; j++) {
-                if (p->size == 4)
+            if (p->size == 4)
+                for (int j = 0; j < run->count; j++)
                     ((float *)to)[j * p->dst_step_x] = ((const float *)from)[j];
-                else
+            else
+                for (int j = 0; j < run->count; j++)
                     ((double *)to)[j * p->dst_step_x] = ((const double *)from)[j];
-            }
         }
 }
 
@@ -318,13 +318,32 @@ static size_t backward_input_work(const soma__conv *c) {
     return most + whole((size_t)(c->kernel[0] * c->kernel[1]) * sizeof(int64_t));
 }
 
-static void backward_input(const soma__conv *c, const void *gy, const void *weight, void *gx, void *work, size_t bytes) {
-    int64_t *tap = work;
-    const size_t list = whole((size_t)(c->kernel[0] * c->kernel[1]) * sizeof(int64_t));
+/* True when windows pass over some pixels without a tap: a stride beyond the kernel, or dilated past it. */
+static bool has_gaps(const soma__conv *c) {
     for (int64_t py = 0; py < c->stride[0]; py++)
         for (int64_t px = 0; px < c->stride[1]; px++) {
             product p;
-            if (!place_product(c, py, px, &p, tap))
+            if (place_product(c, py, px, &p, NULL) && p.taps == 0)
+                return true;
+        }
+    return false;
+}
+
+typedef struct zero_job {
+    char *to;
+} zero_job;
+static void zero_range(void *arg, int64_t begin, int64_t end) { memset(((const zero_job *)arg)->to + begin, 0, (size_t)(end - begin)); }
+
+static void backward_input(const soma__conv *c, const void *gy, const void *weight, void *gx, void *work, size_t bytes) {
+    int64_t *tap = work;
+    const size_t list = whole((size_t)(c->kernel[0] * c->kernel[1]) * sizeof(int64_t));
+    zero_job zero = {gx};
+    if (has_gaps(c))
+        soma__parallel(c->batch * c->in_channels * c->in_h * c->in_w * (c->dtype == SOMA_F64 ? 8 : 4), 1 << 18, zero_range, &zero);
+    for (int64_t py = 0; py < c->stride[0]; py++)
+        for (int64_t px = 0; px < c->stride[1]; px++) {
+            product p;
+            if (!place_product(c, py, px, &p, tap) || p.taps == 0)
                 continue;
             p.src = gy;
             p.dst = gx;

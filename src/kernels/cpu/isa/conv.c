@@ -21,32 +21,58 @@ static void unfold_masked(float *dst, const float *src, const piece_f32 *pieces,
 #undef F
 
 #if SOMA_ISA_avx512
-/* One tap over all channels with masked loads and stores; step 2 takes the even elements of two vectors. */
-static void unfold_masked(float *dst, const float *src, const piece_f32 *pieces, int n, const soma__unfold *u) {
-    __mmask16 inside[SOMA__PANEL_MAX], write[SOMA__PANEL_MAX], low[SOMA__PANEL_MAX], high[SOMA__PANEL_MAX];
-    const int64_t dst_step = u->taps * u->width;
+/* Sixteen columns of a panel at one tap: what each run puts there is read at its place in the vector, the rest is left out by masks,
+ * which also keep the reads inside of the image. `from` is where lane 0 would read. */
+typedef struct part_f32 {
+    int64_t from;
+    __mmask16 lanes, low, high; /* step 2: the elements to read from the first and the second sixteen */
+} part_f32;
+
+/* Cuts the pieces where the panel's vectors end; parts of vector v are first[v] … first[v + 1] - 1. */
+static void cut_parts(const piece_f32 *pieces, int n, int64_t step, int vectors, part_f32 *parts, int *first) {
+    int count = 0, v = 0;
+    first[0] = 0;
     for (int i = 0; i < n; i++) {
         const piece_f32 *p = &pieces[i];
-        inside[i] = (__mmask16)(((1u << p->high) - 1) & ~((1u << p->low) - 1));
-        write[i] = (__mmask16)((1u << p->count) - 1);
-        unsigned spread = 0;
-        for (int j = p->low; j < p->high; j++)
-            spread |= 1u << 2 * j;
-        low[i] = (__mmask16)spread;
-        high[i] = (__mmask16)(spread >> 16);
+        for (int lane = p->pos + p->low, end = p->pos + p->high; lane < end;) {
+            const int at = lane / 16, stop = end < (at + 1) * 16 ? end : (at + 1) * 16;
+            for (; v < at; v++)
+                first[v + 1] = count;
+            part_f32 *q = &parts[count++];
+            q->from = p->offset - (p->pos - at * 16) * step;
+            q->lanes = (__mmask16)(((1u << (stop - at * 16)) - 1) & ~((1u << (lane - at * 16)) - 1));
+            unsigned spread = 0;
+            for (int j = lane; j < stop; j++)
+                spread |= 1u << 2 * (j - at * 16);
+            q->low = (__mmask16)spread;
+            q->high = (__mmask16)(spread >> 16);
+            lane = stop;
+        }
     }
-    if (u->step == 1) {
-        for (int64_t c = 0; c < u->channels; c++, src += u->plane, dst += dst_step)
-            for (int i = 0; i < n; i++)
-                _mm512_mask_storeu_ps(dst + pieces[i].pos, write[i], _mm512_maskz_loadu_ps(inside[i], src + pieces[i].offset));
-        return;
-    }
+    for (; v < vectors; v++)
+        first[v + 1] = count;
+}
+
+/* One tap over all channels; step 2 takes the even elements of two vectors. */
+static void unfold_masked(float *dst, const float *src, const piece_f32 *pieces, int n, const soma__unfold *u) {
+    part_f32 parts[2 * SOMA__PANEL_MAX];
+    int first[SOMA__PANEL_MAX / 16 + 1];
+    const int vectors = u->width / 16;
+    const int64_t dst_step = u->taps * u->width;
     const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    cut_parts(pieces, n, u->step, vectors, parts, first);
     for (int64_t c = 0; c < u->channels; c++, src += u->plane, dst += dst_step)
-        for (int i = 0; i < n; i++) {
-            const float *s = src + pieces[i].offset;
-            __m512 v = _mm512_permutex2var_ps(_mm512_maskz_loadu_ps(low[i], s), even, _mm512_maskz_loadu_ps(high[i], s + 16));
-            _mm512_mask_storeu_ps(dst + pieces[i].pos, write[i], v);
+        for (int v = 0; v < vectors; v++) {
+            __m512 x = _mm512_setzero_ps();
+            for (const part_f32 *q = parts + first[v]; q < parts + first[v + 1]; q++) {
+                const float *s = src + q->from;
+                if (u->step == 1)
+                    x = _mm512_mask_loadu_ps(x, q->lanes, s);
+                else
+                    x = _mm512_mask_mov_ps(x, q->lanes, _mm512_permutex2var_ps(_mm512_maskz_loadu_ps(q->low, s), even,
+                                                                               _mm512_maskz_loadu_ps(q->high, s + 16)));
+            }
+            _mm512_storeu_ps(dst + v * 16, x);
         }
 }
 #endif
