@@ -42,7 +42,7 @@ static void cut_parts(const piece_f32 *pieces, int n, int64_t step, int vectors,
             q->from = p->offset - (p->pos - at * 16) * step;
             q->lanes = (__mmask16)(((1u << (stop - at * 16)) - 1) & ~((1u << (lane - at * 16)) - 1));
             unsigned spread = 0;
-            for (int j = lane; j < stop; j++)
+            for (int j = lane; j < stop && step == 2; j++)
                 spread |= 1u << 2 * (j - at * 16);
             q->low = (__mmask16)spread;
             q->high = (__mmask16)(spread >> 16);
