@@ -99,7 +99,7 @@ static int check_plot(const args *a, soma_status status, const char *path)
 {
     if (status == SOMA_EUNSUPPORTED) {
         note(a, "%s", soma_error_message());
-        soma_error_clear();
+        drop_error();
     } else if (status != SOMA_OK) {
         return library_error(a);
     }

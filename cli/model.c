@@ -113,7 +113,7 @@ static int read_task(const args *a, model *m)
     if (task && strcmp(task, "regress") && strcmp(task, "classify"))
         return bad_meta(a, m, "soma.task", "\"classify\" or \"regress\"");
     if (m->loss_name && !(m->loss = soma_loss_by_name(m->loss_name))) {
-        soma_error_clear();
+        drop_error();
         return bad_meta(a, m, "soma.loss", "the name of a loss");
     }
     return 0;
@@ -202,7 +202,7 @@ json_t *table_names(const char *path, const char *target, char **found)
     *found = NULL;
     soma_csv *csv = n > 4 && !strcmp(path + n - 4, ".csv") && !stat(path, &info) && S_ISREG(info.st_mode) ? soma_csv_read(path) : NULL;
     if (!csv) {
-        soma_error_clear(); /* whoever opens the data says what is wrong with it */
+        drop_error(); /* whoever opens the data says what is wrong with it */
         return NULL;
     }
     int columns = soma_csv_columns(csv), at = target ? soma_csv_find(csv, target) : columns - 1;
@@ -389,6 +389,12 @@ void session_begin(const args *a)
 {
     signal(SIGXFSZ, SIG_IGN); /* write then fails with EFBIG, as it does when a disk is full */
     soma_set_log(show_log, (void *)a);
+}
+
+void drop_error(void)
+{
+    if (soma_error() != SOMA_OK)
+        soma_error_clear();
 }
 
 const char *sizes_text(int n, const int64_t *sizes, char *out, size_t size)

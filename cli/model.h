@@ -58,6 +58,9 @@ json_t *table_names(const char *path, const char *target, char **found);
  * is reported, not the end of the process. */
 void session_begin(const args *a);
 
+/* Forgets soma's pending error, which has been dealt with: the log does not hear of it. */
+void drop_error(void);
+
 /* "1 x 28 x 28" of n sizes into `out`. Returns `out`. */
 const char *sizes_text(int n, const int64_t *sizes, char *out, size_t size);
 /* A number, or null for what JSON has no number for. */

@@ -176,7 +176,7 @@ static int predict_image(report *r, const char *path)
     if (!arg_flag(r->a, "skip-bad") || soma_error() == SOMA_ENOMEM)
         return library_error(r->a);
     note(r->a, "soma predict: left out: %s", soma_error_message());
-    soma_error_clear();
+    drop_error();
     return 0;
 }
 

@@ -21,7 +21,7 @@ typedef struct field {
 
 #define AT(member) offsetof(recipe, member)
 static const field fields[] = {
-    {"data", OPT_TEXT, AT(data), false, 0, 0},
+    {"data", OPT_TEXT, AT(data), false, 0, 0}, /* paths are kept so that they are valid from any folder */
     {"val-data", OPT_TEXT, AT(val_data), false, 0, 0},
     {"net", OPT_TEXT, AT(net), false, 0, 0},
     {"epochs", OPT_INT, AT(epochs), true, 1, 1e9},
@@ -82,6 +82,8 @@ static int take_field(const args *a, recipe *r, const field *f)
         number = *(double *)p = arg_number(a, f->name);
         break;
     }
+    if (number < f->min && f->max >= 1e9)
+        return usage_error(a, "--%s is %g; it must be at least %g", f->name, number, f->min);
     if (number < f->min || number > f->max)
         return usage_error(a, "--%s is %g; it must be from %g to %g", f->name, number, f->min, f->max);
     return 0;

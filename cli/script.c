@@ -61,7 +61,7 @@ void script_terminals(FILE *f, const char *base, int width, int height)
             width * 3 / 2, height * 3 / 2);
     fprintf(f, "%s.png'\n} else { if (term eq 'svg') {\n"
                "    set terminal svg size %d,%d noenhanced font 'sans-serif,12' background rgb 'white'\n    set output '%s.svg'\n} else {\n"
-               "    if (!exists(\"columns\")) { columns = 79 }\n    set terminal dumb size columns, columns * 3 / 10\n} }\n",
+               "    if (!exists(\"columns\")) { columns = 79 }\n    set terminal dumb size columns, columns * 2 / 10\n} }\n",
             name, width, height, name);
 }
 

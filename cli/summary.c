@@ -105,7 +105,7 @@ static soma_module *parse_net(const char *text)
 {
     soma_bytes bytes;
     if (soma_read_file(text, false, 1 << 20, &bytes) != SOMA_OK) {
-        soma_error_clear();
+        drop_error();
         return soma_nn_parse(text);
     }
     while (bytes.size > 0 && strchr(" \t\r\n", bytes.data[bytes.size - 1]))

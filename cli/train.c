@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const option options[] = {
@@ -60,6 +61,7 @@ typedef struct session {
     char run[PATH_MAX];
     bool made_run;                  /* the folder is new: removed again when nothing came to be in it */
     soma_dataset *all, *train, *val;
+    char described[1024];
     soma_norm_stats norm;
     soma_module *net;
     soma_optim *opt;
@@ -77,19 +79,37 @@ typedef struct session {
 /* ---- Ctrl-C: the first asks for the end of the step and a checkpoint, the second ends the process ----------------------- */
 
 static volatile sig_atomic_t stop_wanted;
+static struct timespec stop_time;
+
+/* timeout(1) signals a process and then its group: what comes within a moment of the first signal is the same request. */
+static bool is_new_request(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    double since = (double)(now.tv_sec - stop_time.tv_sec) + (double)(now.tv_nsec - stop_time.tv_nsec) * 1e-9;
+    if (!stop_wanted)
+        stop_time = now;
+    return !stop_wanted || since > 0.25;
+}
 
 static void on_signal(int number)
 {
     static const char text[] = "\nsoma train: saving a checkpoint and stopping; once more to quit at once\n";
-    (void)number;
-    stop_wanted = 1;
-    if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
-        stop_wanted = 1; /* nobody reads: stop all the same */
+    int kept = errno;
+    if (stop_wanted && is_new_request()) {
+        signal(number, SIG_DFL);
+        raise(number);
+    } else if (!stop_wanted && is_new_request()) {
+        stop_wanted = 1;
+        if (write(STDERR_FILENO, text, sizeof text - 1) < 0)
+            kept = errno; /* nobody reads: stop all the same */
+    }
+    errno = kept;
 }
 
 static void catch_signals(void)
 {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -133,7 +153,7 @@ static int open_data(session *s)
     s->all = recipe_open_data(&s->r, s->r.data, SOMA_TRAIN, NULL);
     if (!s->all)
         return library_error(s->a);
-    note(s->a, "%s", soma_data_describe(s->all));
+    snprintf(s->described, sizeof s->described, "%s", soma_data_describe(s->all));
     if (soma_data_task(s->all) == SOMA_UNLABELLED)
         return work_error(s->a, "%s: has no labels to learn from", s->r.data);
     if (soma_data_count(s->all) == 0)
@@ -303,6 +323,9 @@ static int check_same_data(const session *s)
     if (train != now_train || val != now_val)
         return work_error(s->a, "%s: the data has changed: the run began with %lld samples and %lld for validation, now there are %lld and %lld",
                           s->r.data, (long long)train, (long long)val, (long long)now_train, (long long)now_val);
+    const char *isa = json_string_value(json_object_get(s->r.config, "isa"));
+    if (isa && strcmp(isa, soma_isa()))
+        note(s->a, "the run began with the instruction set %s, here it is %s: it goes on, but the last bits will differ", isa, soma_isa());
     const json_t *classes = json_object_get(data, "classes");
     bool same = json_array_size(classes) == (size_t)soma_data_classes(s->train);
     for (int i = 0; same && i < soma_data_classes(s->train); i++) {
@@ -403,7 +426,7 @@ static void draw(const session *s)
     soma_status status = plot_curves(s->run);
     if (status != SOMA_OK) {
         note(s->a, "no curves: %s", soma_error_message());
-        soma_error_clear();
+        drop_error();
     } else if (!arg_flag(s->a, "json")) {
         printf("curves      %s/curves.png\n", s->run);
     }
@@ -413,7 +436,7 @@ static int finish(session *s, soma_status status)
 {
     progress_end(&s->bar);
     if (status == SOMA_ESTOPPED) {
-        soma_error_clear();
+        drop_error();
         if (arg_flag(s->a, "json"))
             print_result_json(s, true);
         return work_error(s->a, "stopped; go on with: soma train --resume %s", s->run);
@@ -444,9 +467,10 @@ static int fit(session *s)
         .patience = s->r.patience, .run_dir = s->run, .checkpoint_every = s->r.checkpoint_every, .config_json = s->config,
         .meta = s->pairs, .n_meta = s->n_pairs, .resume = s->resume, .overwrite = arg_flag(s->a, "force"),
         .callbacks = {.user = s, .on_step = on_step, .on_epoch = on_epoch, .should_stop = should_stop}, .size = sizeof o};
-    char count[HUMAN];
-    note(s->a, "%s parameters, %lld samples to train on, %lld to validate; run folder %s", human_count(count, soma_nn_count(s->net)),
-         (long long)soma_data_count(s->train), (long long)(s->val ? soma_data_count(s->val) : 0), s->run);
+    char parameters[HUMAN], train[HUMAN], val[HUMAN];
+    note(s->a, "%s", s->described);
+    note(s->a, "%s parameters, %s samples to train on, %s to validate; run folder %s", human_count(parameters, soma_nn_count(s->net)),
+         human_count(train, soma_data_count(s->train)), human_count(val, s->val ? soma_data_count(s->val) : 0), s->run);
     catch_signals();
     s->started = clock_seconds();
     progress_begin(&s->bar, arg_flag(s->a, "quiet"), 10);

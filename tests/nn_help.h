@@ -6,6 +6,16 @@
 #include <stdio.h>
 #include <unistd.h>
 
+/* A failed test must not fail the next ones: cmocka calls this before each. */
+static inline int fresh(void **state) {
+    (void)state;
+    soma_memory_fail_at(0);
+    soma_error_clear();
+    soma_set_grad_enabled(true);
+    return 0;
+}
+#define TEST(function) cmocka_unit_test_setup(function, fresh)
+
 static inline soma_module *parse(const char *text) {
     soma_module *m = soma_nn_parse(text);
     if (!m)

@@ -6,8 +6,7 @@
 
 static soma_csv *parse(const char *text) { return soma_csv_parse(text, strlen(text), "t.csv"); }
 
-static void check_cells(const char *text, int64_t rows, int columns, const char *const *cells)
-{
+static void check_cells(const char *text, int64_t rows, int columns, const char *const *cells) {
     soma_csv *c = parse(text);
     check_ok();
     assert_int_equal(soma_csv_rows(c), rows);
@@ -19,14 +18,15 @@ static void check_cells(const char *text, int64_t rows, int columns, const char 
 }
 #define CELLS(...) ((const char *const[]){__VA_ARGS__})
 
-static void test_forms(void **state)
-{
+static void test_forms(void **state) {
     (void)state;
     check_cells("a,b\n1,2\n", 1, 2, CELLS("a", "b", "1", "2"));
     check_cells("a,b\r\n1,2\r\n", 1, 2, CELLS("a", "b", "1", "2"));
     check_cells("a,b\r1,2\r", 1, 2, CELLS("a", "b", "1", "2"));
     check_cells("a,b\n1,2", 1, 2, CELLS("a", "b", "1", "2"));
-    check_cells("\xEF\xBB\xBF" "a,b\n1,2", 1, 2, CELLS("a", "b", "1", "2"));
+    check_cells("\xEF\xBB\xBF"
+                "a,b\n1,2",
+                1, 2, CELLS("a", "b", "1", "2"));
     check_cells("a\n", 0, 1, CELLS("a"));
     check_cells("a", 0, 1, CELLS("a"));
     check_cells("a,b\n,\n\n\r\n1,\n", 2, 2, CELLS("a", "b", "", "", "1", ""));
@@ -39,14 +39,12 @@ static void test_forms(void **state)
 }
 
 #define check_parse_error(text, part) check_parse_error_n(text, sizeof(text) - 1, part)
-static void check_parse_error_n(const char *text, size_t n, const char *part)
-{
+static void check_parse_error_n(const char *text, size_t n, const char *part) {
     assert_null(soma_csv_parse(text, n, "t.csv"));
     check_error(SOMA_EFORMAT, part);
 }
 
-static void test_errors(void **state)
-{
+static void test_errors(void **state) {
     (void)state;
     check_parse_error("", "t.csv: empty");
     check_parse_error("\n\n", "t.csv: empty");
@@ -58,15 +56,16 @@ static void test_errors(void **state)
     check_parse_error("a\n\"x\"y\n", "t.csv:2: text behind the closing quote");
     check_parse_error("a\n\0\n", "t.csv:2: a zero byte");
     check_parse_error("a\nM\xFCller\n", "t.csv:2: byte 0xFC is not valid UTF-8");
-    check_parse_error("\xFF\xFE" "a\0", "t.csv: UTF-16");
+    check_parse_error("\xFF\xFE"
+                      "a\0",
+                      "t.csv: UTF-16");
     assert_null(soma_csv_read(temporary("none.csv")));
     check_error(SOMA_ENOTFOUND, "none.csv");
     assert_null(soma_csv_parse(NULL, 3, "x"));
     check_error(SOMA_EINVAL, "");
 }
 
-static void test_access(void **state)
-{
+static void test_access(void **state) {
     (void)state;
     soma_csv *c = parse("id,label\n\n5,x\n\"6\n\",y\n7,z\n");
     assert_int_equal(soma_csv_rows(c), 3);
@@ -86,8 +85,7 @@ static void test_access(void **state)
     assert_int_equal(soma_csv_rows(NULL), 0);
 }
 
-static void check_number(const char *text, double expected)
-{
+static void check_number(const char *text, double expected) {
     char table[200];
     double v = 0;
     snprintf(table, sizeof table, "x\n\"%s\"\n", text);
@@ -98,15 +96,40 @@ static void check_number(const char *text, double expected)
     soma_csv_free(c);
 }
 
-static void test_numbers(void **state)
-{
+static void test_numbers(void **state) {
     (void)state;
     static const char *const texts[] = {
-        "0", "1", "-1", "+3", "0.5", ".5", "5.", "-0", "1e3", "1E-3", "123456789012345", "1234567890123456", "0.1", "0.3", "3.141592653589793",
-        "2.2250738585072011e-308", "1.7976931348623157e308", "4.9e-324", "9007199254740993", "0.000000000000000000000000000123", "1e22", "1e23",
-        "123456789012345e-22", "0000000000000000000000001.5", "1e-400", "8.5e+1", "179769313486231570000000000000000000000", "100000e-5",
+        "0",
+        "1",
+        "-1",
+        "+3",
+        "0.5",
+        ".5",
+        "5.",
+        "-0",
+        "1e3",
+        "1E-3",
+        "123456789012345",
+        "1234567890123456",
+        "0.1",
+        "0.3",
+        "3.141592653589793",
+        "2.2250738585072011e-308",
+        "1.7976931348623157e308",
+        "4.9e-324",
+        "9007199254740993",
+        "0.000000000000000000000000000123",
+        "1e22",
+        "1e23",
+        "123456789012345e-22",
+        "0000000000000000000000001.5",
+        "1e-400",
+        "8.5e+1",
+        "179769313486231570000000000000000000000",
+        "100000e-5",
     };
-    static const char *const bad[] = {"abc", "1x", "1,5", "e5", "1e", "1e+", ".", "-", "--1", "0x10", "nan", "inf", "1e999", "1 2", "NA", "1.2.3"};
+    static const char *const bad[] = {"abc", "1x",   "1,5", "e5",  "1e",    "1e+", ".",  "-",
+                                      "--1", "0x10", "nan", "inf", "1e999", "1 2", "NA", "1.2.3"};
     char part[100];
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         check_number(texts[i], strtod(texts[i], NULL));
@@ -137,8 +160,7 @@ static void test_numbers(void **state)
 }
 
 /* A program with a decimal comma in its locale reads the same numbers. */
-static void test_locale(void **state)
-{
+static void test_locale(void **state) {
     (void)state;
     if (setlocale(LC_NUMERIC, "de_DE.UTF-8") == NULL && setlocale(LC_NUMERIC, "fr_FR.UTF-8") == NULL) {
         print_message("[  SKIPPED ] no locale with a decimal comma on this machine\n");
@@ -150,8 +172,7 @@ static void test_locale(void **state)
 }
 
 /* All texts of up to six bytes over the bytes that matter: never a crash, and each good table has its cells in order. */
-static void test_small(void **state)
-{
+static void test_small(void **state) {
     (void)state;
     static const char alphabet[] = "a,\"\r\n";
     for (int n = 0; n <= 6; n++) {
@@ -176,15 +197,13 @@ static void test_small(void **state)
     }
 }
 
-static bool try_parse(void *arg)
-{
+static bool try_parse(void *arg) {
     soma_csv *c = soma_csv_parse(arg, strlen(arg), "t");
     soma_csv_free(c);
     return c != NULL;
 }
 
-static void test_allocations(void **state)
-{
+static void test_allocations(void **state) {
     (void)state;
     assert_int_equal(fail_each_allocation(try_parse, "a,b\n1,2\n"), 5);
     size_t n = 0;
@@ -196,8 +215,7 @@ static void test_allocations(void **state)
     free(text);
 }
 
-static void test_file(void **state)
-{
+static void test_file(void **state) {
     (void)state;
     const char *path = temporary("t.csv");
     write_plain(path, "a,b\n1,2", 7); /* the last cell ends with the file */
@@ -207,11 +225,11 @@ static void test_file(void **state)
     soma_csv_free(c);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms), cmocka_unit_test(test_errors), cmocka_unit_test(test_access), cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_locale), cmocka_unit_test(test_small), cmocka_unit_test(test_allocations), cmocka_unit_test(test_file),
+        cmocka_unit_test(test_forms),       cmocka_unit_test(test_errors), cmocka_unit_test(test_access),
+        cmocka_unit_test(test_numbers),     cmocka_unit_test(test_locale), cmocka_unit_test(test_small),
+        cmocka_unit_test(test_allocations), cmocka_unit_test(test_file),
     };
     return cmocka_run_group_tests_name("csv", tests, NULL, temporary_end);
 }

@@ -417,6 +417,37 @@ static void test_lazy(void **state)
     soma__data_in_memory = was;
 }
 
+/* The header's size is the decoder's for every image that can be decoded. */
+static void test_headers(void **state)
+{
+    (void)state;
+    static const char *const folders[] = {"pngsuite", "photos", "jpeg-mozilla", "jpeg-misc", "damaged"};
+    int compared = 0, refused = 0;
+    for (size_t f = 0; f < SOMA_LEN(folders); f++) {
+        char folder[700], path[1200];
+        snprintf(folder, sizeof folder, "%s/%s", shared("image-decoders"), folders[f]);
+        need(folder);
+        soma__strings files = {0};
+        assert_int_equal(soma__list_folder(folder, &files, NULL), SOMA_OK);
+        for (int64_t i = 0; i < files.n; i++) {
+            snprintf(path, sizeof path, "%s/%s", folder, soma__strings_at(&files, i));
+            soma_image image = {0};
+            int height = 0, width = 0;
+            bool decoded = soma_image_read(path, 0, &image) == SOMA_OK;
+            soma_error_clear();
+            soma_status header = soma__image_header(path, &height, &width);
+            soma_error_clear();
+            if (decoded && (header != SOMA_OK || height != image.height || width != image.width))
+                fail_msg("%s: %d x %d, header %d x %d", path, image.height, image.width, height, width);
+            compared += decoded;
+            refused += header != SOMA_OK;
+            soma_image_free(&image);
+        }
+        soma__strings_free(&files);
+    }
+    assert_true(compared > 200 && refused > 5);
+}
+
 /* ---- A folder per class ---- */
 
 static void test_class_folders(void **state)
@@ -837,6 +868,7 @@ int main(void)
         cmocka_unit_test(test_idx),           cmocka_unit_test(test_idx_errors),   cmocka_unit_test(test_csv_images),
         cmocka_unit_test(test_csv_errors),    cmocka_unit_test(test_damaged),      cmocka_unit_test(test_all_damaged),
         cmocka_unit_test(test_many_damaged),  cmocka_unit_test(test_lazy),         cmocka_unit_test(test_class_folders),
+        cmocka_unit_test(test_headers),
         cmocka_unit_test(test_open_errors),   cmocka_unit_test(test_table),        cmocka_unit_test(test_table_errors),
         cmocka_unit_test(test_npy),           cmocka_unit_test(test_tensors),      cmocka_unit_test(test_images),
         cmocka_unit_test(test_split),         cmocka_unit_test(test_drawn),        cmocka_unit_test(test_allocations),

@@ -12,10 +12,9 @@
 #include <sys/wait.h>
 #include <zlib.h>
 
-/* ---- Reading ------------------------------------------------------------------------------------------------------------ */
+/* ---- Reading ------------------------------------------------------------------------------------------------------ */
 
-static void test_read(void **state)
-{
+static void test_read(void **state) {
     (void)state;
     const char *path = temporary("a");
     soma_bytes b;
@@ -44,8 +43,7 @@ static void test_read(void **state)
 }
 
 /* Sizes that the system does not tell: /proc says 0, a pipe nothing. */
-static void test_read_unsized(void **state)
-{
+static void test_read_unsized(void **state) {
     (void)state;
     soma_bytes b;
     if (access("/proc/self/status", R_OK) == 0) {
@@ -70,8 +68,7 @@ static void test_read_unsized(void **state)
     assert_int_equal(code, 0);
 }
 
-static size_t gzip(const void *data, size_t n, uint8_t *out, size_t room)
-{
+static size_t gzip(const void *data, size_t n, uint8_t *out, size_t room) {
     z_stream z = {0};
     deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
     z.next_in = (Bytef *)(uintptr_t)data, z.avail_in = (uInt)n;
@@ -81,10 +78,11 @@ static size_t gzip(const void *data, size_t n, uint8_t *out, size_t room)
     return room - z.avail_out;
 }
 
-static soma_status unpack(const void *data, size_t n, size_t limit, soma_bytes *out) { return soma__gunzip(data, n, limit, "z", out); }
+static soma_status unpack(const void *data, size_t n, size_t limit, soma_bytes *out) {
+    return soma__gunzip(data, n, limit, "z", out);
+}
 
-static void test_gzip(void **state)
-{
+static void test_gzip(void **state) {
     (void)state;
     static char text[100000];
     static uint8_t packed[20000];
@@ -127,8 +125,7 @@ static void test_gzip(void **state)
 }
 
 /* The length that a file claims costs nothing before its bytes are there. */
-static void test_gzip_claim(void **state)
-{
+static void test_gzip_claim(void **state) {
     (void)state;
     uint8_t packed[64];
     soma_bytes b;
@@ -141,18 +138,16 @@ static void test_gzip_claim(void **state)
     assert_true(soma_memory_stats().peak - before < 200000);
 }
 
-/* ---- Writing ------------------------------------------------------------------------------------------------------------ */
+/* ---- Writing ------------------------------------------------------------------------------------------------------ */
 
-static void check_contents(const char *path, const char *expected)
-{
+static void check_contents(const char *path, const char *expected) {
     soma_bytes b;
     assert_int_equal(soma_read_file(path, false, 0, &b), SOMA_OK);
     assert_string_equal((char *)b.data, expected);
     soma_bytes_free(&b);
 }
 
-static void test_write(void **state)
-{
+static void test_write(void **state) {
     (void)state;
     const char *path = temporary("w"), *link = temporary("w.link");
     int files = temporary_count();
@@ -176,8 +171,7 @@ static void test_write(void **state)
     assert_true(S_ISCHR(st.st_mode)); /* written to, not replaced */
 }
 
-static void test_write_errors(void **state)
-{
+static void test_write_errors(void **state) {
     (void)state;
     assert_int_equal(soma_write_file(temporary("no/such/file"), "x", 1), SOMA_EIO);
     check_error(SOMA_EIO, "no/such/file: cannot write: the folder does not exist");
@@ -202,8 +196,7 @@ static void test_write_errors(void **state)
 }
 
 /* A full disk, by the limit on file sizes: the old file stays, the temporary one goes. */
-static void test_disk_full(void **state)
-{
+static void test_disk_full(void **state) {
     (void)state;
     const char *path = temporary("full");
     static char large[100000];
@@ -224,8 +217,7 @@ static void test_disk_full(void **state)
     assert_int_equal(temporary_count(), files);
 }
 
-static void test_abort(void **state)
-{
+static void test_abort(void **state) {
     (void)state;
     const char *path = temporary("aborted");
     assert_int_equal(soma_write_file(path, "old", 3), SOMA_OK);
@@ -241,8 +233,7 @@ static void test_abort(void **state)
 
 static bool try_write(void *arg) { return soma_write_file(arg, "x", 1) == SOMA_OK; }
 
-static bool try_gunzip(void *arg)
-{
+static bool try_gunzip(void *arg) {
     soma_bytes b;
     if (soma_read_file(arg, true, 0, &b) != SOMA_OK)
         return false;
@@ -250,8 +241,7 @@ static bool try_gunzip(void *arg)
     return true;
 }
 
-static void test_allocations(void **state)
-{
+static void test_allocations(void **state) {
     (void)state;
     char path[600];
     uint8_t packed[100];
@@ -261,10 +251,9 @@ static void test_allocations(void **state)
     assert_true(fail_each_allocation(try_gunzip, path) >= 3); /* the file, the result, zlib's */
 }
 
-/* ---- SHA-256 -------------------------------------------------------------------------------------------------------------- */
+/* ---- SHA-256 ------------------------------------------------------------------------------------------------------ */
 
-static void test_sha256(void **state)
-{
+static void test_sha256(void **state) {
     (void)state;
     /* FIPS 180-4 examples, and a million times "a" */
     static const char *const two = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
@@ -305,16 +294,14 @@ static void test_sha256(void **state)
     }
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------------------------------------ */
+/* ---- JSON --------------------------------------------------------------------------------------------------------- */
 
-static void check_json_error(const char *text, const char *part)
-{
+static void check_json_error(const char *text, const char *part) {
     assert_null(soma__json_parse(text, strlen(text), "j"));
     check_error(SOMA_EFORMAT, part);
 }
 
-static void test_json(void **state)
-{
+static void test_json(void **state) {
     (void)state;
     const char *text = "{\"a\": 9007199254740993, \"b\": 0.5, \"c\": \"x\", \"d\": true}";
     json_t *j = soma__json_parse(text, strlen(text), "j");
@@ -357,8 +344,7 @@ static void test_json(void **state)
     free(many);
 }
 
-static void test_json_writing(void **state)
-{
+static void test_json_writing(void **state) {
     (void)state;
     static const double values[] = {0, 1, -2.5, 0.1, 1e300, 5e-324, 1.0 / 3, 123456789012345680.0};
     soma__text t = {0};
@@ -382,11 +368,11 @@ static void test_json_writing(void **state)
     soma__text_free(&t);
 }
 
-static void test_utf8(void **state)
-{
+static void test_utf8(void **state) {
     (void)state;
-    static const char *const bad[] = {"\x80", "\xC0\xAF", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF8\x88\x80\x80\x80", "\xC3",
-                                      "\xE2\x82", "\xC3(", "\xFF"};
+    static const char *const bad[] = {
+        "\x80", "\xC0\xAF", "\xE0\x80\x80", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF8\x88\x80\x80\x80",
+        "\xC3", "\xE2\x82", "\xC3(",        "\xFF"};
     static const char *const good[] = {"", "abc", "ä", "€", "😀", "12345678ä12345678", "\xED\x9F\xBF", "\xF4\x8F\xBF\xBF"};
     char quoted[SOMA__QUOTE];
     for (size_t i = 0; i < SOMA_LEN(bad); i++)
@@ -400,12 +386,12 @@ static void test_utf8(void **state)
     assert_non_null(strstr(quoted, "…"));
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read), cmocka_unit_test(test_read_unsized), cmocka_unit_test(test_gzip), cmocka_unit_test(test_gzip_claim),
-        cmocka_unit_test(test_write), cmocka_unit_test(test_write_errors), cmocka_unit_test(test_disk_full), cmocka_unit_test(test_abort),
-        cmocka_unit_test(test_allocations), cmocka_unit_test(test_sha256), cmocka_unit_test(test_json), cmocka_unit_test(test_json_writing),
+        cmocka_unit_test(test_read),       cmocka_unit_test(test_read_unsized), cmocka_unit_test(test_gzip),
+        cmocka_unit_test(test_gzip_claim), cmocka_unit_test(test_write),        cmocka_unit_test(test_write_errors),
+        cmocka_unit_test(test_disk_full),  cmocka_unit_test(test_abort),        cmocka_unit_test(test_allocations),
+        cmocka_unit_test(test_sha256),     cmocka_unit_test(test_json),         cmocka_unit_test(test_json_writing),
         cmocka_unit_test(test_utf8),
     };
     return cmocka_run_group_tests_name("file", tests, NULL, temporary_end);

@@ -6,14 +6,12 @@
 #include <math.h>
 
 static char path[1024];
-static const char *in_set(const char *file)
-{
+static const char *in_set(const char *file) {
     snprintf(path, sizeof path, "%s/data/image-decoders/%s", shared_data(), file);
     return path;
 }
 
-static soma_csv *table(const char *file)
-{
+static soma_csv *table(const char *file) {
     struct stat st;
     if (stat(in_set(file), &st) != 0) {
         print_message("[  SKIPPED ] no %s: set SOMA_SHARED to the folder with the test data\n", path);
@@ -24,18 +22,16 @@ static soma_csv *table(const char *file)
     return c;
 }
 
-static const char *cell(const soma_csv *c, int64_t row, const char *column)
-{
+static const char *cell(const soma_csv *c, int64_t row, const char *column) {
     int k = soma_csv_find(c, column);
     if (k < 0)
         fail_msg("no column %s", column);
     return soma_csv_cell(c, row, k);
 }
 
-/* ---- Real images --------------------------------------------------------------------------------------------------------- */
+/* ---- Real images -------------------------------------------------------------------------------------------------- */
 
-static void test_png_set(void **state)
-{
+static void test_png_set(void **state) {
     (void)state;
     soma_csv *c = table("png-expected.csv");
     int good = 0, bad = 0;
@@ -65,8 +61,7 @@ static void test_png_set(void **state)
 }
 
 /* The channels that the file has: 0 gives 1 for grey and 3 for colour, by its colour type. */
-static void test_png_native(void **state)
-{
+static void test_png_native(void **state) {
     (void)state;
     soma_csv *c = table("png-expected.csv");
     for (int64_t i = 0; i < soma_csv_rows(c); i++) {
@@ -77,7 +72,8 @@ static void test_png_native(void **state)
             continue;
         assert_int_equal(soma_image_read(in_set(cell(c, i, "file")), 0, &image), SOMA_OK);
         assert_int_equal(image.channels, type == 0 || type == 4 ? 1 : 3);
-        if (strcmp(cell(c, i, "bit_depth"), "8") == 0 && (type == 0 || type == 2) && strcmp(cell(c, i, "has_trns"), "0") == 0) {
+        if (strcmp(cell(c, i, "bit_depth"), "8") == 0 && (type == 0 || type == 2) &&
+            strcmp(cell(c, i, "has_trns"), "0") == 0) {
             soma__sha256_hex(image.pixels, (size_t)image.width * (size_t)image.height * (size_t)image.channels, hex);
             assert_string_equal(hex, cell(c, i, "sha256_native"));
         }
@@ -86,18 +82,16 @@ static void test_png_native(void **state)
     soma_csv_free(c);
 }
 
-static int largest_difference(const soma_image *a, const soma_image *b)
-{
+static int largest_difference(const soma_image *a, const soma_image *b) {
     int most = 0;
     for (size_t i = 0; i < (size_t)a->width * (size_t)a->height * (size_t)a->channels; i++)
         most = SOMA_MAX(most, abs(a->pixels[i] - b->pixels[i]));
     return most;
 }
 
-/* The means of what Pillow reads, to the three digits given, when this libjpeg has the same arithmetic; 0.6 levels otherwise (an IDCT that
- * rounds differently moves a mean by less than half a level). */
-static void check_means(const soma_image *image, const char *means)
-{
+/* The means of what Pillow reads, to the three digits given, when this libjpeg has the same arithmetic; 0.6 levels
+ * otherwise (an IDCT that rounds differently moves a mean by less than half a level). */
+static void check_means(const soma_image *image, const char *means) {
     for (int c = 0; c < image->channels; c++) {
         double sum = 0, n = (double)image->width * image->height;
         for (size_t i = 0; i < (size_t)n; i++)
@@ -110,8 +104,7 @@ static void check_means(const soma_image *image, const char *means)
     }
 }
 
-static void test_jpeg_set(void **state)
-{
+static void test_jpeg_set(void **state) {
     (void)state;
     soma_csv *c = table("jpeg-expected.csv");
     int compared = 0, bad = 0;
@@ -151,8 +144,7 @@ static void test_jpeg_set(void **state)
 }
 
 /* Every shorter file is damaged too, and no length may crash; real files of a few kinds. */
-static void check_truncations(const char *file, size_t step)
-{
+static void check_truncations(const char *file, size_t step) {
     soma_bytes b;
     soma_image image;
     struct stat st;
@@ -172,8 +164,7 @@ static void check_truncations(const char *file, size_t step)
     soma_bytes_free(&b);
 }
 
-static void test_truncated(void **state)
-{
+static void test_truncated(void **state) {
     (void)state;
     check_truncations("pngsuite/basi3p04.png", 1);
     check_truncations("pngsuite/tbbn2c16.png", 7);
@@ -181,9 +172,9 @@ static void test_truncated(void **state)
     check_truncations("photos/peacock.progressive.jpeg", 13);
 }
 
-/* One byte changed, everywhere in turn: an error or a picture, never a crash. PNG has checksums, so there it is always an error. */
-static void test_changed(void **state)
-{
+/* One byte changed, everywhere in turn: an error or a picture, never a crash. PNG has checksums, so there it is always an
+ * error. */
+static void test_changed(void **state) {
     (void)state;
     static const char *const files[] = {"pngsuite/basi3p04.png", "photos/hippopotamus.jpeg"};
     for (size_t k = 0; k < SOMA_LEN(files); k++) {
@@ -208,14 +199,12 @@ static void test_changed(void **state)
     }
 }
 
-static void count_warning(void *user, soma_log_level level, const char *text)
-{
+static void count_warning(void *user, soma_log_level level, const char *text) {
     if (level == SOMA_LOG_WARNING && strstr(text, "premature end") != NULL)
         ++*(int *)user;
 }
 
-static void test_jpeg_warning(void **state)
-{
+static void test_jpeg_warning(void **state) {
     (void)state;
     soma_image image;
     struct stat st;
@@ -229,10 +218,9 @@ static void test_jpeg_warning(void **state)
     soma_image_free(&image);
 }
 
-/* ---- Images made here ------------------------------------------------------------------------------------------------------ */
+/* ---- Images made here --------------------------------------------------------------------------------------------- */
 
-static soma_image drawn(int width, int height, int channels)
-{
+static soma_image drawn(int width, int height, int channels) {
     soma_image image = {.width = width, .height = height, .channels = channels};
     size_t n = (size_t)width * (size_t)height * (size_t)channels;
     image.pixels = malloc(n);
@@ -241,8 +229,7 @@ static soma_image drawn(int width, int height, int channels)
     return image;
 }
 
-static void test_png_round_trip(void **state)
-{
+static void test_png_round_trip(void **state) {
     (void)state;
     const char *file = temporary("drawn.png");
     for (int channels = 1; channels <= 4; channels++) {
@@ -264,8 +251,7 @@ static void test_png_round_trip(void **state)
     assert_int_equal(temporary_count(), 1);
 }
 
-static void test_channels(void **state)
-{
+static void test_channels(void **state) {
     (void)state;
     const char *file = temporary("channels.png");
     uint8_t pixels[] = {255, 0, 0, 255, 0, 255, 0, 255, 0, 0, 255, 255, 255, 255, 255, 128};
@@ -287,24 +273,26 @@ static void test_channels(void **state)
     soma_image_free(&out);
 }
 
-static void check_parse_error(const void *data, size_t n, const char *part)
-{
+static void check_parse_error(const void *data, size_t n, const char *part) {
     soma_image image;
     assert_int_equal(soma_image_parse(data, n, 0, "pic", &image), SOMA_EFORMAT);
     check_error(SOMA_EFORMAT, part);
     assert_null(image.pixels);
 }
 
-static void test_kinds(void **state)
-{
+static void test_kinds(void **state) {
     (void)state;
     check_parse_error("", 0, "pic: empty");
     check_parse_error("GIF89a\1\0\1\0", 10, "pic: a GIF image; PNG and JPEG images can be read");
     check_parse_error("BM______", 8, "a BMP image");
     check_parse_error("RIFF\x10\0\0\0WEBPVP8 ", 16, "a WebP image");
     check_parse_error("II*\0\x08\0\0\0", 8, "a TIFF image");
-    check_parse_error("\0\0\0\x20" "ftypavif", 12, "an AVIF image");
-    check_parse_error("\0\0\0\x20" "ftypheic", 12, "a HEIC image");
+    check_parse_error("\0\0\0\x20"
+                      "ftypavif",
+                      12, "an AVIF image");
+    check_parse_error("\0\0\0\x20"
+                      "ftypheic",
+                      12, "a HEIC image");
     check_parse_error("<!DOCTYPE html>", 15, "an HTML page");
     check_parse_error("version https://", 16, "a Git LFS pointer");
     check_parse_error("\x89PNG\n\x1A\n\0", 8, "signature is wrong");
@@ -319,11 +307,12 @@ static void test_kinds(void **state)
 }
 
 /* A header that states a huge picture must not cost its memory. CRCs are right, so only the size is wrong. */
-static void test_huge_header(void **state)
-{
+static void test_huge_header(void **state) {
     (void)state;
-    static const uint8_t huge_png[] = {0x89, 'P', 'N', 'G', 13, 10, 26, 10, 0, 0, 0, 13, 'I', 'H', 'D', 'R', 0, 0, 0x3A, 0x98, 0, 0, 0x3A, 0x98,
-                                       8, 6, 0, 0, 0, 0xDE, 0x14, 0xC9, 0xA5, 0, 0, 0, 0, 'I', 'D', 'A', 'T', 0x35, 0xAF, 0x06, 0x1E};
+    static const uint8_t huge_png[] = {0x89, 'P', 'N', 'G', 13,  10,   26,   10,   0,    0, 0,    13,
+                                       'I',  'H', 'D', 'R', 0,   0,    0x3A, 0x98, 0,    0, 0x3A, 0x98,
+                                       8,    6,   0,   0,   0,   0xDE, 0x14, 0xC9, 0xA5, 0, 0,    0,
+                                       0,    'I', 'D', 'A', 'T', 0x35, 0xAF, 0x06, 0x1E};
     soma_memory_reset_peak();
     int64_t before = soma_memory_stats().peak;
     check_parse_error(huge_png, sizeof huge_png, "the file is too short for the size it states");
@@ -336,14 +325,14 @@ static void test_huge_header(void **state)
     check_error(SOMA_EINVAL, "70000 x 2");
 }
 
-/* ---- Resizing ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Resizing ----------------------------------------------------------------------------------------------------- */
 
-static void test_resize_values(void **state)
-{
+static void test_resize_values(void **state) {
     (void)state;
     uint8_t line[] = {0, 100, 200, 40};
     soma_image in = {.width = 4, .height = 1, .channels = 1, .pixels = line}, out;
-    /* twice as wide: centres at -0.25, 0.25, 0.75 … of the input, so 1/4 and 3/4 of the neighbours, and the edge at the edge */
+    /* twice as wide: centres at -0.25, 0.25, 0.75 … of the input, so 1/4 and 3/4 of the neighbours, and the edge at the
+     * edge */
     assert_int_equal(soma_image_resize(&in, 8, 1, &out), SOMA_OK);
     assert_memory_equal(out.pixels, ((uint8_t[]){0, 25, 75, 125, 175, 160, 80, 40}), 8);
     soma_image_free(&out);
@@ -361,10 +350,9 @@ static void test_resize_values(void **state)
     soma_image_free(&out);
 }
 
-/* Against the same formula in double, without the fixed point. Two roundings of 1/512 and 1/2 level, and weights good to 1/65536 each:
- * never more than one level off. */
-static double resize_reference(const soma_image *in, int width, int height, int x, int y, int c)
-{
+/* Against the same formula in double, without the fixed point. Two roundings of 1/512 and 1/2 level, and weights good to
+ * 1/65536 each: never more than one level off. */
+static double resize_reference(const soma_image *in, int width, int height, int x, int y, int c) {
     double sx = (double)in->width / width, sy = (double)in->height / height, rx = fmax(sx, 1), ry = fmax(sy, 1);
     double cx = (x + 0.5) * sx - 0.5, cy = (y + 0.5) * sy - 0.5, sum = 0, total = 0;
     for (int j = 0; j < in->height; j++)
@@ -376,10 +364,10 @@ static double resize_reference(const soma_image *in, int width, int height, int 
     return sum / total;
 }
 
-static void test_resize_reference(void **state)
-{
+static void test_resize_reference(void **state) {
     (void)state;
-    static const int sizes[][4] = {{7, 5, 3, 9}, {28, 28, 32, 32}, {31, 17, 8, 8}, {1, 1, 5, 4}, {64, 3, 1, 1}, {5, 6, 5, 12}, {40, 40, 39, 41}};
+    static const int sizes[][4] = {{7, 5, 3, 9},  {28, 28, 32, 32}, {31, 17, 8, 8},  {1, 1, 5, 4},
+                                   {64, 3, 1, 1}, {5, 6, 5, 12},    {40, 40, 39, 41}};
     for (size_t k = 0; k < SOMA_LEN(sizes); k++) {
         int width = sizes[k][2], height = sizes[k][3];
         soma_image in = drawn(sizes[k][0], sizes[k][1], 3), out;
@@ -390,7 +378,8 @@ static void test_resize_reference(void **state)
                     double expected = resize_reference(&in, width, height, x, y, c);
                     int got = out.pixels[(y * width + x) * 3 + c];
                     if (fabs(got - expected) > 0.51)
-                        fail_msg("%d x %d to %d x %d at (%d, %d): %d, expected %g", in.width, in.height, width, height, x, y, got, expected);
+                        fail_msg("%d x %d to %d x %d at (%d, %d): %d, expected %g", in.width, in.height, width, height, x,
+                                 y, got, expected);
                 }
         soma_image_free(&out);
         free(in.pixels);
@@ -404,10 +393,9 @@ static void test_resize_reference(void **state)
     free(white.pixels);
 }
 
-/* ---- Memory ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Memory ------------------------------------------------------------------------------------------------------- */
 
-static bool try_parse(void *arg)
-{
+static bool try_parse(void *arg) {
     const soma_bytes *b = arg;
     soma_image image;
     if (soma_image_parse(b->data, b->size, 4, "pic", &image) != SOMA_OK)
@@ -416,8 +404,7 @@ static bool try_parse(void *arg)
     return true;
 }
 
-static bool try_resize(void *arg)
-{
+static bool try_resize(void *arg) {
     soma_image out;
     if (soma_image_resize(arg, 5, 9, &out) != SOMA_OK)
         return false;
@@ -427,8 +414,7 @@ static bool try_resize(void *arg)
 
 static bool try_write(void *arg) { return soma_image_write_png(temporary("memory.png"), arg) == SOMA_OK; }
 
-static bool try_read(void *arg)
-{
+static bool try_read(void *arg) {
     soma_image image;
     if (soma_image_read(arg, 1, &image) != SOMA_OK)
         return false;
@@ -436,8 +422,7 @@ static bool try_read(void *arg)
     return true;
 }
 
-static void test_allocations(void **state)
-{
+static void test_allocations(void **state) {
     (void)state;
     soma_image image = drawn(9, 8, 2);
     char file[600];
@@ -459,13 +444,15 @@ static void test_allocations(void **state)
     soma_bytes_free(&b);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_png_set), cmocka_unit_test(test_png_native), cmocka_unit_test(test_jpeg_set), cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_changed), cmocka_unit_test(test_jpeg_warning), cmocka_unit_test(test_png_round_trip), cmocka_unit_test(test_channels),
-        cmocka_unit_test(test_kinds), cmocka_unit_test(test_huge_header), cmocka_unit_test(test_resize_values),
-        cmocka_unit_test(test_resize_reference), cmocka_unit_test(test_allocations),
+        cmocka_unit_test(test_png_set),        cmocka_unit_test(test_png_native),
+        cmocka_unit_test(test_jpeg_set),       cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_changed),        cmocka_unit_test(test_jpeg_warning),
+        cmocka_unit_test(test_png_round_trip), cmocka_unit_test(test_channels),
+        cmocka_unit_test(test_kinds),          cmocka_unit_test(test_huge_header),
+        cmocka_unit_test(test_resize_values),  cmocka_unit_test(test_resize_reference),
+        cmocka_unit_test(test_allocations),
     };
     return cmocka_run_group_tests_name("image", tests, NULL, temporary_end);
 }

@@ -339,7 +339,8 @@ static void test_scopes(void **state)
         most = soma_memory_stats().owner_current[SOMA_OWNER_TEMP] - before;
     }
     assert_in_range(most, 4000, 16000); /* one such tensor, not eight */
-    assert_int_equal(soma_memory_stats().owner_current[SOMA_OWNER_TEMP], before);
+    if (BYTES_EXACT)
+        assert_int_equal(soma_memory_stats().owner_current[SOMA_OWNER_TEMP], before);
     assert_true(soma_loader_next(l, &b));
     soma_tensor *kept = soma_keep(b.x);
     float first = ((float *)soma_data(kept))[5];
@@ -367,7 +368,8 @@ static void test_break(void **state)
         soma_loader_free(l); /* while the workers are busy */
     }
     check_ok();
-    assert_int_equal(soma_memory_stats().current, before);
+    if (BYTES_EXACT)
+        assert_int_equal(soma_memory_stats().current, before);
     soma_data_free(d);
     soma_loader_free(NULL);
 }
@@ -414,6 +416,42 @@ static void test_bad_options(void **state)
     check_error(SOMA_ESHAPE, "are for images [C, H, W]; a sample here is [3]");
     soma_data_free(d);
     soma_scope_end(scope);
+}
+
+/* All of Fashion-MNIST once: normalised numbers have mean 0 and deviation 1, and each class comes 6000 times. */
+static void test_fashion(void **state)
+{
+    (void)state;
+    char path[600];
+    snprintf(path, sizeof path, "%s/data/fashion-mnist", shared_data());
+    if (access(path, R_OK) != 0) {
+        print_message("skipped: no %s (set SOMA_SHARED)\n", path);
+        skip();
+    }
+    soma_dataset *d = soma_data_open(path);
+    soma_norm_stats s;
+    assert_int_equal(soma_data_stats(d, &s), SOMA_OK);
+    soma_loader *l = soma_loader_new(d, .batch_size = 64, .shuffle = true, .norm = &s, .workers = 2);
+    double sum = 0, square = 0;
+    int64_t count[10] = {0};
+    for (soma_batch b; soma_loader_next(l, &b);) {
+        const float *x = soma_data(b.x);
+        for (int64_t i = 0; i < b.count * 784; i++) {
+            sum += (double)x[i];
+            square += (double)x[i] * (double)x[i];
+        }
+        for (int64_t i = 0; i < b.count; i++)
+            count[((int64_t *)soma_data(b.y))[i]]++;
+    }
+    check_ok();
+    double n = 60000.0 * 784;
+    assert_float_equal(sum / n, 0, 1e-6); /* floats of about 1 with errors of 1e-7 that are far from all alike */
+    assert_float_equal(square / n, 1, 1e-6);
+    for (int k = 0; k < 10; k++)
+        assert_int_equal(count[k], 6000);
+    soma_norm_stats_free(&s);
+    soma_loader_free(l);
+    soma_data_free(d);
 }
 
 /* ---- Files that turn out damaged while loading ---- */
@@ -530,7 +568,7 @@ int main(void)
         cmocka_unit_test(test_order),     cmocka_unit_test(test_shapes),      cmocka_unit_test(test_targets), cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_transforms), cmocka_unit_test(test_draws),      cmocka_unit_test(test_resume),  cmocka_unit_test(test_scopes),
         cmocka_unit_test(test_break),     cmocka_unit_test(test_pending),     cmocka_unit_test(test_bad_options), cmocka_unit_test(test_lazy),
-        cmocka_unit_test(test_lazy_skip), cmocka_unit_test(test_allocations),
+        cmocka_unit_test(test_lazy_skip), cmocka_unit_test(test_allocations), cmocka_unit_test(test_fashion),
     };
     return cmocka_run_group_tests(tests, NULL, tree_end);
 }

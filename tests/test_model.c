@@ -330,7 +330,7 @@ static void test_summary(void **state) {
     soma_nn_free(m);
     m = soma_nn_linear(3, 4); /* a lone layer */
     text = summary(m, SOMA_SHAPE(2, 3));
-    assert_non_null(strstr(text, "\nLinear                         [2, 4]                           16 "));
+    assert_non_null(strstr(text, "\nLinear                         [2, 4]                            16 "));
     free(text);
     assert_int_equal(soma_nn_summary(m, SOMA_SHAPE(2, 5), few, sizeof few), 0);
     check_error(SOMA_ESHAPE, "in Linear: input [2, 5] does not fit weight [4, 3]");
@@ -338,16 +338,16 @@ static void test_summary(void **state) {
     /* A deep path keeps its end. */
     m = parse("((((((((((((((linear 3 relu))))))))))))))");
     text = summary(m, SOMA_SHAPE(1, 3));
-    assert_non_null(strstr(text, "~0.0.0.0.0.0.0.0.0.0.0 (Linear) [1, 3] ") ? text : strstr(text, "(Linear)"));
+    assert_non_null(strstr(text, "\n~.0.0.0.0.0.0.0.0.0.0 (Linear) [1, 3] "));
     free(text);
     soma_nn_free(m);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_contents), cmocka_unit_test(test_misfits), cmocka_unit_test(test_pending),
-        cmocka_unit_test(test_memory),     cmocka_unit_test(test_layers),   cmocka_unit_test(test_layers_change_nothing),
-        cmocka_unit_test(test_summary),
+        TEST(test_round_trip), TEST(test_contents), TEST(test_misfits), TEST(test_pending),
+        TEST(test_memory),     TEST(test_layers),   TEST(test_layers_change_nothing),
+        TEST(test_summary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -321,7 +321,7 @@ static void test_build(void **state) {
     assert_int_equal(soma_nn_build(m, SOMA_SHAPE(7, 1, 5, 5)), SOMA_OK);
     assert_true(soma_rng_get().stream == rng.stream);
     assert_int_equal(soma_item_int(soma_nn_get(m, "1.num_batches_tracked")), 0);
-    assert_non_null(soma_data(soma_nn_get(m, "4.bias")));
+    assert_non_null(soma_data(soma_nn_get(m, "5.bias")));
     assert_true(soma_grad_enabled());
     /* The same numbers as when the first forward makes them. */
     soma_module *other = parse("conv 4 3, batchnorm relu, dropout 0.5, flatten, linear 2");
@@ -331,7 +331,7 @@ static void test_build(void **state) {
     check_ok();
     assert_int_equal(soma_numel(soma_nn_get(other, "0.weight")), 36);
     assert_memory_equal(soma_data(soma_nn_get(m, "0.weight")), soma_data(soma_nn_get(other, "0.weight")), 36 * sizeof(float));
-    assert_memory_equal(soma_data(soma_nn_get(m, "4.weight")), soma_data(soma_nn_get(other, "4.weight")), 72 * sizeof(float));
+    assert_memory_equal(soma_data(soma_nn_get(m, "5.weight")), soma_data(soma_nn_get(other, "5.weight")), 72 * sizeof(float));
     assert_int_equal(soma_nn_build(m, SOMA_SHAPE(1, 2, 5, 5)), SOMA_ESHAPE);
     check_error(SOMA_ESHAPE, "in 0 (Conv2d): input [1, 2, 5, 5] does not fit weight [4, 1, 3, 3]: 1 channels are needed");
     soma_nn_free(m);
@@ -529,10 +529,15 @@ static void test_memory(void **state) {
         soma_optim_free(opt);
         soma_nn_free(m);
         soma_scope_end(inner);
-        /* Nothing stays behind (the scope lists may have grown once). */
+        /* Nothing stays behind (the scope lists may have grown once; debug builds keep their last 4096 handles). */
+#ifdef NDEBUG
+        int64_t slack = 8192;
+#else
+        int64_t slack = 8192 + 4096 * 512;
+#endif
         int64_t now = soma_memory_stats().current;
         if (k > 2)
-            assert_true(now <= start + 8192);
+            assert_true(now <= start + slack);
         else
             start = now;
         if (status == SOMA_OK)
@@ -544,11 +549,11 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),    cmocka_unit_test(test_names),     cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_constructor_errors), cmocka_unit_test(test_ownership), cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_build),     cmocka_unit_test(test_init),      cmocka_unit_test(test_own_class),
-        cmocka_unit_test(test_class_contract), cmocka_unit_test(test_hooks), cmocka_unit_test(test_peak),
-        cmocka_unit_test(test_memory),
+        TEST(test_golden),    TEST(test_names),     TEST(test_sizes),
+        TEST(test_constructor_errors), TEST(test_ownership), TEST(test_modes),
+        TEST(test_build),     TEST(test_init),      TEST(test_own_class),
+        TEST(test_class_contract), TEST(test_hooks), TEST(test_peak),
+        TEST(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* Network descriptions: round trips, messages with their columns, limits, memory running out. */
-#include "check.h"
+#include "nn_help.h"
 
 #include "nn/nn.h"
 
@@ -267,9 +267,9 @@ static void test_manual(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trips), cmocka_unit_test(test_messages), cmocka_unit_test(test_structure),
-        cmocka_unit_test(test_limits),      cmocka_unit_test(test_numbers),  cmocka_unit_test(test_locale),
-        cmocka_unit_test(test_memory),      cmocka_unit_test(test_manual),
+        TEST(test_round_trips), TEST(test_messages), TEST(test_structure),
+        TEST(test_limits),      TEST(test_numbers),  TEST(test_locale),
+        TEST(test_memory),      TEST(test_manual),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* safetensors, npy and IDX: round trips in every dtype, real files, damaged ones with their messages, memory and disk running out. */
+/* safetensors, npy and IDX: round trips in every dtype, real files, damaged ones with their messages, memory and disk
+ * running out. */
 #include "io_help.h"
 
 #include "io/io.h"
@@ -6,8 +7,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-static soma_tensor *counted(soma_dtype dtype, int ndim, const int64_t *shape)
-{
+static soma_tensor *counted(soma_dtype dtype, int ndim, const int64_t *shape) {
     double values[1000];
     int64_t n = 1;
     for (int i = 0; i < ndim; i++)
@@ -35,8 +35,7 @@ static soma_tensor *counted(soma_dtype dtype, int ndim, const int64_t *shape)
     return t;
 }
 
-static void check_same(soma_tensor *a, soma_tensor *b)
-{
+static void check_same(soma_tensor *a, soma_tensor *b) {
     check_ok();
     assert_non_null(a);
     assert_non_null(b);
@@ -49,15 +48,13 @@ static void check_same(soma_tensor *a, soma_tensor *b)
 
 /* A view of [2, 3] as [3, 2] through strides, which writers must put in order. */
 static float transposed_data[] = {1, 2, 3, 4, 5, 6};
-static soma_tensor *transposed(void)
-{
+static soma_tensor *transposed(void) {
     return soma_from_memory(transposed_data, 2, (int64_t[]){3, 2}, (int64_t[]){1, 3}, SOMA_F32, NULL, NULL);
 }
 
-/* ---- safetensors -------------------------------------------------------------------------------------------------------- */
+/* ---- safetensors -------------------------------------------------------------------------------------------------- */
 
-static void test_safetensors_round_trip(void **state)
-{
+static void test_safetensors_round_trip(void **state) {
     (void)state;
     soma_scope scope = soma_scope_begin();
     const char *path = temporary("all.safetensors");
@@ -102,8 +99,7 @@ static void test_safetensors_round_trip(void **state)
 }
 
 /* The bytes themselves, by the format's description: length, JSON, blanks up to 64, little-endian elements. */
-static void test_safetensors_bytes(void **state)
-{
+static void test_safetensors_bytes(void **state) {
     (void)state;
     soma_scope scope = soma_scope_begin();
     const char *path = temporary("bytes.safetensors");
@@ -123,8 +119,7 @@ static void test_safetensors_bytes(void **state)
     soma_scope_end(scope);
 }
 
-static void test_safetensors_write_errors(void **state)
-{
+static void test_safetensors_write_errors(void **state) {
     (void)state;
     soma_scope scope = soma_scope_begin();
     const char *path = temporary("errors.safetensors");
@@ -149,8 +144,7 @@ static void test_safetensors_write_errors(void **state)
     soma_scope_end(scope);
 }
 
-static void check_header(const char *json, size_t elements, const char *part)
-{
+static void check_header(const char *json, size_t elements, const char *part) {
     uint8_t bytes[1000] = {0};
     size_t n = strlen(json);
     bytes[0] = (uint8_t)n, bytes[1] = (uint8_t)(n >> 8);
@@ -166,41 +160,49 @@ static void check_header(const char *json, size_t elements, const char *part)
     check_error(SOMA_EFORMAT, part);
 }
 
-static void test_safetensors_headers(void **state)
-{
+static void test_safetensors_headers(void **state) {
     (void)state;
     check_header("{}", 0, NULL);
     check_header("{}   ", 0, NULL);
     check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, NULL);
-    check_header("{\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[8,9]},\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 9,
-                 NULL);
+    check_header("{\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[8,9]},\"a\":{\"dtype\":\"F32\",\"shape\":[2],"
+                 "\"data_offsets\":[0,8]}}",
+                 9, NULL);
     check_header(" {}", 0, "must begin with {");
     check_header("[]", 0, "must begin with {");
     check_header("{", 0, "not a safetensors file");
     check_header("{]", 0, "damaged JSON");
     check_header("{}", 1, "1 bytes behind the last tensor");
     check_header("{\"a\":1}", 0, "tensor \"a\": an object with dtype, shape and data_offsets");
-    check_header("{\"a\":{\"dtype\":\"X\",\"shape\":[],\"data_offsets\":[0,4]}}", 4, "a dtype that the format does not have");
+    check_header("{\"a\":{\"dtype\":\"X\",\"shape\":[],\"data_offsets\":[0,4]}}", 4,
+                 "a dtype that the format does not have");
     check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, "a size that is negative");
-    check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}", 4, "a size that is negative, no whole number");
-    check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,4]}}", 4, "makes the tensor too large");
-    check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}", 4, "damaged JSON");
+    check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]}}", 4,
+                 "a size that is negative, no whole number");
+    check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904],\"data_offsets\":[0,4]}}", 4,
+                 "makes the tensor too large");
+    check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[0,4611686018427387904],\"data_offsets\":[0,0]}}", 0,
+                 "makes the tensor too large");
+    check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[99999999999999999999],\"data_offsets\":[0,4]}}", 4,
+                 "damaged JSON");
     check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,0]}}", 4, "data_offsets must be");
     check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0]}}", 4, "data_offsets must be");
     check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,8]}}", 8, "do not agree");
-    check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4, "behind the end of the file (truncated?)");
+    check_header("{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 4,
+                 "behind the end of the file (truncated?)");
     check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}", 3, "a hole before its elements");
-    check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}", 3,
-                 "overlap");
-    check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0,
-                 "damaged JSON");
+    check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"b\":{\"dtype\":\"U8\",\"shape\":[2],"
+                 "\"data_offsets\":[1,3]}}",
+                 3, "overlap");
+    check_header("{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},\"a\":{\"dtype\":\"U8\",\"shape\":[0],"
+                 "\"data_offsets\":[0,0]}}",
+                 0, "damaged JSON");
     check_header("{\"__metadata__\":{\"k\":1}}", 0, "__metadata__ \"k\" is no text");
     check_header("{\"__metadata__\":[]}", 0, "__metadata__ must be an object");
     check_header("{\"__metadata__\":{\"soma.sha256\":\"00\"}}", 0, "the checksum does not agree");
 }
 
-static void test_safetensors_unsupported(void **state)
-{
+static void test_safetensors_unsupported(void **state) {
     (void)state;
     const char *json = "{\"a\":{\"dtype\":\"U32\",\"shape\":[],\"data_offsets\":[0,4]},"
                        "\"b\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[4,5]}}";
@@ -219,9 +221,9 @@ static void test_safetensors_unsupported(void **state)
     check_error(SOMA_EFORMAT, "s: 3 bytes");
 }
 
-/* Cut at every length, and each byte changed: never read as if nothing were. With the checksum, no change of an element goes unseen. */
-static void test_safetensors_damage(void **state)
-{
+/* Cut at every length, and each byte changed: never read as if nothing were. With the checksum, no change of an element
+ * goes unseen. */
+static void test_safetensors_damage(void **state) {
     (void)state;
     soma_scope scope = soma_scope_begin();
     const char *path = temporary("damage.safetensors"), *names[] = {"a", "b"};
@@ -257,16 +259,14 @@ typedef struct trial {
     soma_tensor *tensor, *other;
 } trial;
 
-static bool try_safetensors_write(void *arg)
-{
+static bool try_safetensors_write(void *arg) {
     trial *t = arg;
     const char *names[] = {"a", "b"};
     soma_tensor *tensors[] = {t->tensor, t->other};
     return soma_safetensors_write(t->path, names, tensors, 2, &(soma_pair){"k", "v"}, 1, true) == SOMA_OK;
 }
 
-static bool try_safetensors_read(void *arg)
-{
+static bool try_safetensors_read(void *arg) {
     soma_scope scope = soma_scope_begin();
     soma_tensor_file *f = soma_safetensors_read(((trial *)arg)->path);
     bool ok = f != NULL && soma_safetensors_get(f, "a") != NULL && soma_safetensors_get(f, "b") != NULL;
@@ -275,8 +275,7 @@ static bool try_safetensors_read(void *arg)
     return ok;
 }
 
-static void test_safetensors_allocations(void **state)
-{
+static void test_safetensors_allocations(void **state) {
     (void)state;
     char path[600];
     snprintf(path, sizeof path, "%s", temporary("memory.safetensors"));
@@ -289,8 +288,7 @@ static void test_safetensors_allocations(void **state)
     soma_scope_end(scope);
 }
 
-static void test_safetensors_disk_full(void **state)
-{
+static void test_safetensors_disk_full(void **state) {
     (void)state;
     soma_scope scope = soma_scope_begin();
     const char *path = temporary("full.safetensors"), *name = "a";
@@ -316,10 +314,39 @@ static void test_safetensors_disk_full(void **state)
     soma_scope_end(scope);
 }
 
-/* ---- npy ------------------------------------------------------------------------------------------------------------------ */
+/* What an independent reader, in Python's standard library alone, finds in files written here. */
+static void test_independent_reader(void **state) {
+    (void)state;
+    if (system("python3 -c pass >/dev/null 2>&1") != 0 || access("tools/check_files.py", R_OK) != 0) {
+        print_message("[  SKIPPED ] no python3, or not started in the source folder\n");
+        skip();
+    }
+    soma_scope scope = soma_scope_begin();
+    const char *path = temporary("seen.safetensors"), *names[] = {"w.ä", "b"};
+    soma_tensor *tensors[] = {transposed(), counted(SOMA_BF16, 1, (int64_t[]){7})};
+    soma_pair meta = {"net", "linear \"10\""};
+    char command[1500], hex[2][65], expected[1000], found[1000];
+    assert_int_equal(soma_safetensors_write(path, names, tensors, 2, &meta, 1, true), SOMA_OK);
+    assert_int_equal(soma_npy_write(temporary("seen.npy"), tensors[0]), SOMA_OK);
+    soma__sha256_hex((float[]){1, 4, 2, 5, 3, 6}, 24, hex[0]);
+    soma__sha256_hex(soma_data(tensors[1]), 14, hex[1]);
+    snprintf(expected, sizeof expected,
+             "w.ä F32 [3, 2] %.16s\nb BF16 [7] %.16s\nchecksum right\nnet = 'linear \"10\"'\n<f4 C (3, 2) %.16s\n",
+             hex[0], hex[1], hex[0]);
+    snprintf(command, sizeof command,
+             "PYTHONIOENCODING=utf-8 python3 tools/check_files.py %s/seen.safetensors %s/seen.npy 2>&1", temporary_folder,
+             temporary_folder);
+    FILE *f = popen(command, "r");
+    size_t n = fread(found, 1, sizeof found - 1, f);
+    found[n] = 0;
+    assert_int_equal(pclose(f), 0);
+    assert_string_equal(found, expected);
+    soma_scope_end(scope);
+}
 
-static void test_npy_round_trip(void **state)
-{
+/* ---- npy ---------------------------------------------------------------------------------------------------------- */
+
+static void test_npy_round_trip(void **state) {
     (void)state;
     soma_scope scope = soma_scope_begin();
     const char *path = temporary("a.npy");
@@ -354,8 +381,7 @@ static void test_npy_round_trip(void **state)
 }
 
 /* The file's first bytes as NumPy 1.24 writes them for numpy.zeros((2, 3), 'float32'). */
-static void test_npy_bytes(void **state)
-{
+static void test_npy_bytes(void **state) {
     (void)state;
     soma_scope scope = soma_scope_begin();
     const char *path = temporary("bytes.npy");
@@ -372,8 +398,7 @@ static void test_npy_bytes(void **state)
     soma_scope_end(scope);
 }
 
-static soma_tensor *npy(int version, const char *header, const void *data, size_t n)
-{
+static soma_tensor *npy(int version, const char *header, const void *data, size_t n) {
     uint8_t bytes[1000] = "\x93NUMPY";
     size_t length = strlen(header), at = 8;
     bytes[6] = (uint8_t)version;
@@ -385,8 +410,7 @@ static soma_tensor *npy(int version, const char *header, const void *data, size_
     return soma_npy_parse(bytes, at + length + n, "n");
 }
 
-static void test_npy_forms(void **state)
-{
+static void test_npy_forms(void **state) {
     (void)state;
     soma_scope scope = soma_scope_begin();
     uint8_t eight[] = {0, 1, 2, 3, 4, 5, 6, 7};
@@ -415,18 +439,25 @@ static void test_npy_forms(void **state)
     soma_scope_end(scope);
 }
 
-static void test_npy_errors(void **state)
-{
+static void test_npy_errors(void **state) {
     (void)state;
-    static const struct { const char *header; soma_status status; const char *part; } cases[] = {
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", SOMA_EFORMAT, "n: too long: the header says [2] of f32, and 16 bytes follow"},
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (5,)}", SOMA_EFORMAT, "n: truncated: the header says [5] of f32"},
+    static const struct {
+        const char *header;
+        soma_status status;
+        const char *part;
+    } cases[] = {
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", SOMA_EFORMAT,
+         "n: too long: the header says [2] of f32, and 16 bytes follow"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (5,)}", SOMA_EFORMAT,
+         "n: truncated: the header says [5] of f32"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 4)}", SOMA_EFORMAT, "truncated"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (0, 4611686018427387904)}", SOMA_EFORMAT, "truncated"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}", SOMA_EFORMAT, "a smaller size"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (-4,)}", SOMA_EFORMAT, "a size was expected at character 52"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (2 2)}", SOMA_EFORMAT, "a comma or )"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': 4}", SOMA_EFORMAT, "the shape, a tuple"},
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,4)}", SOMA_EUNSUPPORTED, "more than 8 dimensions"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,1,1,1,1,1,1,1,4)}", SOMA_EUNSUPPORTED,
+         "more than 8 dimensions"},
         {"{'descr': '<f4', 'fortran_order': 0, 'shape': (4,)}", SOMA_EFORMAT, "True or False"},
         {"{'descr': '<f4', 'fortran_order': False}", SOMA_EFORMAT, "descr, fortran_order and shape were"},
         {"{'descr': '<f4', 'descr': '<f4', 'shape': (4,)}", SOMA_EFORMAT, "each once"},
@@ -463,8 +494,7 @@ static void test_npy_errors(void **state)
     soma_scope_end(scope);
 }
 
-static bool try_npy(void *arg)
-{
+static bool try_npy(void *arg) {
     trial *t = arg;
     soma_scope scope = soma_scope_begin();
     bool ok = soma_npy_write(t->path, t->other) == SOMA_OK && soma_npy_read(t->path) != NULL;
@@ -472,8 +502,7 @@ static bool try_npy(void *arg)
     return ok;
 }
 
-static void test_npy_allocations(void **state)
-{
+static void test_npy_allocations(void **state) {
     (void)state;
     char path[600];
     snprintf(path, sizeof path, "%s", temporary("memory.npy"));
@@ -483,10 +512,9 @@ static void test_npy_allocations(void **state)
     soma_scope_end(scope);
 }
 
-/* ---- IDX ------------------------------------------------------------------------------------------------------------------ */
+/* ---- IDX ---------------------------------------------------------------------------------------------------------- */
 
-static void test_idx_forms(void **state)
-{
+static void test_idx_forms(void **state) {
     (void)state;
     soma_scope scope = soma_scope_begin();
     soma_tensor *t = soma_idx_parse("\0\0\x08\1\0\0\0\3\1\2\xFF", 11, "i");
@@ -508,14 +536,12 @@ static void test_idx_forms(void **state)
     soma_scope_end(scope);
 }
 
-static void check_idx(const void *bytes, size_t n, const char *part)
-{
+static void check_idx(const void *bytes, size_t n, const char *part) {
     assert_null(soma_idx_parse(bytes, n, "i"));
     check_error(SOMA_EFORMAT, part);
 }
 
-static void test_idx_errors(void **state)
-{
+static void test_idx_errors(void **state) {
     (void)state;
     check_idx("", 0, "i: 0 bytes");
     check_idx("\0\0\x08", 3, "i: 3 bytes");
@@ -527,14 +553,15 @@ static void test_idx_errors(void **state)
     check_idx("\0\0\x08\1\0\0\0\3\1\2", 10, "i: truncated: the header says [3] of u8, and 2 bytes follow");
     check_idx("\0\0\x08\1\0\0\0\1\1\2", 10, "i: too long: the header says [1] of u8, and 2 bytes follow");
     check_idx("\0\0\x0E\3\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 16, "i: truncated");
+    /* no elements, and strides that no number holds */
+    check_idx("\0\0\x08\4\0\0\0\0\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", 20, "i: truncated");
     check_idx("\x1F\x8B\x08", 3, "i: ends in the middle of its gzip data");
     assert_null(soma_idx_read(temporary("none")));
     check_error(SOMA_ENOTFOUND, "none");
 }
 
 /* The real files, whose first labels and sums are known. */
-static void test_idx_real(void **state)
-{
+static void test_idx_real(void **state) {
     (void)state;
     char path[700];
     snprintf(path, sizeof path, "%s/data/fashion-mnist/t10k-labels-idx1-ubyte.gz", shared_data());
@@ -562,16 +589,14 @@ static void test_idx_real(void **state)
     soma_scope_end(scope);
 }
 
-static bool try_idx(void *arg)
-{
+static bool try_idx(void *arg) {
     soma_scope scope = soma_scope_begin();
     bool ok = soma_idx_read(arg) != NULL;
     soma_scope_end(scope);
     return ok;
 }
 
-static void test_idx_allocations(void **state)
-{
+static void test_idx_allocations(void **state) {
     (void)state;
     char path[600];
     snprintf(path, sizeof path, "%s", temporary("memory.idx"));
@@ -579,15 +604,26 @@ static void test_idx_allocations(void **state)
     assert_true(fail_each_allocation(try_idx, path) >= 3);
 }
 
-int main(void)
-{
+int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_safetensors_round_trip), cmocka_unit_test(test_safetensors_bytes), cmocka_unit_test(test_safetensors_write_errors),
-        cmocka_unit_test(test_safetensors_headers), cmocka_unit_test(test_safetensors_unsupported), cmocka_unit_test(test_safetensors_damage),
-        cmocka_unit_test(test_safetensors_allocations), cmocka_unit_test(test_safetensors_disk_full), cmocka_unit_test(test_npy_round_trip),
-        cmocka_unit_test(test_npy_bytes), cmocka_unit_test(test_npy_forms), cmocka_unit_test(test_npy_errors),
-        cmocka_unit_test(test_npy_allocations), cmocka_unit_test(test_idx_forms), cmocka_unit_test(test_idx_errors),
-        cmocka_unit_test(test_idx_real), cmocka_unit_test(test_idx_allocations),
+        cmocka_unit_test(test_safetensors_round_trip),
+        cmocka_unit_test(test_safetensors_bytes),
+        cmocka_unit_test(test_safetensors_write_errors),
+        cmocka_unit_test(test_safetensors_headers),
+        cmocka_unit_test(test_safetensors_unsupported),
+        cmocka_unit_test(test_safetensors_damage),
+        cmocka_unit_test(test_safetensors_allocations),
+        cmocka_unit_test(test_safetensors_disk_full),
+        cmocka_unit_test(test_independent_reader),
+        cmocka_unit_test(test_npy_round_trip),
+        cmocka_unit_test(test_npy_bytes),
+        cmocka_unit_test(test_npy_forms),
+        cmocka_unit_test(test_npy_errors),
+        cmocka_unit_test(test_npy_allocations),
+        cmocka_unit_test(test_idx_forms),
+        cmocka_unit_test(test_idx_errors),
+        cmocka_unit_test(test_idx_real),
+        cmocka_unit_test(test_idx_allocations),
     };
     return cmocka_run_group_tests_name("tensor files", tests, NULL, temporary_end);
 }

@@ -33,7 +33,8 @@ typedef struct soma_data_opts {
  * - A folder (or the CSV in it) with id and label columns and the images images/<id>.png, .jpg or .jpeg, or beside the CSV. Of
  *   several CSV files the one called like the folder, train.csv or test.csv, or labels.csv. Only ids: SOMA_UNLABELLED.
  * - A folder per class, images in it at any depth; or a folder of images without labels. Ids are the files' names.
- * - A folder of which all folders are called train, test, val and so on: `part` of it, with the classes of train.
+ * - A folder of which all folders are called train, test, val and so on: `part` of it. With a folder per class, the classes are
+ *   those of train; with a CSV, those that occur, so give a test part the classes of the training part or the model.
  * - A .csv table of numbers. A column "id" names the rows; the target's classes may be text; cells must not be empty.
  * - A .npy array [N, …], with x.labels.npy or y.npy beside it as targets: whole numbers are classes, floats are regression. Bytes
  *   of 3 or 4 dimensions are images [N, H, W], [N, C, H, W] or [N, H, W, C].

@@ -31,19 +31,21 @@ SOMA_API soma_status soma_nn_build(soma_module *m, int ndim, const int64_t *inpu
 /* ---- Parameters and state -------------------------------------------------------------------------------------------- */
 
 typedef struct soma_named {
-    const char *name;    /* "0.weight"; owned by the module */
+    const char *name;    /* "0.weight"; owned by the module, until it gets or loses parameters */
     soma_tensor *tensor; /* owned by the module; soma_keep to hold on to it */
     bool buffer;         /* not trained: running statistics */
 } soma_named;
 /* Parameters, then with `buffers` the buffers too, in the order of the modules. Returns how many there are and writes at
- * most `room` of them. */
+ * most `room` of them; -1 when memory is short. */
 SOMA_API int soma_nn_named(soma_module *m, bool buffers, soma_named *out, int room);
 SOMA_API soma_tensor *soma_nn_get(soma_module *m, const char *name); /* NULL and SOMA_ENOTFOUND when there is none */
 SOMA_API int64_t soma_nn_count(soma_module *m);                       /* numbers in all parameters */
 SOMA_API void soma_nn_zero_grad(soma_module *m);
-/* The module's parameters and buffers, its description and `extra` (metadata, may be NULL) as one .safetensors file. */
+/* The module's parameters and buffers as one .safetensors file, with soma's version and, of a Sequential whose parts all have
+ * one, the description in its metadata. */
 SOMA_API SOMA_MUST_CHECK soma_status soma_nn_save(soma_module *m, const char *path);
-/* Reads tensors by name into a module of the same structure; every name and shape must fit, or nothing is changed. */
+/* Reads tensors by name into a module of the same structure; every name and shape must fit, or nothing is changed. Input sizes
+ * that are open come from the file. */
 SOMA_API SOMA_MUST_CHECK soma_status soma_nn_load(soma_module *m, const char *path);
 /* Builds the network that a model file describes, with its weights, in eval mode. */
 SOMA_API soma_module *soma_nn_open(const char *path);
@@ -53,7 +55,8 @@ SOMA_API soma_module *soma_nn_open(const char *path);
 /* "conv 32 3 relu, maxpool 2, flatten, linear 128 relu, dropout 0.5, linear 10" (docs/network.md has the grammar). Errors
  * point at the word. Input sizes are left open. */
 SOMA_API soma_module *soma_nn_parse(const char *text);
-/* The module as such a text; returns the length, as snprintf. 0 when some part is the caller's own class. */
+/* The module as such a text; returns the length, as snprintf. 0 (no error) when some part is of the caller's own class or has a
+ * name other than its place. */
 SOMA_API size_t soma_nn_describe(soma_module *m, char *out, size_t size);
 
 /* What one layer does to an input. Shapes include the batch dimension. */

@@ -44,13 +44,14 @@ SOMA_API void soma_optim_zero_grad(soma_optim *opt);
 SOMA_API int64_t soma_optim_steps(const soma_optim *opt);
 SOMA_API const char *soma_optim_name(const soma_optim *opt); /* "sgd", "adam", "adamw" */
 
-/* Parameter groups, each with its own learning rate and weight decay (negative: as the optimiser's). Group 0 is what the
+/* Parameter groups, each with its own learning rate and weight decay (either negative: as the optimiser's). Group 0 is what the
  * constructor was given. Returns the group's index, -1 on error. A parameter may be in one group only. */
 SOMA_API int soma_optim_add_group(soma_optim *opt, soma_tensor *const *params, int n, double lr, double weight_decay);
 SOMA_API int soma_optim_groups(const soma_optim *opt);
 SOMA_API double soma_optim_lr(const soma_optim *opt, int group);
+/* Also sets the base rate, which schedules multiply. */
 SOMA_API void soma_optim_set_lr(soma_optim *opt, int group, double lr);
-/* State as named tensors ("0.exp_avg", "0.step" …), for checkpoints; as soma_nn_named. */
+/* State as named tensors ("step", "group.0.lr", "0.exp_avg", "0.step" …), for checkpoints; as soma_nn_named. */
 SOMA_API int soma_optim_named(soma_optim *opt, soma_named *out, int room);
 /* Puts a value saved from soma_optim_named back. The optimiser makes the slot when it has not yet. */
 SOMA_API soma_status soma_optim_load(soma_optim *opt, const char *name, soma_tensor *value);

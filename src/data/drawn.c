@@ -192,7 +192,7 @@ static upper any_top(pen *p) {
                .neck_depth = range(p, 0.08f, 0.26f),
                .drop = range(p, 0.06f, 0.18f),
                .chest = range(p, 0.42f, 0.56f),
-               .bottom = range(p, 0.8f, 0.98f),
+               .bottom = range(p, 0.76f, 0.94f),
                .cuff = range(p, 0.18f, 0.26f),
                .spread = range(p, 0.1f, 0.35f),
                .pointed = chance(p, 0.3)};
@@ -231,8 +231,9 @@ static void draw_shirt(pen *p) {
     sleeves(p, &t, range(p, 0.8f, 1));
     torso(p, &t, 1);
     seams(p, &t, range(p, 0.1f, 0.5f));
-    float shade = chance(p, 0.5) ? range(p, 0.45f, 0.75f) : range(p, 1.15f, 1.4f);
-    if (chance(p, 0.8)) /* the collar */
+    float shade = chance(p, 0.6) ? range(p, 0.35f, 0.7f) : range(p, 1.25f, 1.6f);
+    bool collar = chance(p, 0.88);
+    if (collar)
         for (int side = -1; side <= 1; side += 2) {
             path o = {0};
             float s = (float)side;
@@ -242,7 +243,7 @@ static void draw_shirt(pen *p) {
             to(&o, s * 0.16f, -0.9f + t.neck_depth + 0.24f);
             fill(p, &o, shade);
         }
-    if (chance(p, 0.75))
+    if (!collar || chance(p, 0.8)) /* the buttons */
         line(p, 0, -0.9f + t.neck_depth, 0, t.bottom, range(p, 0.05f, 0.1f), shade);
 }
 
@@ -276,15 +277,15 @@ static void draw_coat(pen *p) {
     t.sleeve = range(p, 1.2f, 1.65f);
     t.spread = range(p, 0.05f, 0.26f);
     t.cuff = range(p, 0.2f, 0.3f);
-    t.bottom = range(p, 0.9f, 1);
+    t.bottom = range(p, 0.94f, 1.04f);
     t.waist = t.chest * range(p, 0.84f, 1);
     t.hem = t.chest * range(p, 0.98f, 1.2f);
     sleeves(p, &t, range(p, 0.8f, 1));
     torso(p, &t, 1);
     seams(p, &t, range(p, 0.2f, 0.6f));
     float dark = range(p, 0.15f, 0.6f), overlap = range(p, -0.07f, 0.07f), lapel = range(p, 0.25f, 0.75f);
-    if (chance(p, 0.85))
-        line(p, overlap * 0.4f, -0.9f + t.neck_depth, overlap, t.bottom, range(p, 0.05f, 0.11f), dark);
+    if (chance(p, 0.92))
+        line(p, overlap * 0.4f, -0.9f + t.neck_depth, overlap, t.bottom, range(p, 0.08f, 0.15f), dark);
     if (chance(p, 0.7))
         for (int side = -1; side <= 1; side += 2) /* lapels */
             line(p, (float)side * (t.neck + 0.04f), -0.86f, overlap * 0.5f, -0.9f + lapel, 0.06f, 0.5f * (1 + dark));

@@ -15,14 +15,14 @@ static bool jpeg_size(FILE *f, uint32_t *height, uint32_t *width) {
         return false;
     for (int segments = 0; segments < 10000; segments++) {
         int c = getc(f);
-        if (c != 0xFF)
-            return false;
+        while (c != 0xFF && c != EOF) /* wrong lengths: on to the next marker, as decoders do */
+            c = getc(f);
         while (c == 0xFF)
             c = getc(f);
-        if (c == 0x01 || (c >= 0xD0 && c <= 0xD8))
+        if (c == 0x00 || c == 0x01 || (c >= 0xD0 && c <= 0xD8))
             continue; /* markers without a segment */
         uint8_t head[7];
-        if (c == EOF || c == 0xD9 || c == 0xDA || fread(head, 1, 2, f) != 2 || be16(head) < 2)
+        if (c == EOF || c == 0xD9 || c == 0xDA || fread(head, 1, 2, f) != 2)
             return false;
         if (c >= 0xC0 && c <= 0xCF && c != 0xC4 && c != 0xC8 && c != 0xCC) {
             if (fread(head + 2, 1, 5, f) != 5)
@@ -31,7 +31,7 @@ static bool jpeg_size(FILE *f, uint32_t *height, uint32_t *width) {
             *width = be16(head + 5);
             return true;
         }
-        if (fseek(f, (long)be16(head) - 2, SEEK_CUR) != 0)
+        if (fseek(f, SOMA_MAX((long)be16(head) - 2, 0), SEEK_CUR) != 0)
             return false;
     }
     return false;

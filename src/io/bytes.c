@@ -3,8 +3,20 @@
 
 #include <string.h>
 
-soma_tensor *soma__tensor_of_bytes(const void *bytes, soma_dtype dtype, int ndim, const int64_t *shape, bool big_endian)
-{
+bool soma__shape_bytes(int ndim, const int64_t *shape, size_t width, int64_t *bytes) {
+    bool empty = false;
+    *bytes = (int64_t)width;
+    for (int i = 0; i < ndim; i++) {
+        if (!soma__mul_ok(*bytes, shape[i] == 0 ? 1 : shape[i], bytes))
+            return false;
+        empty = empty || shape[i] == 0;
+    }
+    if (empty)
+        *bytes = 0;
+    return true;
+}
+
+soma_tensor *soma__tensor_of_bytes(const void *bytes, soma_dtype dtype, int ndim, const int64_t *shape, bool big_endian) {
     soma_tensor *t = soma_empty(ndim, shape, dtype);
     uint8_t *data = soma_data(t);
     if (t == NULL || data == NULL)
@@ -21,8 +33,7 @@ soma_tensor *soma__tensor_of_bytes(const void *bytes, soma_dtype dtype, int ndim
     return t;
 }
 
-void soma__swap_bytes(void *data, size_t n, size_t width)
-{
+void soma__swap_bytes(void *data, size_t n, size_t width) {
     uint8_t *p = data;
     if (width == 2) {
         for (size_t i = 0; i < n; i++, p += 2) {
@@ -48,13 +59,15 @@ void soma__swap_bytes(void *data, size_t n, size_t width)
     }
 }
 
-/* Bytes that a character of more than one byte takes, 0 when p is no character. Overlong forms, surrogates and values above 10FFFF
- * are excluded by the range of the second byte (RFC 3629, section 4). */
-static size_t utf8_character(const uint8_t *p, size_t n)
-{
-    static const struct { uint8_t first, last, low, high, length; } forms[] = {
-        {0xC2, 0xDF, 0x80, 0xBF, 2}, {0xE0, 0xE0, 0xA0, 0xBF, 3}, {0xE1, 0xEC, 0x80, 0xBF, 3}, {0xED, 0xED, 0x80, 0x9F, 3},
-        {0xEE, 0xEF, 0x80, 0xBF, 3}, {0xF0, 0xF0, 0x90, 0xBF, 4}, {0xF1, 0xF3, 0x80, 0xBF, 4}, {0xF4, 0xF4, 0x80, 0x8F, 4},
+/* Bytes that a character of more than one byte takes, 0 when p is no character. Overlong forms, surrogates and values
+ * above 10FFFF are excluded by the range of the second byte (RFC 3629, section 4). */
+static size_t utf8_character(const uint8_t *p, size_t n) {
+    static const struct {
+        uint8_t first, last, low, high, length;
+    } forms[] = {
+        {0xC2, 0xDF, 0x80, 0xBF, 2}, {0xE0, 0xE0, 0xA0, 0xBF, 3}, {0xE1, 0xEC, 0x80, 0xBF, 3},
+        {0xED, 0xED, 0x80, 0x9F, 3}, {0xEE, 0xEF, 0x80, 0xBF, 3}, {0xF0, 0xF0, 0x90, 0xBF, 4},
+        {0xF1, 0xF3, 0x80, 0xBF, 4}, {0xF4, 0xF4, 0x80, 0x8F, 4},
     };
     for (size_t i = 0; i < SOMA_LEN(forms); i++) {
         if (p[0] < forms[i].first || p[0] > forms[i].last)
@@ -70,8 +83,7 @@ static size_t utf8_character(const uint8_t *p, size_t n)
     return 0;
 }
 
-size_t soma__utf8_check(const void *text, size_t n)
-{
+size_t soma__utf8_check(const void *text, size_t n) {
     const uint8_t *p = text;
     size_t i = 0;
     while (i < n) {
@@ -90,8 +102,7 @@ size_t soma__utf8_check(const void *text, size_t n)
     return n;
 }
 
-const char *soma__quote(const char *text, size_t n, char out[SOMA__QUOTE])
-{
+const char *soma__quote(const char *text, size_t n, char out[SOMA__QUOTE]) {
     size_t at = 0, i = 0;
     while (i < n && i < 40) {
         uint8_t c = (uint8_t)text[i];

@@ -1,5 +1,6 @@
-/* Tables in CSV (RFC 4180), read in place: the text is kept, quotes are undone and each cell gets a final 0 where its comma or line
- * end stood. A cell is found by the place of its row and a 32-bit distance from there, so the index is smaller than most tables. */
+/* Tables in CSV (RFC 4180), read in place: the text is kept, quotes are undone and each cell gets a final 0 where its
+ * comma or line end stood. A cell is found by the place of its row and a 32-bit distance from there, so the index is
+ * smaller than most tables. */
 #define _GNU_SOURCE /* strtod_l */
 #include "io/io.h"
 
@@ -17,9 +18,9 @@ struct soma_csv {
     char *name;
     soma_bytes text;
     int columns;
-    int64_t rows, room_rows;    /* the header is row 0 here */
+    int64_t rows, room_rows; /* the header is row 0 here */
     csv_row *row;
-    uint32_t *cell;             /* [rows][columns]: distance from the row's start */
+    uint32_t *cell; /* [rows][columns]: distance from the row's start */
     size_t cells, room_cells;
 };
 
@@ -29,8 +30,7 @@ typedef struct csv_state {
     int64_t line;
 } csv_state;
 
-void soma_csv_free(soma_csv *c)
-{
+void soma_csv_free(soma_csv *c) {
     if (c == NULL)
         return;
     soma_bytes_free(&c->text);
@@ -40,17 +40,17 @@ void soma_csv_free(soma_csv *c)
     soma__free(c);
 }
 
-/* One cell from s->p on. On success *cell is its text, still without final 0; *last its end; s->p is at the comma, the line end or
- * s->end. */
-static soma_status read_quoted(const soma_csv *c, csv_state *s, char **cell, char **last)
-{
+/* One cell from s->p on. On success *cell is its text, still without final 0; *last its end; s->p is at the comma, the
+ * line end or s->end. */
+static soma_status read_quoted(const soma_csv *c, csv_state *s, char **cell, char **last) {
     char *in = s->p + 1, *out = in;
     int64_t first_line = s->line;
     *cell = in;
     for (;;) {
         char *quote = memchr(in, '"', (size_t)(s->end - in));
         if (quote == NULL)
-            return soma_fail(SOMA_EFORMAT, "%s:%lld: a quote is opened here and never closed", c->name, (long long)first_line);
+            return soma_fail(SOMA_EFORMAT, "%s:%lld: a quote is opened here and never closed", c->name,
+                             (long long)first_line);
         for (char *q = in; (q = memchr(q, '\n', (size_t)(quote - q))) != NULL; q++)
             s->line++;
         if (out != in)
@@ -62,15 +62,15 @@ static soma_status read_quoted(const soma_csv *c, csv_state *s, char **cell, cha
         *out++ = *in++; /* a doubled quote is one */
     }
     if (in < s->end && *in != ',' && *in != '\n' && *in != '\r')
-        return soma_fail(SOMA_EFORMAT, "%s:%lld: text behind the closing quote of a cell; a comma or the line's end was expected", c->name,
-                         (long long)s->line);
+        return soma_fail(SOMA_EFORMAT,
+                         "%s:%lld: text behind the closing quote of a cell; a comma or the line's end was expected",
+                         c->name, (long long)s->line);
     *last = out;
     s->p = in;
     return SOMA_OK;
 }
 
-static bool grow_cells(soma_csv *c)
-{
+static bool grow_cells(soma_csv *c) {
     size_t room = c->room_cells + c->room_cells / 2 + 1024;
     uint32_t *cell = soma__realloc(c->cell, room * sizeof *cell);
     if (cell == NULL)
@@ -79,8 +79,7 @@ static bool grow_cells(soma_csv *c)
     return true;
 }
 
-static bool grow_rows(soma_csv *c)
-{
+static bool grow_rows(soma_csv *c) {
     int64_t room = c->room_rows + c->room_rows / 2 + 256;
     csv_row *row = soma__realloc(c->row, (size_t)room * sizeof *row);
     if (row == NULL)
@@ -92,12 +91,11 @@ static bool grow_rows(soma_csv *c)
 static bool ends_cell(char c) { return c == ',' || c == '\n' || c == '\r'; }
 
 /* The cells of one line, whose first byte is s->p; leaves s->p behind the line's end. */
-static soma_status read_row(soma_csv *c, csv_state *s, int64_t *columns)
-{
+static soma_status read_row(soma_csv *c, csv_state *s, int64_t *columns) {
     char *start = s->p;
     *columns = 0;
     for (;;) {
-        char *cell = s->p, *last;
+        char *cell = s->p, *last = s->p;
         if (s->p < s->end && *s->p == '"') {
             soma_status status = read_quoted(c, s, &cell, &last);
             if (status != SOMA_OK)
@@ -126,8 +124,7 @@ static soma_status read_row(soma_csv *c, csv_state *s, int64_t *columns)
     }
 }
 
-static soma_status read_rows(soma_csv *c)
-{
+static soma_status read_rows(soma_csv *c) {
     csv_state s = {.p = (char *)c->text.data, .end = (char *)c->text.data + c->text.size, .line = 1};
     if (c->text.size >= 3 && memcmp(s.p, "\xEF\xBB\xBF", 3) == 0)
         s.p += 3;
@@ -150,8 +147,8 @@ static soma_status read_rows(soma_csv *c)
         if (c->rows == 0)
             c->columns = (int)columns;
         else if (columns != c->columns)
-            return soma_fail(SOMA_EFORMAT, "%s:%lld: %lld cells, and the header has %d", c->name, (long long)c->row[c->rows].line,
-                             (long long)columns, c->columns);
+            return soma_fail(SOMA_EFORMAT, "%s:%lld: %lld cells, and the header has %d", c->name,
+                             (long long)c->row[c->rows].line, (long long)columns, c->columns);
         c->rows++;
     }
     if (c->rows == 0)
@@ -159,8 +156,7 @@ static soma_status read_rows(soma_csv *c)
     return SOMA_OK;
 }
 
-static int64_t line_of(const soma_csv *c, size_t place)
-{
+static int64_t line_of(const soma_csv *c, size_t place) {
     int64_t line = 1;
     for (size_t i = 0; i < place; i++)
         line += c->text.data[i] == '\n';
@@ -168,15 +164,15 @@ static int64_t line_of(const soma_csv *c, size_t place)
 }
 
 /* Text, and UTF-8: names from here go into model files, which are JSON. */
-static soma_status check_text(const soma_csv *c)
-{
+static soma_status check_text(const soma_csv *c) {
     const uint8_t *p = c->text.data;
     size_t n = c->text.size;
     if (n >= 2 && (memcmp(p, "\xFF\xFE", 2) == 0 || memcmp(p, "\xFE\xFF", 2) == 0))
         return soma_fail(SOMA_EFORMAT, "%s: UTF-16 text; save the table as UTF-8", c->name);
     const uint8_t *zero = memchr(p, 0, n);
     if (zero != NULL)
-        return soma_fail(SOMA_EFORMAT, "%s:%lld: a zero byte: this is no text file", c->name, (long long)line_of(c, (size_t)(zero - p)));
+        return soma_fail(SOMA_EFORMAT, "%s:%lld: a zero byte: this is no text file", c->name,
+                         (long long)line_of(c, (size_t)(zero - p)));
     size_t valid = soma__utf8_check(p, n);
     if (valid != n)
         return soma_fail(SOMA_EFORMAT, "%s:%lld: byte 0x%02X is not valid UTF-8; save the table as UTF-8", c->name,
@@ -185,8 +181,7 @@ static soma_status check_text(const soma_csv *c)
 }
 
 /* Takes `text` over. */
-static soma_csv *csv_of(soma_bytes text, const char *name)
-{
+static soma_csv *csv_of(soma_bytes text, const char *name) {
     soma_csv *c = soma__calloc(1, sizeof *c);
     if (c == NULL) {
         soma_bytes_free(&text);
@@ -201,16 +196,14 @@ static soma_csv *csv_of(soma_bytes text, const char *name)
     return c;
 }
 
-soma_csv *soma_csv_read(const char *path)
-{
+soma_csv *soma_csv_read(const char *path) {
     soma_bytes text;
     if (soma_read_file(path, true, 0, &text) != SOMA_OK)
         return NULL;
     return csv_of(text, path);
 }
 
-soma_csv *soma_csv_parse(const void *data, size_t size, const char *name)
-{
+soma_csv *soma_csv_parse(const void *data, size_t size, const char *name) {
     if ((data == NULL && size > 0) || name == NULL)
         return soma_fail(SOMA_EINVAL, "soma_csv_parse: no data or no name"), NULL;
     if (size > SOMA__FILE_LIMIT)
@@ -227,8 +220,7 @@ soma_csv *soma_csv_parse(const void *data, size_t size, const char *name)
 int64_t soma_csv_rows(const soma_csv *c) { return c != NULL ? c->rows - 1 : 0; }
 int soma_csv_columns(const soma_csv *c) { return c != NULL ? c->columns : 0; }
 
-static const char *cell_at(const soma_csv *c, int64_t row, int column)
-{
+static const char *cell_at(const soma_csv *c, int64_t row, int column) {
     if (c == NULL || row < 0 || row >= c->rows || column < 0 || column >= c->columns)
         return NULL;
     return (const char *)c->text.data + c->row[row].start + c->cell[(size_t)row * (size_t)c->columns + (size_t)column];
@@ -236,26 +228,25 @@ static const char *cell_at(const soma_csv *c, int64_t row, int column)
 
 const char *soma_csv_header(const soma_csv *c, int column) { return cell_at(c, 0, column); }
 
-int soma_csv_find(const soma_csv *c, const char *header)
-{
+int soma_csv_find(const soma_csv *c, const char *header) {
     for (int i = 0; header != NULL && i < soma_csv_columns(c); i++)
         if (strcmp(cell_at(c, 0, i), header) == 0)
             return i;
     return -1;
 }
 
-const char *soma_csv_cell(const soma_csv *c, int64_t row, int column) { return row >= 0 ? cell_at(c, row + 1, column) : NULL; }
+const char *soma_csv_cell(const soma_csv *c, int64_t row, int column) {
+    return row >= 0 ? cell_at(c, row + 1, column) : NULL;
+}
 
-int64_t soma_csv_line(const soma_csv *c, int64_t row)
-{
+int64_t soma_csv_line(const soma_csv *c, int64_t row) {
     return c != NULL && row >= 0 && row < c->rows - 1 ? c->row[row + 1].line : 0;
 }
 
-/* ---- Numbers ------------------------------------------------------------------------------------------------------------ */
+/* ---- Numbers ------------------------------------------------------------------------------------------------------ */
 
 /* What strtod would do in the C locale, whatever locale the program runs in. */
-static double convert_slowly(const char *text)
-{
+static double convert_slowly(const char *text) {
     locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     if (plain == (locale_t)0)
         return strtod(text, NULL);
@@ -264,10 +255,10 @@ static double convert_slowly(const char *text)
     return v;
 }
 
-/* [blanks] [sign] digits [. digits] [e [sign] digits] [blanks], and a finite value. Up to 15 digits and powers of ten up to 22 are exact in a
- * double, so one multiplication or division rounds correctly (Clinger 1990); the rest goes to strtod. */
-static bool number_of(const char *text, double *out)
-{
+/* [blanks] [sign] digits [. digits] [e [sign] digits] [blanks], and a finite value. Up to 15 digits and powers of ten up
+ * to 22 are exact in a double, so one multiplication or division rounds correctly (Clinger 1990); the rest goes to
+ * strtod. */
+static bool number_of(const char *text, double *out) {
     static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                     1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     const char *p = text;
@@ -320,12 +311,11 @@ static bool number_of(const char *text, double *out)
     return isfinite(v);
 }
 
-soma_status soma_csv_number(const soma_csv *c, int64_t row, int column, double *out)
-{
+soma_status soma_csv_number(const soma_csv *c, int64_t row, int column, double *out) {
     const char *text = soma_csv_cell(c, row, column);
     if (text == NULL || out == NULL)
-        return soma_fail(SOMA_EINVAL, "soma_csv_number: row %lld, column %d of a table with %lld rows and %d columns", (long long)row, column,
-                         (long long)soma_csv_rows(c), soma_csv_columns(c));
+        return soma_fail(SOMA_EINVAL, "soma_csv_number: row %lld, column %d of a table with %lld rows and %d columns",
+                         (long long)row, column, (long long)soma_csv_rows(c), soma_csv_columns(c));
     if (number_of(text, out))
         return SOMA_OK;
     char header[SOMA__QUOTE], quoted[SOMA__QUOTE];
@@ -334,6 +324,6 @@ soma_status soma_csv_number(const soma_csv *c, int64_t row, int column, double *
     if (text[0] == 0)
         return soma_fail(SOMA_EFORMAT, "%s:%lld: column %d (%s) is empty, and a number was expected", c->name,
                          (long long)soma_csv_line(c, row), column + 1, header);
-    return soma_fail(SOMA_EFORMAT, "%s:%lld: column %d (%s): \"%s\" is not a finite number", c->name, (long long)soma_csv_line(c, row),
-                     column + 1, header, soma__quote(text, strlen(text), quoted));
+    return soma_fail(SOMA_EFORMAT, "%s:%lld: column %d (%s): \"%s\" is not a finite number", c->name,
+                     (long long)soma_csv_line(c, row), column + 1, header, soma__quote(text, strlen(text), quoted));
 }

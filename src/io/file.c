@@ -1,5 +1,5 @@
-/* Whole files: reading with a limit, and writing so that a reader sees the old file or the new one and nothing between, whatever
- * happens meanwhile. Every message begins with the path. */
+/* Whole files: reading with a limit, and writing so that a reader sees the old file or the new one and nothing between,
+ * whatever happens meanwhile. Every message begins with the path. */
 #include "io/io.h"
 
 #include <errno.h>
@@ -14,8 +14,7 @@
 /* One call moves at most 2 GiB less a page on Linux; smaller steps cost nothing. */
 #define STEP ((size_t)1 << 30)
 
-void soma_bytes_free(soma_bytes *b)
-{
+void soma_bytes_free(soma_bytes *b) {
     if (b == NULL)
         return;
     soma__free(b->data);
@@ -23,24 +22,23 @@ void soma_bytes_free(soma_bytes *b)
     b->size = 0;
 }
 
-static soma_status fail_errno(const char *path, const char *what)
-{
+static soma_status fail_errno(const char *path, const char *what) {
     int e = errno;
-    return soma_fail(e == ENOENT || e == ENOTDIR ? SOMA_ENOTFOUND : e == ENOMEM ? SOMA_ENOMEM : SOMA_EIO, "%s: %s: %s", path, what,
-                     strerror(e));
+    return soma_fail(e == ENOENT || e == ENOTDIR ? SOMA_ENOTFOUND
+                     : e == ENOMEM               ? SOMA_ENOMEM
+                                                 : SOMA_EIO,
+                     "%s: %s: %s", path, what, strerror(e));
 }
 
-static soma_status fail_limit(const char *path, size_t limit)
-{
+static soma_status fail_limit(const char *path, size_t limit) {
     return soma_fail(SOMA_EFORMAT, "%s: larger than the %zu bytes that are allowed here", path, limit);
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------------------------------ */
+/* ---- Reading ------------------------------------------------------------------------------------------------------ */
 
-/* Reads to the end. The size that the system gave is only a first guess: files in /proc say 0, pipes say nothing, and a file may
- * grow while it is read. One byte more than the contents is kept for a final 0. */
-static soma_status read_all(int fd, const char *path, size_t guess, size_t limit, soma_bytes *out)
-{
+/* Reads to the end. The size that the system gave is only a first guess: files in /proc say 0, pipes say nothing, and a
+ * file may grow while it is read. One byte more than the contents is kept for a final 0. */
+static soma_status read_all(int fd, const char *path, size_t guess, size_t limit, soma_bytes *out) {
     size_t room = SOMA_MIN(guess, limit) + 2;
     uint8_t *data = soma__alloc(room);
     size_t size = 0;
@@ -77,8 +75,7 @@ static soma_status read_all(int fd, const char *path, size_t guess, size_t limit
     return SOMA_OK;
 }
 
-static soma_status read_plain(const char *path, size_t limit, soma_bytes *out)
-{
+static soma_status read_plain(const char *path, size_t limit, soma_bytes *out) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0)
         return fail_errno(path, "cannot open");
@@ -96,8 +93,7 @@ static soma_status read_plain(const char *path, size_t limit, soma_bytes *out)
     return status;
 }
 
-soma_status soma_read_file(const char *path, bool gunzip, size_t limit, soma_bytes *out)
-{
+soma_status soma_read_file(const char *path, bool gunzip, size_t limit, soma_bytes *out) {
     if (path == NULL || out == NULL)
         return soma_fail(SOMA_EINVAL, "soma_read_file: no path, or no place for the bytes");
     *out = (soma_bytes){0};
@@ -116,10 +112,9 @@ soma_status soma_read_file(const char *path, bool gunzip, size_t limit, soma_byt
     return status;
 }
 
-/* ---- Writing ------------------------------------------------------------------------------------------------------------ */
+/* ---- Writing ------------------------------------------------------------------------------------------------------ */
 
-static void writer_drop(soma__writer *w)
-{
+static void writer_drop(soma__writer *w) {
     if (w->fd >= 0)
         close(w->fd);
     if (w->temporary != NULL)
@@ -130,8 +125,7 @@ static void writer_drop(soma__writer *w)
     w->path = w->temporary = NULL;
 }
 
-static soma_status writer_fail(soma__writer *w, const char *what)
-{
+static soma_status writer_fail(soma__writer *w, const char *what) {
     soma_status status = errno == ENOENT || errno == ENOTDIR
                              ? soma_fail(SOMA_EIO, "%s: %s: the folder does not exist", w->path, what)
                              : soma_fail(SOMA_EIO, "%s: %s: %s", w->path, what, strerror(errno));
@@ -140,15 +134,13 @@ static soma_status writer_fail(soma__writer *w, const char *what)
 }
 
 /* Length of the folder part of `path`, with its last slash; 0: the current folder. */
-static size_t folder_length(const char *path)
-{
+static size_t folder_length(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash != NULL ? (size_t)(slash - path) + 1 : 0;
 }
 
 /* ".soma-<process>-<number>.tmp" in the folder of the file: short, so that it fits wherever the name itself does. */
-static soma_status open_temporary(soma__writer *w, mode_t mode)
-{
+static soma_status open_temporary(soma__writer *w, mode_t mode) {
     static unsigned count;
     size_t folder = folder_length(w->path), room = folder + 64;
     w->temporary = soma__alloc(room);
@@ -171,8 +163,7 @@ static soma_status open_temporary(soma__writer *w, mode_t mode)
     return writer_fail(w, "cannot write");
 }
 
-soma_status soma__writer_open(soma__writer *w, const char *path)
-{
+soma_status soma__writer_open(soma__writer *w, const char *path) {
     *w = (soma__writer){.fd = -1};
     if (path == NULL || path[0] == 0)
         return w->status = soma_fail(SOMA_EINVAL, "no file name to write to");
@@ -199,8 +190,7 @@ soma_status soma__writer_open(soma__writer *w, const char *path)
     return status;
 }
 
-soma_status soma__writer_put(soma__writer *w, const void *data, size_t size)
-{
+soma_status soma__writer_put(soma__writer *w, const void *data, size_t size) {
     if (w->status != SOMA_OK)
         return w->status;
     const char *p = data;
@@ -218,10 +208,9 @@ soma_status soma__writer_put(soma__writer *w, const void *data, size_t size)
     return SOMA_OK;
 }
 
-/* The new name itself must reach the disk. A folder that may not be read, or a file system that cannot do it, is no error: the file
- * is there and whole. */
-static int sync_folder(const char *path)
-{
+/* The new name itself must reach the disk. A folder that may not be read, or a file system that cannot do it, is no
+ * error: the file is there and whole. */
+static int sync_folder(const char *path) {
     char folder[PATH_MAX];
     size_t n = folder_length(path);
     if (n >= sizeof folder)
@@ -238,8 +227,7 @@ static int sync_folder(const char *path)
     return failed;
 }
 
-soma_status soma__writer_close(soma__writer *w)
-{
+soma_status soma__writer_close(soma__writer *w) {
     if (w->status != SOMA_OK)
         return w->status;
     if (w->temporary == NULL) { /* direct: pipes cannot be synced */
@@ -266,15 +254,13 @@ soma_status soma__writer_close(soma__writer *w)
     return SOMA_OK;
 }
 
-void soma__writer_abort(soma__writer *w)
-{
+void soma__writer_abort(soma__writer *w) {
     writer_drop(w);
     if (w->status == SOMA_OK)
         w->status = SOMA_ESTOPPED;
 }
 
-soma_status soma_write_file(const char *path, const void *data, size_t size)
-{
+soma_status soma_write_file(const char *path, const void *data, size_t size) {
     if (path == NULL || (data == NULL && size > 0))
         return soma_fail(SOMA_EINVAL, "soma_write_file: no path or no data");
     soma__writer w;

@@ -1,10 +1,12 @@
-/* IDX, the format of MNIST (Y. LeCun, C. Cortes, C. Burges): two zero bytes, the type, the number of dimensions, the sizes as
- * 32-bit big-endian numbers, the elements, big-endian, row-major. Nothing may follow. */
+/* IDX, the format of MNIST (Y. LeCun, C. Cortes, C. Burges): two zero bytes, the type, the number of dimensions, the
+ * sizes as 32-bit big-endian numbers, the elements, big-endian, row-major. Nothing may follow. */
 #include "io/io.h"
 
-static bool idx_dtype(uint8_t code, soma_dtype *out)
-{
-    static const struct { uint8_t code; soma_dtype dtype; } types[] = {
+static bool idx_dtype(uint8_t code, soma_dtype *out) {
+    static const struct {
+        uint8_t code;
+        soma_dtype dtype;
+    } types[] = {
         {0x08, SOMA_U8}, {0x09, SOMA_I8}, {0x0B, SOMA_I16}, {0x0C, SOMA_I32}, {0x0D, SOMA_F32}, {0x0E, SOMA_F64},
     };
     for (size_t i = 0; i < SOMA_LEN(types); i++)
@@ -15,36 +17,37 @@ static bool idx_dtype(uint8_t code, soma_dtype *out)
     return false;
 }
 
-static soma_tensor *parse(const uint8_t *p, size_t size, const char *name)
-{
+static soma_tensor *parse(const uint8_t *p, size_t size, const char *name) {
     soma_dtype dtype = SOMA_U8;
     if (size < 4)
         return soma_fail(SOMA_EFORMAT, "%s: %zu bytes, too few for an IDX file", name, size), NULL;
     if (p[0] != 0 || p[1] != 0 || !idx_dtype(p[2], &dtype))
-        return soma_fail(SOMA_EFORMAT, "%s: not an IDX file: it begins with %02x %02x %02x, and 00 00 and a type (08, 09, 0b … 0e) were "
-                         "expected", name, p[0], p[1], p[2]), NULL;
+        return soma_fail(
+                   SOMA_EFORMAT,
+                   "%s: not an IDX file: it begins with %02x %02x %02x, and 00 00 and a type (08, 09, 0b … 0e) were "
+                   "expected",
+                   name, p[0], p[1], p[2]),
+               NULL;
     int ndim = p[3];
     if (ndim < 1 || ndim > SOMA_MAX_DIMS)
         return soma_fail(SOMA_EFORMAT, "%s: %d dimensions; 1 to %d are possible", name, ndim, SOMA_MAX_DIMS), NULL;
     size_t head = 4 + 4 * (size_t)ndim;
     if (size < head)
         return soma_fail(SOMA_EFORMAT, "%s: ends in the middle of its %d sizes", name, ndim), NULL;
-    int64_t shape[SOMA_MAX_DIMS], bytes = (int64_t)soma_dtype_size(dtype);
+    int64_t shape[SOMA_MAX_DIMS], bytes;
     char text[SOMA__SHAPE_TEXT];
-    bool fits = true;
-    for (int i = 0; i < ndim; i++) {
+    for (int i = 0; i < ndim; i++)
         shape[i] = soma__read_be32(p + 4 + 4 * i);
-        fits = fits && soma__mul_ok(bytes, shape[i], &bytes);
-    }
+    bool fits = soma__shape_bytes(ndim, shape, soma_dtype_size(dtype), &bytes);
     if (!fits || (uint64_t)bytes != size - head)
         return soma_fail(SOMA_EFORMAT, "%s: %s: the header says %s of %s, and %zu bytes follow", name,
-                         !fits || (uint64_t)bytes > size - head ? "truncated" : "too long", soma__shape_text(ndim, shape, text, sizeof text),
-                         soma_dtype_name(dtype), size - head), NULL;
+                         !fits || (uint64_t)bytes > size - head ? "truncated" : "too long",
+                         soma__shape_text(ndim, shape, text, sizeof text), soma_dtype_name(dtype), size - head),
+               NULL;
     return soma__tensor_of_bytes(p + head, dtype, ndim, shape, true);
 }
 
-soma_tensor *soma_idx_parse(const void *data, size_t size, const char *name)
-{
+soma_tensor *soma_idx_parse(const void *data, size_t size, const char *name) {
     if ((data == NULL && size > 0) || name == NULL)
         return soma_fail(SOMA_EINVAL, "soma_idx_parse: no data or no name"), NULL;
     if (!soma__is_gzip(data, size))
@@ -57,8 +60,7 @@ soma_tensor *soma_idx_parse(const void *data, size_t size, const char *name)
     return t;
 }
 
-soma_tensor *soma_idx_read(const char *path)
-{
+soma_tensor *soma_idx_read(const char *path) {
     soma_bytes bytes;
     if (soma_read_file(path, true, 0, &bytes) != SOMA_OK)
         return NULL;

@@ -1,15 +1,18 @@
-/* Resizing: each output pixel is a weighted mean of input pixels under a triangle around its centre, first along rows, then along columns.
+/* Resizing: each output pixel is a weighted mean of input pixels under a triangle around its centre, first along rows,
+ * then along columns.
  *
- * The centre of output pixel i lies at (i + 1/2) * scale - 1/2 in input pixels, scale = in / out, as PyTorch with align_corners=False. The triangle
- * is max(scale, 1) wide on each side: enlarging this is bilinear interpolation; shrinking it takes all pixels into account, as
- * PyTorch with antialias=True and Pillow do. All arithmetic is in whole numbers, so every machine gives the same pixels. */
+ * The centre of output pixel i lies at (i + 1/2) * scale - 1/2 in input pixels, scale = in / out, as PyTorch with
+ * align_corners=False. The triangle is max(scale, 1) wide on each side: enlarging this is bilinear interpolation;
+ * shrinking it takes all pixels into account, as PyTorch with antialias=True and Pillow do. All arithmetic is in whole
+ * numbers, so every machine gives the same pixels. */
 #include "io/image.h"
 
 #include <math.h>
 #include <string.h>
 
-#define WEIGHT_BITS 16  /* weights add up to exactly 1 << 16 */
-#define MIDDLE_BITS 7   /* fraction of the samples between the two passes: 255 << 7 fits in 16 bits, and times 1 << 16 in 32 */
+#define WEIGHT_BITS 16 /* weights add up to exactly 1 << 16 */
+#define MIDDLE_BITS                                                                                                      \
+    7 /* fraction of the samples between the two passes: 255 << 7 fits in 16 bits, and times 1 << 16 in 32 */
 
 /* For one direction: output i takes `count[i]` inputs from `first[i]` on, with weights at weight[i * taps]. */
 typedef struct filter {
@@ -18,16 +21,14 @@ typedef struct filter {
     uint32_t *weight;
 } filter;
 
-static void filter_free(filter *f)
-{
+static void filter_free(filter *f) {
     soma__free(f->first);
     soma__free(f->count);
     soma__free(f->weight);
     *f = (filter){0};
 }
 
-static soma_status filter_new(filter *f, int in, int out)
-{
+static soma_status filter_new(filter *f, int in, int out) {
     double scale = (double)in / out, reach = scale > 1 ? scale : 1;
     *f = (filter){.taps = (int)ceil(reach) * 2 + 1};
     f->first = soma__alloc((size_t)out * sizeof *f->first);
@@ -57,8 +58,7 @@ static soma_status filter_new(filter *f, int in, int out)
     return SOMA_OK;
 }
 
-static void along_rows(const filter *f, const soma_image *in, int out_width, uint16_t *middle)
-{
+static void along_rows(const filter *f, const soma_image *in, int out_width, uint16_t *middle) {
     int channels = in->channels;
     for (int y = 0; y < in->height; y++) {
         const uint8_t *row = in->pixels + (size_t)y * (size_t)in->width * (size_t)channels;
@@ -75,8 +75,7 @@ static void along_rows(const filter *f, const soma_image *in, int out_width, uin
     }
 }
 
-static void along_columns(const filter *f, const uint16_t *middle, uint32_t *sums, soma_image *out)
-{
+static void along_columns(const filter *f, const uint16_t *middle, uint32_t *sums, soma_image *out) {
     size_t row = (size_t)out->width * (size_t)out->channels;
     for (int y = 0; y < out->height; y++) {
         const uint32_t *w = f->weight + (size_t)y * (size_t)f->taps;
@@ -93,13 +92,14 @@ static void along_columns(const filter *f, const uint16_t *middle, uint32_t *sum
     }
 }
 
-soma_status soma_image_resize(const soma_image *in, int width, int height, soma_image *out)
-{
-    if (in == NULL || in->pixels == NULL || out == NULL || in->width < 1 || in->height < 1 || in->channels < 1 || in->channels > 4)
+soma_status soma_image_resize(const soma_image *in, int width, int height, soma_image *out) {
+    if (in == NULL || in->pixels == NULL || out == NULL || in->width < 1 || in->height < 1 || in->channels < 1 ||
+        in->channels > 4)
         return soma_fail(SOMA_EINVAL, "soma_image_resize: no image, or no place for the new one");
     *out = (soma_image){0};
     if (width < 1 || height < 1 || width > SOMA__IMAGE_SIDE || height > SOMA__IMAGE_SIDE)
-        return soma_fail(SOMA_EINVAL, "soma_image_resize: to %d x %d pixels; 1 to %d a side are possible", width, height, SOMA__IMAGE_SIDE);
+        return soma_fail(SOMA_EINVAL, "soma_image_resize: to %d x %d pixels; 1 to %d a side are possible", width, height,
+                         SOMA__IMAGE_SIDE);
     soma_image made;
     soma_status status = soma__image_new(width, height, in->channels, "soma_image_resize", &made);
     if (status != SOMA_OK)

@@ -1,4 +1,5 @@
-/* See json.h. The text is looked over before jansson gets it, so that a small hostile file cannot take the stack or the memory. */
+/* See json.h. The text is looked over before jansson gets it, so that a small hostile file cannot take the stack or the
+ * memory. */
 #include "io/json.h"
 
 #include "io/io.h"
@@ -8,8 +9,7 @@
 #include <string.h>
 
 /* Counts what could become a value: each comma and each bracket outside strings. */
-static soma_status check_limits(const char *text, size_t size, const char *name)
-{
+static soma_status check_limits(const char *text, size_t size, const char *name) {
     size_t values = 1, depth = 0, line = 1;
     for (size_t i = 0; i < size; i++) {
         char c = text[i];
@@ -21,7 +21,8 @@ static soma_status check_limits(const char *text, size_t size, const char *name)
         } else if (c == '{' || c == '[') {
             values++;
             if (++depth > SOMA__JSON_DEPTH)
-                return soma_fail(SOMA_EFORMAT, "%s:%zu: more than %d objects and arrays inside each other", name, line, SOMA__JSON_DEPTH);
+                return soma_fail(SOMA_EFORMAT, "%s:%zu: more than %d objects and arrays inside each other", name, line,
+                                 SOMA__JSON_DEPTH);
         } else if (c == '}' || c == ']') {
             depth -= depth > 0;
         } else if (c == ',') {
@@ -33,8 +34,7 @@ static soma_status check_limits(const char *text, size_t size, const char *name)
     return SOMA_OK;
 }
 
-json_t *soma__json_parse(const char *text, size_t size, const char *name)
-{
+json_t *soma__json_parse(const char *text, size_t size, const char *name) {
     json_error_t error;
     if (check_limits(text, size, name) != SOMA_OK)
         return NULL;
@@ -51,8 +51,7 @@ json_t *soma__json_parse(const char *text, size_t size, const char *name)
     return NULL;
 }
 
-json_t *soma__json_read(const char *path)
-{
+json_t *soma__json_read(const char *path) {
     soma_bytes bytes;
     if (soma_read_file(path, false, (size_t)1 << 28, &bytes) != SOMA_OK)
         return NULL;
@@ -61,24 +60,23 @@ json_t *soma__json_read(const char *path)
     return value;
 }
 
-static soma_status wrong(const json_t *value, const char *key, const char *name, const char *expected)
-{
-    static const char *const kinds[] = {"an object", "an array", "a text", "a whole number", "a number", "true", "false", "null"};
+static soma_status wrong(const json_t *value, const char *key, const char *name, const char *expected) {
+    static const char *const kinds[] = {"an object", "an array", "a text", "a whole number",
+                                        "a number",  "true",     "false",  "null"};
     if (value == NULL)
         return soma_fail(SOMA_EFORMAT, "%s: the field \"%s\" is missing (%s)", name, key, expected);
-    return soma_fail(SOMA_EFORMAT, "%s: the field \"%s\" is %s, and %s was expected", name, key, kinds[json_typeof(value)], expected);
+    return soma_fail(SOMA_EFORMAT, "%s: the field \"%s\" is %s, and %s was expected", name, key,
+                     kinds[json_typeof(value)], expected);
 }
 
-const char *soma__json_string(const json_t *object, const char *key, const char *name)
-{
+const char *soma__json_string(const json_t *object, const char *key, const char *name) {
     const json_t *value = json_object_get(object, key);
     if (!json_is_string(value))
         return wrong(value, key, name, "a text"), NULL;
     return json_string_value(value);
 }
 
-soma_status soma__json_int(const json_t *object, const char *key, const char *name, int64_t *out)
-{
+soma_status soma__json_int(const json_t *object, const char *key, const char *name, int64_t *out) {
     const json_t *value = json_object_get(object, key);
     if (!json_is_integer(value))
         return wrong(value, key, name, "a whole number");
@@ -86,8 +84,7 @@ soma_status soma__json_int(const json_t *object, const char *key, const char *na
     return SOMA_OK;
 }
 
-soma_status soma__json_number(const json_t *object, const char *key, const char *name, double *out)
-{
+soma_status soma__json_number(const json_t *object, const char *key, const char *name, double *out) {
     const json_t *value = json_object_get(object, key);
     if (!json_is_number(value))
         return wrong(value, key, name, "a number");
@@ -95,8 +92,7 @@ soma_status soma__json_number(const json_t *object, const char *key, const char 
     return SOMA_OK;
 }
 
-soma_status soma__json_bool(const json_t *object, const char *key, const char *name, bool *out)
-{
+soma_status soma__json_bool(const json_t *object, const char *key, const char *name, bool *out) {
     const json_t *value = json_object_get(object, key);
     if (!json_is_boolean(value))
         return wrong(value, key, name, "true or false");
@@ -104,8 +100,7 @@ soma_status soma__json_bool(const json_t *object, const char *key, const char *n
     return SOMA_OK;
 }
 
-bool soma__json_put_string(soma__text *t, const char *text)
-{
+bool soma__json_put_string(soma__text *t, const char *text) {
     size_t n = strlen(text), from = 0;
     if (soma__utf8_check(text, n) != n)
         return false;
@@ -128,8 +123,7 @@ bool soma__json_put_string(soma__text *t, const char *text)
     return true;
 }
 
-void soma__json_put_number(soma__text *t, double v)
-{
+void soma__json_put_number(soma__text *t, double v) {
     char out[32];
     if (!isfinite(v)) {
         soma__text_put(t, "null", 4);

@@ -1,12 +1,12 @@
-/* NumPy's .npy (format versions 1 to 3, numpy.lib.format): a magic, a header that is a Python dictionary with the keys descr,
- * fortran_order and shape, and the elements. The dictionary is read by a parser for just that; arrays of Python objects, which need
- * the execution of code, are refused. */
+/* NumPy's .npy (format versions 1 to 3, numpy.lib.format): a magic, a header that is a Python dictionary with the keys
+ * descr, fortran_order and shape, and the elements. The dictionary is read by a parser for just that; arrays of Python
+ * objects, which need the execution of code, are refused. */
 #include "io/io.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/* ---- The header ------------------------------------------------------------------------------------------------------ */
+/* ---- The header --------------------------------------------------------------------------------------------------- */
 
 typedef struct npy_header {
     soma_dtype dtype;
@@ -20,19 +20,17 @@ typedef struct cursor {
     const char *name;
 } cursor;
 
-static soma_status unexpected(const cursor *c, const char *expected)
-{
-    return soma_fail(SOMA_EFORMAT, "%s: damaged .npy header: %s expected at character %td", c->name, expected, c->p - c->start + 1);
+static soma_status unexpected(const cursor *c, const char *expected) {
+    return soma_fail(SOMA_EFORMAT, "%s: damaged .npy header: %s expected at character %td", c->name, expected,
+                     c->p - c->start + 1);
 }
 
-static void skip_blanks(cursor *c)
-{
+static void skip_blanks(cursor *c) {
     while (c->p < c->end && (*c->p == ' ' || *c->p == '\n' || *c->p == '\t' || *c->p == '\r'))
         c->p++;
 }
 
-static bool take(cursor *c, char wanted)
-{
+static bool take(cursor *c, char wanted) {
     skip_blanks(c);
     if (c->p == c->end || *c->p != wanted)
         return false;
@@ -40,8 +38,7 @@ static bool take(cursor *c, char wanted)
     return true;
 }
 
-static bool take_word(cursor *c, const char *word)
-{
+static bool take_word(cursor *c, const char *word) {
     size_t n = strlen(word);
     skip_blanks(c);
     if ((size_t)(c->end - c->p) < n || memcmp(c->p, word, n) != 0)
@@ -51,8 +48,7 @@ static bool take_word(cursor *c, const char *word)
 }
 
 /* A string in single or double quotes without escapes, which NumPy never writes here. */
-static soma_status take_string(cursor *c, const char **text, size_t *n)
-{
+static soma_status take_string(cursor *c, const char **text, size_t *n) {
     skip_blanks(c);
     if (c->p == c->end || (*c->p != '\'' && *c->p != '"'))
         return unexpected(c, "a quoted text was");
@@ -66,8 +62,7 @@ static soma_status take_string(cursor *c, const char **text, size_t *n)
     return SOMA_OK;
 }
 
-static soma_status take_shape(cursor *c, npy_header *h)
-{
+static soma_status take_shape(cursor *c, npy_header *h) {
     if (!take(c, '('))
         return unexpected(c, "the shape, a tuple, was");
     h->ndim = 0;
@@ -90,11 +85,13 @@ static soma_status take_shape(cursor *c, npy_header *h)
     return SOMA_OK;
 }
 
-static soma_status dtype_of(const char *text, size_t n, const char *name, npy_header *h)
-{
-    static const struct { const char *code; soma_dtype dtype; } types[] = {
-        {"f4", SOMA_F32}, {"f8", SOMA_F64}, {"f2", SOMA_F16}, {"i8", SOMA_I64}, {"i4", SOMA_I32}, {"i2", SOMA_I16},
-        {"i1", SOMA_I8},  {"u1", SOMA_U8},  {"b1", SOMA_BOOL}, {"?", SOMA_BOOL},
+static soma_status dtype_of(const char *text, size_t n, const char *name, npy_header *h) {
+    static const struct {
+        const char *code;
+        soma_dtype dtype;
+    } types[] = {
+        {"f4", SOMA_F32}, {"f8", SOMA_F64}, {"f2", SOMA_F16}, {"i8", SOMA_I64},  {"i4", SOMA_I32},
+        {"i2", SOMA_I16}, {"i1", SOMA_I8},  {"u1", SOMA_U8},  {"b1", SOMA_BOOL}, {"?", SOMA_BOOL},
     };
     char order = '|', quoted[SOMA__QUOTE];
     const char *code = text;
@@ -109,13 +106,15 @@ static soma_status dtype_of(const char *text, size_t n, const char *name, npy_he
         }
     soma__quote(text, n, quoted);
     if (length > 0 && code[0] == 'O')
-        return soma_fail(SOMA_EUNSUPPORTED, "%s: an array of Python objects; reading it would execute code from the file", name);
-    return soma_fail(SOMA_EUNSUPPORTED, "%s: elements of type '%s', which soma does not have; convert the array in NumPy first, such as "
-                     "x.astype('float32') or x.astype('int64')", name, quoted);
+        return soma_fail(SOMA_EUNSUPPORTED, "%s: an array of Python objects; reading it would execute code from the file",
+                         name);
+    return soma_fail(SOMA_EUNSUPPORTED,
+                     "%s: elements of type '%s', which soma does not have; convert the array in NumPy first, such as "
+                     "x.astype('float32') or x.astype('int64')",
+                     name, quoted);
 }
 
-static soma_status take_entry(cursor *c, npy_header *h, unsigned *seen)
-{
+static soma_status take_entry(cursor *c, npy_header *h, unsigned *seen) {
     const char *key, *text;
     size_t n;
     soma_status status = take_string(c, &key, &n);
@@ -123,14 +122,17 @@ static soma_status take_entry(cursor *c, npy_header *h, unsigned *seen)
         return status;
     if (!take(c, ':'))
         return unexpected(c, "a colon was");
-    unsigned which = n == 5 && memcmp(key, "descr", 5) == 0 ? 1 : n == 13 && memcmp(key, "fortran_order", 13) == 0 ? 2
-                     : n == 5 && memcmp(key, "shape", 5) == 0 ? 4 : 0;
+    unsigned which = n == 5 && memcmp(key, "descr", 5) == 0             ? 1
+                     : n == 13 && memcmp(key, "fortran_order", 13) == 0 ? 2
+                     : n == 5 && memcmp(key, "shape", 5) == 0           ? 4
+                                                                        : 0;
     if (which == 0 || (*seen & which))
         return unexpected(c, "descr, fortran_order and shape, each once, were");
     *seen |= which;
     skip_blanks(c);
     if (which == 1 && c->p < c->end && *c->p == '[')
-        return soma_fail(SOMA_EUNSUPPORTED, "%s: a structured array (named fields); save each field as an array of its own", c->name);
+        return soma_fail(SOMA_EUNSUPPORTED,
+                         "%s: a structured array (named fields); save each field as an array of its own", c->name);
     if (which == 1) {
         status = take_string(c, &text, &n);
         return status != SOMA_OK ? status : dtype_of(text, n, c->name, h);
@@ -141,8 +143,7 @@ static soma_status take_entry(cursor *c, npy_header *h, unsigned *seen)
     return h->fortran || take_word(c, "False") ? SOMA_OK : unexpected(c, "True or False was");
 }
 
-static soma_status parse_header(const char *text, size_t n, const char *name, npy_header *h)
-{
+static soma_status parse_header(const char *text, size_t n, const char *name, npy_header *h) {
     cursor c = {.p = text, .end = text + n, .start = text, .name = name};
     unsigned seen = 0;
     if (!take(&c, '{'))
@@ -162,11 +163,10 @@ static soma_status parse_header(const char *text, size_t n, const char *name, np
     return SOMA_OK;
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------------------------------ */
+/* ---- Reading ------------------------------------------------------------------------------------------------------ */
 
 /* Column-major elements into row-major order. The first dimension is the fast one in the file. */
-static soma_tensor *from_fortran(const uint8_t *bytes, const npy_header *h)
-{
+static soma_tensor *from_fortran(const uint8_t *bytes, const npy_header *h) {
     soma_tensor *t = soma_empty(h->ndim, h->shape, h->dtype);
     uint8_t *out = soma_data(t);
     if (t == NULL || out == NULL || soma_numel(t) == 0)
@@ -196,14 +196,16 @@ static soma_tensor *from_fortran(const uint8_t *bytes, const npy_header *h)
     return t;
 }
 
-soma_tensor *soma_npy_parse(const void *data, size_t size, const char *name)
-{
+soma_tensor *soma_npy_parse(const void *data, size_t size, const char *name) {
     if ((data == NULL && size > 0) || name == NULL)
         return soma_fail(SOMA_EINVAL, "soma_npy_parse: no data or no name"), NULL;
     const uint8_t *p = data;
     if (size < 10 || memcmp(p, "\x93NUMPY", 6) != 0)
         return soma_fail(SOMA_EFORMAT, "%s: not a .npy file%s", name,
-                         size >= 4 && memcmp(p, "PK\3\4", 4) == 0 ? " (a zip archive, perhaps .npz; save single arrays with numpy.save)" : ""), NULL;
+                         size >= 4 && memcmp(p, "PK\3\4", 4) == 0
+                             ? " (a zip archive, perhaps .npz; save single arrays with numpy.save)"
+                             : ""),
+               NULL;
     if (p[6] < 1 || p[6] > 3)
         return soma_fail(SOMA_EUNSUPPORTED, "%s: .npy format version %d.%d; 1 to 3 are known", name, p[6], p[7]), NULL;
     size_t start = p[6] == 1 ? 10 : 12;
@@ -213,23 +215,21 @@ soma_tensor *soma_npy_parse(const void *data, size_t size, const char *name)
     npy_header h = {0};
     if (parse_header((const char *)p + start, length, name, &h) != SOMA_OK)
         return NULL;
-    int64_t bytes = (int64_t)soma_dtype_size(h.dtype);
-    bool fits = true;
-    for (int i = 0; i < h.ndim; i++)
-        fits = fits && soma__mul_ok(bytes, h.shape[i], &bytes);
+    int64_t bytes;
+    bool fits = soma__shape_bytes(h.ndim, h.shape, soma_dtype_size(h.dtype), &bytes);
     size_t rest = size - start - length;
     char text[SOMA__SHAPE_TEXT];
     if (!fits || (uint64_t)bytes != rest)
         return soma_fail(SOMA_EFORMAT, "%s: %s: the header says %s of %s, and %zu bytes follow", name,
-                         !fits || (uint64_t)bytes > rest ? "truncated" : "too long", soma__shape_text(h.ndim, h.shape, text, sizeof text),
-                         soma_dtype_name(h.dtype), rest), NULL;
+                         !fits || (uint64_t)bytes > rest ? "truncated" : "too long",
+                         soma__shape_text(h.ndim, h.shape, text, sizeof text), soma_dtype_name(h.dtype), rest),
+               NULL;
     if (h.fortran && h.ndim > 1)
         return from_fortran(p + start + length, &h);
     return soma__tensor_of_bytes(p + start + length, h.dtype, h.ndim, h.shape, h.big_endian);
 }
 
-soma_tensor *soma_npy_read(const char *path)
-{
+soma_tensor *soma_npy_read(const char *path) {
     soma_bytes bytes;
     if (soma_read_file(path, true, 0, &bytes) != SOMA_OK)
         return NULL;
@@ -238,21 +238,21 @@ soma_tensor *soma_npy_read(const char *path)
     return t;
 }
 
-/* ---- Writing ------------------------------------------------------------------------------------------------------------ */
+/* ---- Writing ------------------------------------------------------------------------------------------------------ */
 
 /* Version 1, the header filled up with blanks so that the elements start at a multiple of 64. */
-static size_t write_header(const soma_tensor *t, soma_dtype dtype, char out[512])
-{
+static size_t write_header(const soma_tensor *t, soma_dtype dtype, char out[512]) {
     static const char *const codes[SOMA_DTYPE_COUNT] = {
         [SOMA_F32] = "<f4", [SOMA_F64] = "<f8", [SOMA_F16] = "<f2", [SOMA_BF16] = "<f4", [SOMA_I64] = "<i8",
         [SOMA_I32] = "<i4", [SOMA_I16] = "<i2", [SOMA_I8] = "|i1",  [SOMA_U8] = "|u1",   [SOMA_BOOL] = "|b1",
     };
     const char *code = codes[dtype];
     char order = SOMA__BIG_ENDIAN && code[0] == '<' ? '>' : code[0];
-    size_t at = 10 + (size_t)sprintf(out + 10, "{'descr': '%c%s', 'fortran_order': False, 'shape': (", order, code + 1);
+    size_t at = 10 +
+                (size_t)snprintf(out + 10, 502, "{'descr': '%c%s', 'fortran_order': False, 'shape': (", order, code + 1);
     for (int i = 0; i < soma_ndim(t); i++)
-        at += (size_t)sprintf(out + at, i > 0 ? ", %lld" : "%lld", (long long)soma_size(t, i));
-    at += (size_t)sprintf(out + at, soma_ndim(t) == 1 ? ",), }" : "), }");
+        at += (size_t)snprintf(out + at, 512 - at, i > 0 ? ", %lld" : "%lld", (long long)soma_size(t, i));
+    at += (size_t)snprintf(out + at, 512 - at, soma_ndim(t) == 1 ? ",), }" : "), }");
     size_t end = (at + 1 + 63) / 64 * 64;
     memset(out + at, ' ', end - at);
     out[end - 1] = '\n';
@@ -261,8 +261,7 @@ static size_t write_header(const soma_tensor *t, soma_dtype dtype, char out[512]
     return end;
 }
 
-soma_status soma_npy_write(const char *path, soma_tensor *t)
-{
+soma_status soma_npy_write(const char *path, soma_tensor *t) {
     if (path == NULL || t == NULL)
         return soma_fail(SOMA_EINVAL, "soma_npy_write: no path or no tensor");
     soma_dtype dtype = soma_dtype_of(t) == SOMA_BF16 ? SOMA_F32 : soma_dtype_of(t);

@@ -1,6 +1,7 @@
-/* safetensors (github.com/huggingface/safetensors, README "Format"): the header's length as a 64-bit little-endian number, the header
- * (JSON: name -> dtype, shape, data_offsets), the elements, row-major, little-endian. What the format promises is checked before
- * anything is believed: header at most 100 MB, names once, sizes that fit, elements without overlap, holes or rest. */
+/* safetensors (github.com/huggingface/safetensors, README "Format"): the header's length as a 64-bit little-endian
+ * number, the header (JSON: name -> dtype, shape, data_offsets), the elements, row-major, little-endian. What the format
+ * promises is checked before anything is believed: header at most 100 MB, names once, sizes that fit, elements without
+ * overlap, holes or rest. */
 #include "io/io.h"
 #include "io/json.h"
 
@@ -11,33 +12,36 @@
 #define CHECKSUM_KEY "soma.sha256"
 
 typedef struct entry {
-    const char *name;     /* in `header` */
-    const char *type;     /* as in the file */
-    int dtype;            /* -1: one that soma does not have */
-    int ndim;             /* may be more than SOMA_MAX_DIMS; then `shape` holds nothing */
+    const char *name; /* in `header` */
+    const char *type; /* as in the file */
+    int dtype;        /* -1: one that soma does not have */
+    int ndim;         /* may be more than SOMA_MAX_DIMS; then `shape` holds nothing */
     int64_t shape[SOMA_MAX_DIMS];
-    size_t begin, end;    /* in the elements' part */
+    size_t begin, end; /* in the elements' part */
 } entry;
 
 struct soma_tensor_file {
     char *name;
     soma_bytes bytes;
     const uint8_t *elements;
-    size_t size;          /* of the elements' part */
+    size_t size; /* of the elements' part */
     json_t *header, *meta;
     int count;
-    entry *entries;       /* in the order of their bytes */
-    entry **by_name;      /* sorted */
+    entry *entries;  /* in the order of their bytes */
+    entry **by_name; /* sorted */
 };
 
-static const struct { const char *text; int dtype, width; } types[] = {
-    {"F32", SOMA_F32, 4}, {"F64", SOMA_F64, 8}, {"F16", SOMA_F16, 2}, {"BF16", SOMA_BF16, 2}, {"I64", SOMA_I64, 8}, {"I32", SOMA_I32, 4},
-    {"I16", SOMA_I16, 2}, {"I8", SOMA_I8, 1},   {"U8", SOMA_U8, 1},   {"BOOL", SOMA_BOOL, 1}, {"U16", -1, 2},      {"U32", -1, 4},
-    {"U64", -1, 8},       {"F8_E4M3", -1, 1},   {"F8_E5M2", -1, 1},   {"F8_E8M0", -1, 1},     {"C64", -1, 8},
+static const struct {
+    const char *text;
+    int dtype, width;
+} types[] = {
+    {"F32", SOMA_F32, 4}, {"F64", SOMA_F64, 8}, {"F16", SOMA_F16, 2}, {"BF16", SOMA_BF16, 2}, {"I64", SOMA_I64, 8},
+    {"I32", SOMA_I32, 4}, {"I16", SOMA_I16, 2}, {"I8", SOMA_I8, 1},   {"U8", SOMA_U8, 1},     {"BOOL", SOMA_BOOL, 1},
+    {"U16", -1, 2},       {"U32", -1, 4},       {"U64", -1, 8},       {"F8_E4M3", -1, 1},     {"F8_E5M2", -1, 1},
+    {"F8_E8M0", -1, 1},   {"C64", -1, 8},
 };
 
-void soma_safetensors_free(soma_tensor_file *f)
-{
+void soma_safetensors_free(soma_tensor_file *f) {
     if (f == NULL)
         return;
     json_decref(f->header);
@@ -48,17 +52,16 @@ void soma_safetensors_free(soma_tensor_file *f)
     soma__free(f);
 }
 
-/* ---- Reading ------------------------------------------------------------------------------------------------------------ */
+/* ---- Reading ------------------------------------------------------------------------------------------------------ */
 
-static soma_status bad_entry(const soma_tensor_file *f, const char *tensor, const char *what)
-{
+static soma_status bad_entry(const soma_tensor_file *f, const char *tensor, const char *what) {
     char quoted[SOMA__QUOTE];
-    return soma_fail(SOMA_EFORMAT, "%s: damaged header: tensor \"%s\": %s", f->name, soma__quote(tensor, strlen(tensor), quoted), what);
+    return soma_fail(SOMA_EFORMAT, "%s: damaged header: tensor \"%s\": %s", f->name,
+                     soma__quote(tensor, strlen(tensor), quoted), what);
 }
 
 /* dtype, shape and data_offsets of one tensor, and that they agree. */
-static soma_status read_entry(const soma_tensor_file *f, entry *e, const json_t *value)
-{
+static soma_status read_entry(const soma_tensor_file *f, entry *e, const json_t *value) {
     const json_t *type = json_object_get(value, "dtype"), *shape = json_object_get(value, "shape");
     const json_t *offsets = json_object_get(value, "data_offsets");
     if (!json_is_string(type) || !json_is_array(shape) || !json_is_array(offsets))
@@ -71,18 +74,23 @@ static soma_status read_entry(const soma_tensor_file *f, entry *e, const json_t 
         return bad_entry(f, e->name, "a dtype that the format does not have");
     e->dtype = types[k].dtype;
     int64_t bytes = types[k].width;
+    bool empty = false;
     size_t ndim = json_array_size(shape);
     e->ndim = (int)SOMA_MIN(ndim, 1000u);
     for (size_t i = 0; i < ndim; i++) {
-        const json_t *size = json_array_get(shape, i);
-        if (!json_is_integer(size) || !soma__mul_ok(bytes, json_integer_value(size), &bytes))
+        const json_t *value_i = json_array_get(shape, i);
+        int64_t size = json_integer_value(value_i);
+        if (!json_is_integer(value_i) || !soma__mul_ok(bytes, size == 0 ? 1 : size, &bytes))
             return bad_entry(f, e->name, "a size that is negative, no whole number, or makes the tensor too large");
+        empty = empty || size == 0;
         if (i < SOMA_MAX_DIMS)
-            e->shape[i] = json_integer_value(size);
+            e->shape[i] = size;
     }
+    if (empty)
+        bytes = 0;
     const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
-    if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end) || json_integer_value(begin) < 0 ||
-        json_integer_value(end) < json_integer_value(begin))
+    if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end) ||
+        json_integer_value(begin) < 0 || json_integer_value(end) < json_integer_value(begin))
         return bad_entry(f, e->name, "data_offsets must be two whole numbers, the first not larger");
     e->begin = (size_t)json_integer_value(begin);
     e->end = (size_t)json_integer_value(end);
@@ -93,18 +101,18 @@ static soma_status read_entry(const soma_tensor_file *f, entry *e, const json_t 
     return SOMA_OK;
 }
 
-static int by_place(const void *a, const void *b)
-{
+static int by_place(const void *a, const void *b) {
     const entry *x = a, *y = b;
     if (x->begin != y->begin)
         return x->begin < y->begin ? -1 : 1;
     return x->end != y->end ? (x->end < y->end ? -1 : 1) : strcmp(x->name, y->name);
 }
 
-static int by_name(const void *a, const void *b) { return strcmp((*(entry *const *)a)->name, (*(entry *const *)b)->name); }
+static int by_name(const void *a, const void *b) {
+    return strcmp((*(entry *const *)a)->name, (*(entry *const *)b)->name);
+}
 
-static soma_status read_entries(soma_tensor_file *f)
-{
+static soma_status read_entries(soma_tensor_file *f) {
     const char *key;
     json_t *value;
     f->meta = json_object_get(f->header, "__metadata__");
@@ -126,8 +134,9 @@ static soma_status read_entries(soma_tensor_file *f)
     size_t at = 0;
     for (size_t i = 0; i < n; i++) {
         if (f->entries[i].begin != at)
-            return bad_entry(f, f->entries[i].name, f->entries[i].begin < at ? "its elements overlap those of another tensor"
-                                                                              : "there is a hole before its elements");
+            return bad_entry(f, f->entries[i].name,
+                             f->entries[i].begin < at ? "its elements overlap those of another tensor"
+                                                      : "there is a hole before its elements");
         at = f->entries[i].end;
         f->by_name[i] = &f->entries[i];
     }
@@ -137,20 +146,18 @@ static soma_status read_entries(soma_tensor_file *f)
     return SOMA_OK;
 }
 
-static soma_status check_meta(const soma_tensor_file *f)
-{
+static soma_status check_meta(const soma_tensor_file *f) {
     const char *key;
     json_t *value;
     if (f->meta == NULL)
         return SOMA_OK;
     if (!json_is_object(f->meta))
         return soma_fail(SOMA_EFORMAT, "%s: damaged header: __metadata__ must be an object of texts", f->name);
-    json_object_foreach(f->meta, key, value)
-        if (!json_is_string(value)) {
-            char quoted[SOMA__QUOTE];
-            return soma_fail(SOMA_EFORMAT, "%s: damaged header: __metadata__ \"%s\" is no text", f->name,
-                             soma__quote(key, strlen(key), quoted));
-        }
+    json_object_foreach(f->meta, key, value) if (!json_is_string(value)) {
+        char quoted[SOMA__QUOTE];
+        return soma_fail(SOMA_EFORMAT, "%s: damaged header: __metadata__ \"%s\" is no text", f->name,
+                         soma__quote(key, strlen(key), quoted));
+    }
     const char *expected = soma_safetensors_meta(f, CHECKSUM_KEY);
     char found[65];
     if (expected == NULL)
@@ -162,8 +169,7 @@ static soma_status check_meta(const soma_tensor_file *f)
 }
 
 /* What a file that is none may be instead. */
-static const char *foreign_kind(const soma_bytes *b)
-{
+static const char *foreign_kind(const soma_bytes *b) {
     if (b->size >= 4 && memcmp(b->data, "PK\3\4", 4) == 0)
         return " (a zip archive, as PyTorch's .pt files are; in PyTorch, save with safetensors.torch.save_file)";
     if (b->size >= 2 && b->data[0] == 0x80 && b->data[1] >= 2 && b->data[1] <= 5)
@@ -175,8 +181,7 @@ static const char *foreign_kind(const soma_bytes *b)
     return "";
 }
 
-static soma_status read_header(soma_tensor_file *f)
-{
+static soma_status read_header(soma_tensor_file *f) {
     const soma_bytes *b = &f->bytes;
     if (b->size < 8)
         return soma_fail(SOMA_EFORMAT, "%s: %zu bytes, too few for a safetensors file", f->name, b->size);
@@ -184,10 +189,12 @@ static soma_status read_header(soma_tensor_file *f)
     if (length > HEADER_LIMIT)
         return soma_fail(SOMA_EFORMAT, "%s: not a safetensors file%s", f->name, foreign_kind(b));
     if (length > b->size - 8)
-        return soma_fail(SOMA_EFORMAT, "%s: truncated, or not a safetensors file%s: a header of %llu bytes is announced and %zu follow", f->name,
-                         foreign_kind(b), (unsigned long long)length, b->size - 8);
+        return soma_fail(SOMA_EFORMAT,
+                         "%s: truncated, or not a safetensors file%s: a header of %llu bytes is announced and %zu follow",
+                         f->name, foreign_kind(b), (unsigned long long)length, b->size - 8);
     if (length < 2 || b->data[8] != '{')
-        return soma_fail(SOMA_EFORMAT, "%s: not a safetensors file%s: the header must begin with {", f->name, foreign_kind(b));
+        return soma_fail(SOMA_EFORMAT, "%s: not a safetensors file%s: the header must begin with {", f->name,
+                         foreign_kind(b));
     f->elements = b->data + 8 + length;
     f->size = b->size - 8 - (size_t)length;
     f->header = soma__json_parse((const char *)b->data + 8, (size_t)length, f->name);
@@ -198,8 +205,7 @@ static soma_status read_header(soma_tensor_file *f)
 }
 
 /* Takes `bytes` over. */
-static soma_tensor_file *file_of(soma_bytes bytes, const char *name)
-{
+static soma_tensor_file *file_of(soma_bytes bytes, const char *name) {
     soma_tensor_file *f = soma__calloc(1, sizeof *f);
     if (f == NULL) {
         soma_bytes_free(&bytes);
@@ -214,16 +220,14 @@ static soma_tensor_file *file_of(soma_bytes bytes, const char *name)
     return f;
 }
 
-soma_tensor_file *soma_safetensors_read(const char *path)
-{
+soma_tensor_file *soma_safetensors_read(const char *path) {
     soma_bytes bytes;
     if (soma_read_file(path, false, SIZE_MAX, &bytes) != SOMA_OK)
         return NULL;
     return file_of(bytes, path);
 }
 
-soma_tensor_file *soma_safetensors_parse(const void *data, size_t size, const char *name)
-{
+soma_tensor_file *soma_safetensors_parse(const void *data, size_t size, const char *name) {
     if ((data == NULL && size > 0) || name == NULL)
         return soma_fail(SOMA_EINVAL, "soma_safetensors_parse: no data or no name"), NULL;
     soma_bytes bytes = {.data = soma__alloc(size), .size = size};
@@ -236,18 +240,15 @@ soma_tensor_file *soma_safetensors_parse(const void *data, size_t size, const ch
 
 int soma_safetensors_count(const soma_tensor_file *f) { return f != NULL ? f->count : 0; }
 
-const char *soma_safetensors_name(const soma_tensor_file *f, int i)
-{
+const char *soma_safetensors_name(const soma_tensor_file *f, int i) {
     return f != NULL && i >= 0 && i < f->count ? f->entries[i].name : NULL;
 }
 
-const char *soma_safetensors_meta(const soma_tensor_file *f, const char *key)
-{
+const char *soma_safetensors_meta(const soma_tensor_file *f, const char *key) {
     return f != NULL && key != NULL ? json_string_value(json_object_get(f->meta, key)) : NULL;
 }
 
-static const entry *find(const soma_tensor_file *f, const char *name)
-{
+static const entry *find(const soma_tensor_file *f, const char *name) {
     int low = 0, high = f->count;
     while (low < high) {
         int middle = low + (high - low) / 2, order = strcmp(name, f->by_name[middle]->name);
@@ -261,8 +262,7 @@ static const entry *find(const soma_tensor_file *f, const char *name)
     return NULL;
 }
 
-soma_tensor *soma_safetensors_get(soma_tensor_file *f, const char *name)
-{
+soma_tensor *soma_safetensors_get(soma_tensor_file *f, const char *name) {
     char quoted[SOMA__QUOTE];
     if (f == NULL || name == NULL)
         return soma_fail(SOMA_EINVAL, "soma_safetensors_get: no file or no name"), NULL;
@@ -271,14 +271,17 @@ soma_tensor *soma_safetensors_get(soma_tensor_file *f, const char *name)
     if (e == NULL)
         return soma_fail(SOMA_ENOTFOUND, "%s: has no tensor \"%s\"", f->name, quoted), NULL;
     if (e->dtype < 0)
-        return soma_fail(SOMA_EUNSUPPORTED, "%s: tensor \"%s\" is of dtype %s, which soma does not have", f->name, quoted, e->type), NULL;
+        return soma_fail(SOMA_EUNSUPPORTED, "%s: tensor \"%s\" is of dtype %s, which soma does not have", f->name, quoted,
+                         e->type),
+               NULL;
     if (e->ndim > SOMA_MAX_DIMS)
-        return soma_fail(SOMA_EUNSUPPORTED, "%s: tensor \"%s\" has %d dimensions; at most %d are possible", f->name, quoted, e->ndim,
-                         SOMA_MAX_DIMS), NULL;
+        return soma_fail(SOMA_EUNSUPPORTED, "%s: tensor \"%s\" has %d dimensions; at most %d are possible", f->name,
+                         quoted, e->ndim, SOMA_MAX_DIMS),
+               NULL;
     return soma__tensor_of_bytes(f->elements + e->begin, (soma_dtype)e->dtype, e->ndim, e->shape, false);
 }
 
-/* ---- Writing ------------------------------------------------------------------------------------------------------------ */
+/* ---- Writing ------------------------------------------------------------------------------------------------------ */
 
 /* What a save consists of. */
 typedef struct save {
@@ -289,11 +292,12 @@ typedef struct save {
     const soma_pair *meta;
 } save;
 
-static int compare_names(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 /* Names of both kinds: there, UTF-8, and each once. */
-static soma_status check_names(const save *s)
-{
+static soma_status check_names(const save *s) {
     const char **sorted = soma__calloc((size_t)(s->n + s->n_meta), sizeof *sorted);
     soma_status status = sorted != NULL ? SOMA_OK : SOMA_ENOMEM;
     char quoted[SOMA__QUOTE];
@@ -308,7 +312,8 @@ static soma_status check_names(const save *s)
     }
     for (int i = 0; i < s->n_meta && status == SOMA_OK; i++) {
         if (s->meta[i].key == NULL || s->meta[i].value == NULL)
-            status = soma_fail(SOMA_EINVAL, "%s: metadata %d of %d to be saved has no key or value", s->path, i + 1, s->n_meta);
+            status = soma_fail(SOMA_EINVAL, "%s: metadata %d of %d to be saved has no key or value", s->path, i + 1,
+                               s->n_meta);
         else
             sorted[s->n + i] = s->meta[i].key;
     }
@@ -318,14 +323,14 @@ static soma_status check_names(const save *s)
     }
     for (int i = 1; i < s->n + s->n_meta && status == SOMA_OK; i++)
         if (i != s->n && strcmp(sorted[i - 1], sorted[i]) == 0)
-            status = soma_fail(SOMA_EINVAL, "%s: the name \"%s\" occurs twice", s->path, soma__quote(sorted[i], strlen(sorted[i]), quoted));
+            status = soma_fail(SOMA_EINVAL, "%s: the name \"%s\" occurs twice", s->path,
+                               soma__quote(sorted[i], strlen(sorted[i]), quoted));
     soma__free(sorted);
     return status;
 }
 
 /* The elements as they stand in the file. *copy is what the caller frees; NULL when the tensor's own memory serves. */
-static soma_status elements_of(soma_tensor *t, const void **data, void **copy, size_t *bytes)
-{
+static soma_status elements_of(soma_tensor *t, const void **data, void **copy, size_t *bytes) {
     int64_t n = soma_numel(t);
     *bytes = (size_t)n * soma_dtype_size(soma_dtype_of(t));
     *copy = NULL;
@@ -346,8 +351,7 @@ static soma_status elements_of(soma_tensor *t, const void **data, void **copy, s
 }
 
 /* Hands all elements to the writer, or to the checksum. */
-static soma_status put_elements(const save *s, soma__writer *w, soma__sha256 *sum)
-{
+static soma_status put_elements(const save *s, soma__writer *w, soma__sha256 *sum) {
     for (int i = 0; i < s->n; i++) {
         const void *data;
         void *copy;
@@ -364,8 +368,7 @@ static soma_status put_elements(const save *s, soma__writer *w, soma__sha256 *su
     return SOMA_OK;
 }
 
-static bool put_meta(const save *s, soma__text *t, const char *checksum)
-{
+static bool put_meta(const save *s, soma__text *t, const char *checksum) {
     bool ok = true;
     if (s->n_meta == 0 && checksum == NULL)
         return true;
@@ -384,8 +387,7 @@ static bool put_meta(const save *s, soma__text *t, const char *checksum)
 }
 
 /* The header with its length before it, filled up with blanks so that the elements begin at a multiple of 64. */
-static soma_status put_header(const save *s, soma__text *t, const char *checksum)
-{
+static soma_status put_header(const save *s, soma__text *t, const char *checksum) {
     size_t at = 0;
     soma__text_put(t, "\0\0\0\0\0\0\0\0{", 9);
     bool ok = put_meta(s, t, checksum);
@@ -416,10 +418,10 @@ static soma_status put_header(const save *s, soma__text *t, const char *checksum
     return SOMA_OK;
 }
 
-soma_status soma_safetensors_write(const char *path, const char *const *names, soma_tensor *const *tensors, int n, const soma_pair *meta,
-                                   int n_meta, bool checksum)
-{
-    if (path == NULL || n < 0 || n_meta < 0 || (n > 0 && (names == NULL || tensors == NULL)) || (n_meta > 0 && meta == NULL))
+soma_status soma_safetensors_write(const char *path, const char *const *names, soma_tensor *const *tensors, int n,
+                                   const soma_pair *meta, int n_meta, bool checksum) {
+    if (path == NULL || n < 0 || n_meta < 0 || (n > 0 && (names == NULL || tensors == NULL)) ||
+        (n_meta > 0 && meta == NULL))
         return soma_fail(SOMA_EINVAL, "soma_safetensors_write: no path, names, tensors or metadata");
     save s = {.path = path, .names = names, .tensors = tensors, .n = n, .meta = meta, .n_meta = n_meta};
     soma_status status = check_names(&s);

@@ -1,5 +1,5 @@
-/* SHA-256 after FIPS 180-4, sections 5 and 6. Portable code; with the processor's SHA instructions where it has them, which is about
- * five times as fast and gives the same digest. */
+/* SHA-256 after FIPS 180-4, sections 5 and 6. Portable code; with the processor's SHA instructions where it has them,
+ * which is about five times as fast and gives the same digest. */
 #include "io/sha256.h"
 
 #include <soma/io.h>
@@ -7,18 +7,19 @@
 #include <string.h>
 
 static const uint32_t round_constants[64] = {
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be,
-    0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa,
-    0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85,
-    0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3,
-    0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f,
-    0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
 static uint32_t rotate(uint32_t x, int n) { return x >> n | x << (32 - n); }
 
-static void compress_plain(uint32_t state[8], const uint8_t *p, size_t blocks)
-{
+static void compress_plain(uint32_t state[8], const uint8_t *p, size_t blocks) {
     for (; blocks > 0; blocks--, p += 64) {
         uint32_t w[64], v[8];
         for (int i = 0; i < 16; i++)
@@ -47,18 +48,16 @@ static void compress_plain(uint32_t state[8], const uint8_t *p, size_t blocks)
 #include <cpuid.h>
 #include <immintrin.h>
 
-static int has_sha(void)
-{
+static int has_sha(void) {
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_SSE4_1) || !(c & bit_SSSE3))
         return 0;
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA) != 0;
 }
 
-/* The instructions keep the state as the words (A B E F) and (C D G H) and do two rounds at a time; w[] is a ring of the last
- * sixteen schedule words. */
-__attribute__((target("sha,sse4.1,ssse3"))) static void compress_sha(uint32_t state[8], const uint8_t *p, size_t blocks)
-{
+/* The instructions keep the state as the words (A B E F) and (C D G H) and do two rounds at a time; w[] is a ring of the
+ * last sixteen schedule words. */
+__attribute__((target("sha,sse4.1,ssse3"))) static void compress_sha(uint32_t state[8], const uint8_t *p, size_t blocks) {
     const __m128i turn = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
     __m128i abef = _mm_set_epi32((int)state[0], (int)state[1], (int)state[4], (int)state[5]);
     __m128i cdgh = _mm_set_epi32((int)state[2], (int)state[3], (int)state[6], (int)state[7]);
@@ -93,8 +92,7 @@ static int known; /* 0 not asked, 1 no, 2 yes: any thread finds the same, so rel
 
 void soma__sha256_portable(int yes) { __atomic_store_n(&known, yes ? 1 : 0, __ATOMIC_RELAXED); }
 
-static void compress(uint32_t state[8], const uint8_t *p, size_t blocks)
-{
+static void compress(uint32_t state[8], const uint8_t *p, size_t blocks) {
     int have = __atomic_load_n(&known, __ATOMIC_RELAXED);
     if (have == 0) {
         have = has_sha() ? 2 : 1;
@@ -106,15 +104,14 @@ static void compress(uint32_t state[8], const uint8_t *p, size_t blocks)
         compress_plain(state, p, blocks);
 }
 
-void soma__sha256_start(soma__sha256 *s)
-{
-    static const uint32_t first[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+void soma__sha256_start(soma__sha256 *s) {
+    static const uint32_t first[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     memcpy(s->state, first, sizeof first);
     s->size = 0;
 }
 
-void soma__sha256_add(soma__sha256 *s, const void *data, size_t n)
-{
+void soma__sha256_add(soma__sha256 *s, const void *data, size_t n) {
     const uint8_t *p = data;
     size_t have = s->size % 64;
     s->size += n;
@@ -132,8 +129,7 @@ void soma__sha256_add(soma__sha256 *s, const void *data, size_t n)
     memcpy(s->block, p + n / 64 * 64, n % 64);
 }
 
-void soma__sha256_end(soma__sha256 *s, uint8_t out[32])
-{
+void soma__sha256_end(soma__sha256 *s, uint8_t out[32]) {
     uint8_t tail[72] = {0x80};
     uint64_t bits = s->size * 8;
     size_t zeros = (119 - s->size % 64) % 64; /* so that 1 + zeros + 8 bytes of length end a block */
@@ -144,8 +140,7 @@ void soma__sha256_end(soma__sha256 *s, uint8_t out[32])
         out[i] = (uint8_t)(s->state[i / 4] >> (24 - 8 * (i % 4)));
 }
 
-void soma__sha256_text(const uint8_t digest[32], char out[65])
-{
+void soma__sha256_text(const uint8_t digest[32], char out[65]) {
     for (int i = 0; i < 32; i++) {
         out[2 * i] = "0123456789abcdef"[digest[i] >> 4];
         out[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
@@ -153,8 +148,7 @@ void soma__sha256_text(const uint8_t digest[32], char out[65])
     out[64] = 0;
 }
 
-void soma__sha256_hex(const void *data, size_t n, char out[65])
-{
+void soma__sha256_hex(const void *data, size_t n, char out[65]) {
     soma__sha256 s;
     uint8_t digest[32];
     soma__sha256_start(&s);
@@ -163,7 +157,4 @@ void soma__sha256_hex(const void *data, size_t n, char out[65])
     soma__sha256_text(digest, out);
 }
 
-void soma_sha256(const void *data, size_t size, char hex[65])
-{
-    soma__sha256_hex(data, size, hex);
-}
+void soma_sha256(const void *data, size_t size, char hex[65]) { soma__sha256_hex(data, size, hex); }

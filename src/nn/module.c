@@ -176,8 +176,10 @@ soma_tensor *soma_nn_add_buffer(soma_module *m, const char *name, soma_tensor *t
 
 static int height_of(const soma_module *m) {
     int most = 0;
-    for (int i = 0; i < m->n_children; i++)
-        most = SOMA_MAX(most, height_of(m->children[i]));
+    for (int i = 0; i < m->n_children; i++) {
+        int height = height_of(m->children[i]); /* the macro would ask twice, and so 2^depth times */
+        most = SOMA_MAX(most, height);
+    }
     return most + 1;
 }
 

@@ -81,7 +81,7 @@ static void arrange(const char *scientific, char *out) {
         memcpy(o, digits + 1, (size_t)(n - 1));
         o += n - 1;
         *o++ = 'e';
-        snprintf(o, 8, "%d", exponent);
+        snprintf(o, 12, "%d", exponent);
         return;
     }
     int whole = exponent + 1; /* digits before the point */

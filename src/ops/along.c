@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- Lines --------------------------------------------------------------------------------------------------------------- */
+/* ---- Lines ------------------------------------------------------------------------------------------------------- */
 
 typedef struct lines {
     const soma_tensor *x;
@@ -54,7 +54,7 @@ static int64_t line_out(const lines *l, int64_t line, int64_t n) { return line /
 
 static void each_line(lines *l, soma__range_fn fn) { soma__parallel(l->count, SOMA_MAX(1, 16384 / SOMA_MAX(l->n, 1)), fn, l); }
 
-/* ---- argmax, argmin --------------------------------------------------------------------------------------------------------- */
+/* ---- argmax, argmin ---------------------------------------------------------------------------------------------- */
 
 /* The extreme of each block comes from a vector kernel; only a block that beats the ones before is looked through. NaN beats
  * all numbers; the first of equals wins. */
@@ -127,7 +127,8 @@ static bool arg_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const int64_t shape[] = {3, 4, 5};
     if (i >= 4)
         return false;
-    *s = (soma_sample){.n_in = 1, .n_attrs = 2, .in = {soma__sample(dtype, dtype == SOMA_U8 ? 0 : -9, 9, (uint64_t)i, i < 3 ? 3 : 1, shape)}};
+    double low = dtype == SOMA_U8 ? 0 : -9;
+    *s = (soma_sample){.n_in = 1, .n_attrs = 2, .in = {soma__sample(dtype, low, 9, (uint64_t)i, i < 3 ? 3 : 1, shape)}};
     if (i == 2)
         s->in[0] = soma__strided(s->in[0]);
     s->attrs[0] = SOMA_INT("dim", i < 3 ? i - 1 : 0);
@@ -145,21 +146,23 @@ static bool arg_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 const soma_op soma__argmax_op = {
-    .name = "argmax", .family = "reduce", .onnx = "ArgMax", .doc = "index of the largest element along dim, the first of equals; NaN is largest",
+    .name = "argmax", .family = "reduce", .onnx = "ArgMax",
+    .doc = "index of the largest element along dim, the first of equals; NaN is largest",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension to search"), SOMA_DEF_BOOL("keepdim", false, "leave it with size 1")),
     .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = arg_shape, .cpu = {arg_kernel}, .backward = SOMA_NONDIFF,
     .flops = line_flops, .samples = arg_samples, .errors = arg_errors,
 };
 const soma_op soma__argmin_op = {
-    .name = "argmin", .family = "reduce", .onnx = "ArgMin", .doc = "index of the smallest element along dim, the first of equals; NaN is smallest",
+    .name = "argmin", .family = "reduce", .onnx = "ArgMin",
+    .doc = "index of the smallest element along dim, the first of equals; NaN is smallest",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension to search"), SOMA_DEF_BOOL("keepdim", false, "leave it with size 1")),
     .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = arg_shape, .cpu = {arg_kernel}, .backward = SOMA_NONDIFF,
     .flops = line_flops, .samples = arg_samples, .errors = arg_errors,
 };
 
-/* ---- cumsum -------------------------------------------------------------------------------------------------------------------- */
+/* ---- cumsum ------------------------------------------------------------------------------------------------------ */
 
 static void cumsum_range(void *arg, int64_t begin, int64_t end) {
     const lines *l = arg;
@@ -235,13 +238,14 @@ static bool cumsum_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 const soma_op soma__cumsum_op = {
-    .name = "cumsum", .family = "reduce", .onnx = "CumSum", .doc = "y[i] = x[0] + … + x[i] along dim; integers and bool give i64",
+    .name = "cumsum", .family = "reduce", .onnx = "CumSum",
+    .doc = "y[i] = x[0] + … + x[i] along dim; integers and bool give i64",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension to add along")),
     .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = cumsum_shape, .cpu = {cumsum_kernel},
     .backward = cumsum_backward, .flops = line_flops, .samples = cumsum_samples, .errors = cumsum_errors,
 };
 
-/* ---- topk -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- topk -------------------------------------------------------------------------------------------------------- */
 
 /* A value as an integer of the same order; NaN above all. */
 typedef struct ranked {
@@ -255,6 +259,13 @@ static int64_t order_of(double v) {
         return INT64_MAX;
     memcpy(&bits, &v, sizeof bits);
     return bits < 0 ? bits ^ INT64_MAX : bits;
+}
+
+static double value_of(int64_t key) {
+    double v;
+    int64_t bits = key < 0 ? key ^ INT64_MAX : key;
+    memcpy(&v, &bits, sizeof v);
+    return v;
 }
 
 static bool worse(ranked a, ranked b) { return a.key != b.key ? a.key < b.key : a.index > b.index; }
@@ -293,7 +304,10 @@ static void best_of(const lines *l, const char *p, ranked *heap) {
     for (int64_t i = 0; i < l->n; i += SOMA__STAGE) {
         int64_t n = SOMA_MIN(SOMA__STAGE, l->n - i);
         soma__stage(dtype, p + i * l->step, l->step, n, &x);
+        float least = size == l->k && compute == SOMA_F32 ? (float)value_of(heap[0].key) : NAN;
         for (int64_t j = 0; j < n; j++) {
+            if (compute == SOMA_F32 && x.f[j] <= least)
+                continue; /* the quick way out for most */
             ranked r = {compute == SOMA_I64 ? x.l[j] : order_of(compute == SOMA_F32 ? (double)x.f[j] : x.d[j]), i + j};
             if (size < l->k) {
                 heap[size] = r;
@@ -302,6 +316,8 @@ static void best_of(const lines *l, const char *p, ranked *heap) {
                 heap[0] = r;
                 sift(heap, size);
             }
+            if (size == l->k && compute == SOMA_F32)
+                least = (float)value_of(heap[0].key);
         }
     }
     while (size > 1) { /* the worst goes to the end */
@@ -395,7 +411,7 @@ const soma_op soma__topk_op = {
     .backward = topk_backward, .saves = SOMA_SAVE_OUT(1), .flops = line_flops, .samples = topk_samples, .errors = topk_errors,
 };
 
-/* ---- The functions of ops.h ------------------------------------------------------------------------------------------------------------ */
+/* ---- The functions of ops.h -------------------------------------------------------------------------------------- */
 
 soma_tensor *soma_argmax(soma_tensor *x, int64_t dim, bool keepdim) {
     soma_attr attrs[] = {SOMA_INT("dim", dim), SOMA_BOOLEAN("keepdim", keepdim)};

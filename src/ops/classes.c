@@ -14,7 +14,7 @@
 
 enum { REDUCTION, IGNORE, SMOOTHING }; /* attributes of all but class_coefficients */
 
-/* ---- Shapes and checks ---------------------------------------------------------------------------------------------------- */
+/* ---- Shapes and checks ------------------------------------------------------------------------------------------- */
 
 static int class_dim(int ndim) { return ndim == 1 ? 0 : 1; }
 
@@ -99,7 +99,8 @@ static bool loss_check(soma_args *a) {
 
 static bool loss_shape(soma_args *a, soma_meta *out, bool smoothing) {
     const soma_tensor *target = a->in[1];
-    if (!soma__check_reduction(a->op->name, a->attrs[REDUCTION].value.i) || !check_scores(a->op->name, a->in[0], target, a->in[2]) ||
+    if (!soma__check_reduction(a->op->name, a->attrs[REDUCTION].value.i) ||
+        !check_scores(a->op->name, a->in[0], target, a->in[2]) ||
         (smoothing && !check_smoothing(a->op->name, a->attrs[SMOOTHING].value.f)))
         return false;
     if (a->attrs[REDUCTION].value.i == SOMA_NONE) {
@@ -118,7 +119,7 @@ static bool loss_shape(soma_args *a, soma_meta *out, bool smoothing) {
 static bool cross_entropy_shape(soma_args *a, soma_meta *out) { return loss_shape(a, out, true); }
 static bool nll_shape(soma_args *a, soma_meta *out) { return loss_shape(a, out, false); }
 
-/* ---- The walk: positions are (n, j), n of N and j of the S positions inside; scores of one lie S apart ----------------------- */
+/* ---- The walk: positions are (n, j), n of N and j of the S positions inside; scores of one lie S apart ----------- */
 
 typedef struct job {
     const char *x;             /* scores or log-probabilities, f32 or f64 */
@@ -132,7 +133,9 @@ typedef struct job {
     const soma__softmax_kernels *k;
 } job;
 
-static inline double get(const job *j, const char *p, int64_t i) { return j->f64 ? ((const double *)p)[i] : (double)((const float *)p)[i]; }
+static inline double get(const job *j, const char *p, int64_t i) {
+    return j->f64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+}
 static inline void put(const job *j, char *p, int64_t i, double v) {
     if (j->f64)
         ((double *)p)[i] = v;
@@ -165,7 +168,7 @@ static void each_position(job *j, soma__range_fn fn) {
         soma__parallel(j->n * j->blocks, SOMA_MAX(1, 8192 / SOMA_MAX(1, j->classes * width)), fn, j);
 }
 
-/* ---- Forward ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Forward ----------------------------------------------------------------------------------------------------- */
 
 /* sum_c w[c] x[c] of one position. */
 static double weighted_sum(const job *j, int64_t at) {
@@ -203,7 +206,8 @@ static void loss_range(void *arg, int64_t begin, int64_t end) {
             j->k->f32.rows_lse((const float *)j->x + begin * j->classes, (float *)j->lse + begin, end - begin, j->classes);
     }
     for (int64_t b = begin; b < end; b++) {
-        int64_t n = b / j->blocks, from = b % j->blocks * SOMA__SOFTMAX_COLUMNS, w = SOMA_MIN(SOMA__SOFTMAX_COLUMNS, j->inner - from);
+        int64_t n = b / j->blocks, from = b % j->blocks * SOMA__SOFTMAX_COLUMNS,
+                w = SOMA_MIN(SOMA__SOFTMAX_COLUMNS, j->inner - from);
         int64_t at = n * j->classes * j->inner + from, p = n * j->inner + from;
         if (j->inner > 1 && j->lse) {
             if (j->f64)
@@ -247,7 +251,7 @@ static const char *loss(soma_args *a, soma_tensor *lse, soma_tensor *total, doub
 static const char *cross_entropy_kernel(soma_args *a) { return loss(a, a->out[1], a->out[2], a->attrs[SMOOTHING].value.f); }
 static const char *nll_kernel(soma_args *a) { return loss(a, NULL, a->out[1], 0.0); }
 
-/* ---- Backward of cross-entropy: gx = g (exp(x - lse) sum_c T - T) ----------------------------------------------------------------- */
+/* ---- Backward of cross-entropy: gx = g (exp(x - lse) sum_c T - T) ------------------------------------------------ */
 
 /* The gradient of each position's loss, and the factor of its softmax. */
 static double position_grad(const job *j, int64_t p) { return j->grad_each ? get(j, j->grad, p) : j->grad_all; }
@@ -287,7 +291,8 @@ static void grad_range(void *arg, int64_t begin, int64_t end) {
                                   (float *)j->y + at, end - begin, j->classes);
     }
     for (int64_t b = begin; b < end; b++) {
-        int64_t n = b / j->blocks, from = b % j->blocks * SOMA__SOFTMAX_COLUMNS, w = SOMA_MIN(SOMA__SOFTMAX_COLUMNS, j->inner - from);
+        int64_t n = b / j->blocks, from = b % j->blocks * SOMA__SOFTMAX_COLUMNS,
+                w = SOMA_MIN(SOMA__SOFTMAX_COLUMNS, j->inner - from);
         int64_t at = n * j->classes * j->inner + from, p = n * j->inner + from;
         if (j->inner > 1) {
             position_scales(j, p, w);
@@ -361,7 +366,7 @@ static bool backward_check(soma_args *a) {
     return check_classes(a->op->name, a->in[B_TARGET], x->shape[class_dim(x->ndim)], a->attrs[IGNORE].value.i);
 }
 
-/* ---- Coefficients, for gradients written in operators ---------------------------------------------------------------------------------- */
+/* ---- Coefficients, for gradients written in operators ------------------------------------------------------------ */
 
 enum { COEF_CLASSES, COEF_IGNORE, COEF_SMOOTHING, COEF_DTYPE };
 
@@ -369,7 +374,8 @@ static bool coefficients_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *target = a->in[0];
     int64_t classes = a->attrs[COEF_CLASSES].value.i;
     if (classes < 0 || target->ndim == SOMA_MAX_DIMS) {
-        soma_fail(SOMA_EINVAL, "class_coefficients: %lld classes, target of %d dimensions", (long long)classes, (int)target->ndim);
+        soma_fail(SOMA_EINVAL, "class_coefficients: %lld classes, target of %d dimensions", (long long)classes,
+                  (int)target->ndim);
         return false;
     }
     if (!check_weight(a->op->name, a->in[1], classes) || !check_smoothing(a->op->name, a->attrs[COEF_SMOOTHING].value.f))
@@ -405,7 +411,7 @@ static const char *coefficients_kernel(soma_args *a) {
     return NULL;
 }
 
-/* ---- Gradients ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Gradients --------------------------------------------------------------------------------------------------- */
 
 static soma_tensor *coefficients(soma_grad_args *g, double smoothing) {
     soma_attr attrs[] = {SOMA_INT("classes", g->in_meta[0].shape[class_dim(g->in_meta[0].ndim)]),
@@ -418,7 +424,7 @@ static soma_tensor *coefficients(soma_grad_args *g, double smoothing) {
 static soma_tensor *loss_grad(soma_grad_args *g, soma_tensor *total) {
     soma_tensor *grad = g->gout[0];
     if (grad && g->attrs[REDUCTION].value.i == SOMA_MEAN)
-        grad = soma_div(grad, soma_to(soma_detach(total), g->in_meta[0].dtype));
+        grad = soma_div(grad, soma_to(total, g->in_meta[0].dtype));
     if (grad && g->attrs[REDUCTION].value.i == SOMA_NONE)
         grad = soma_unsqueeze(grad, class_dim(g->in_meta[0].ndim));
     return grad;
@@ -426,21 +432,16 @@ static soma_tensor *loss_grad(soma_grad_args *g, soma_tensor *total) {
 
 static void cross_entropy_backward(soma_grad_args *g) {
     int64_t dim = class_dim(g->in_meta[0].ndim);
-    soma_tensor *grad = g->gout[0], *sum = NULL;
-    if (grad && !g->create_graph && !g->gout[1]) {
-        g->gin[0] = SOMA__RUN(&soma__cross_entropy_backward_op, g->attrs, grad, g->in[0], g->in[1], g->out[1], g->out[2], g->in[2]);
+    soma_tensor *grad = g->gout[0];
+    if (!grad)
+        return;
+    if (!g->create_graph) {
+        g->gin[0] =
+            SOMA__RUN(&soma__cross_entropy_backward_op, g->attrs, grad, g->in[0], g->in[1], g->out[1], g->out[2], g->in[2]);
         return;
     }
-    soma_tensor *p = soma_softmax(g->in[0], dim);
-    if (grad) {
-        soma_tensor *t = coefficients(g, g->attrs[SMOOTHING].value.f);
-        sum = soma_mul(loss_grad(g, g->out[2]), soma_sub(soma_mul(p, soma_sum(t, 1, &dim, true)), t));
-    }
-    if (g->gout[1]) {
-        soma_tensor *part = soma_mul(p, soma_to(soma_unsqueeze(g->gout[1], dim), g->in_meta[0].dtype));
-        sum = sum ? soma_add(sum, part) : part;
-    }
-    g->gin[0] = sum;
+    soma_tensor *t = coefficients(g, g->attrs[SMOOTHING].value.f), *p = soma_softmax(g->in[0], dim);
+    g->gin[0] = soma_mul(loss_grad(g, g->out[2]), soma_sub(soma_mul(p, soma_sum(t, 1, &dim, true)), t));
 }
 
 static void nll_backward(soma_grad_args *g) {
@@ -452,7 +453,7 @@ static int64_t cross_entropy_flops(soma_args *a) { return 8 * a->in[0]->numel; }
 static int64_t nll_flops(soma_args *a) { return 2 * a->in[1]->numel; }
 static int64_t backward_flops(soma_args *a) { return 8 * a->in[B_SCORES]->numel; }
 
-/* ---- Samples ---------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Samples ----------------------------------------------------------------------------------------------------- */
 
 typedef struct sample_case {
     int ndim;
@@ -564,7 +565,7 @@ static bool coefficients_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 
-/* ---- Entries ------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Entries ----------------------------------------------------------------------------------------------------- */
 
 #define SCORES(n) {{.name = n}, {.name = "target", .dtypes = SOMA_INTEGERS, .apart = true}, {.name = "weight", .optional = true}}
 #define IGNORE_ATTR SOMA_DEF_INT("ignore_index", -100, "targets of this class do not count")
@@ -593,31 +594,34 @@ const soma_op soma__nll_loss_op = {
     .doc = "-w[target] logp[target] of log-probabilities [N, C, …]; the mean is over the weights of the targets. Also gives their sum",
     .in = SCORES("logp"), .n_in = 3, .outputs = 2, .attrs = SOMA_ATTRS(SOMA__REDUCTION_ATTR, IGNORE_ATTR), .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME, .shape = nll_shape, .check = loss_check, .work = loss_work, .cpu = {nll_kernel},
-    .backward = nll_backward, .no_grad_in = 6, .no_grad_out = 2, .saves = SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(1), .flops = nll_flops,
-    .samples = class_samples, .errors = class_errors,
+    .backward = nll_backward, .no_grad_in = 6, .no_grad_out = 2, .saves = SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(1),
+    .flops = nll_flops, .samples = class_samples, .errors = class_errors,
 };
 const soma_op soma__class_coefficients_op = {
     .name = "class_coefficients", .family = "loss",
     .doc = "T[c] = (1 - s) w[c] [c = target] + s / C w[c], 0 where the target is ignored: what a target spreads over the classes",
     .in = {{.name = "target", .dtypes = SOMA_INTEGERS, .apart = true}, {.name = "weight", .optional = true, .apart = true}}, .n_in = 2,
     .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_NEED_INT("classes", "how many"), IGNORE_ATTR, SMOOTHING_ATTR, SOMA_DEF_DTYPE("dtype", SOMA_F32, "of the result")),
+    .attrs = SOMA_ATTRS(SOMA_NEED_INT("classes", "how many"), IGNORE_ATTR, SMOOTHING_ATTR,
+                         SOMA_DEF_DTYPE("dtype", SOMA_F32, "of the result")),
     .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_NONE, .shape = coefficients_shape, .check = coefficients_check,
     .cpu = {coefficients_kernel}, .backward = SOMA_NONDIFF, .internal = true, .samples = coefficients_samples,
     .errors = coefficients_errors,
 };
 
-/* ---- The functions of ops.h ------------------------------------------------------------------------------------------------------------------- */
+/* ---- The functions of ops.h -------------------------------------------------------------------------------------- */
 
 soma_tensor *soma_cross_entropy_ex(soma_tensor *logits, soma_tensor *target, const soma_loss_opts *opts) {
     soma_loss_opts o = soma__loss_defaults(opts);
-    soma_attr attrs[] = {SOMA_INT("reduction", (int64_t)o.reduction), SOMA_INT("ignore_index", o.ignore_index ? o.ignore_index : -100),
+    soma_attr attrs[] = {SOMA_INT("reduction", (int64_t)o.reduction),
+                         SOMA_INT("ignore_index", o.ignore_index ? o.ignore_index : -100),
                          SOMA_FLOAT("label_smoothing", o.label_smoothing)};
     return SOMA__RUN(&soma__cross_entropy_op, attrs, logits, target, o.weight);
 }
 
 soma_tensor *soma_nll_loss_ex(soma_tensor *logp, soma_tensor *target, const soma_loss_opts *opts) {
     soma_loss_opts o = soma__loss_defaults(opts);
-    soma_attr attrs[] = {SOMA_INT("reduction", (int64_t)o.reduction), SOMA_INT("ignore_index", o.ignore_index ? o.ignore_index : -100)};
+    soma_attr attrs[] = {SOMA_INT("reduction", (int64_t)o.reduction),
+                         SOMA_INT("ignore_index", o.ignore_index ? o.ignore_index : -100)};
     return SOMA__RUN(&soma__nll_loss_op, attrs, logp, target, o.weight);
 }

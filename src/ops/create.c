@@ -26,12 +26,12 @@ bool soma__shape_attr(soma_args *a, int shape, int dtype, soma_meta *out) {
         out->shape[d] = s->value.ints[d];
     if (soma__numel(out->ndim, out->shape) >= 0)
         return true;
-    soma_fail(SOMA_ESHAPE, "%s: shape %s makes no sense; sizes are 0 or more, and their product has to fit in memory", a->op->name,
-              soma__shape_text(s->count, s->value.ints, text, sizeof text));
+    soma_fail(SOMA_ESHAPE, "%s: shape %s makes no sense; sizes are 0 or more, and their product has to fit in memory",
+              a->op->name, soma__shape_text(s->count, s->value.ints, text, sizeof text));
     return false;
 }
 
-/* ---- full ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- full ------------------------------------------------------------------------------------------------------- */
 
 static bool full_shape(soma_args *a, soma_meta *out) { return soma__shape_attr(a, 0, 2, out); }
 
@@ -61,11 +61,20 @@ static bool full_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op full_op = {
-    .name = "full", .family = "create", .onnx = "ConstantOfShape", .doc = "A tensor of which every element is `value`.", .outputs = 1,
+    .name = "full",
+    .family = "create",
+    .onnx = "ConstantOfShape",
+    .doc = "A tensor of which every element is `value`.",
+    .outputs = 1,
     .attrs = SOMA_ATTRS(SOMA_NEED_INTS("shape", "sizes"), SOMA_NEED_FLOAT("value", "value of every element"),
                         SOMA_DEF_DTYPE("dtype", SOMA_F32, "dtype of the result")),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_NONE, .shape = full_shape, .cpu = {full_kernel}, .backward = SOMA_NONDIFF,
-    .samples = full_samples, .errors = full_errors,
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_NONE,
+    .shape = full_shape,
+    .cpu = {full_kernel},
+    .backward = SOMA_NONDIFF,
+    .samples = full_samples,
+    .errors = full_errors,
 };
 soma_tensor *soma_full(int ndim, const int64_t *shape, double value, soma_dtype dtype) {
     soma_attr attrs[] = {{.name = "shape"}, SOMA_FLOAT("value", value), SOMA_DTYPE("dtype", dtype)};
@@ -74,7 +83,7 @@ soma_tensor *soma_full(int ndim, const int64_t *shape, double value, soma_dtype 
 soma_tensor *soma_zeros(int ndim, const int64_t *shape, soma_dtype dtype) { return soma_full(ndim, shape, 0, dtype); }
 soma_tensor *soma_ones(int ndim, const int64_t *shape, soma_dtype dtype) { return soma_full(ndim, shape, 1, dtype); }
 
-/* ---- arange, linspace: element i is worked out from i alone, in f64, and rounded once ---------------------------------------------- */
+/* ---- arange, linspace: element i is worked out from i alone, in f64, and rounded once --------------------------- */
 
 typedef struct ramp {
     char *to;
@@ -93,7 +102,8 @@ static void ramp_range(void *arg, int64_t begin, int64_t end) {
 }
 
 static bool arange_shape(soma_args *a, soma_meta *out) {
-    double start = soma__attr_float(a, 0), end = soma__attr_float(a, 1), step = soma__attr_float(a, 2), n = ceil((end - start) / step);
+    double start = soma__attr_float(a, 0), end = soma__attr_float(a, 1), step = soma__attr_float(a, 2),
+           n = ceil((end - start) / step);
     if (!dtype_attr(a, 3, out))
         return false;
     if (out->dtype == SOMA_BOOL) {
@@ -101,7 +111,8 @@ static bool arange_shape(soma_args *a, soma_meta *out) {
         return false;
     }
     if (!(n >= 0 && n < 0x1p53) || step == 0 || !isfinite(step)) { /* also false for NaN */
-        soma_fail(SOMA_EINVAL, "arange: from %g to %g in steps of %g leads nowhere; expected a step other than 0 towards the end", start,
+        soma_fail(SOMA_EINVAL,
+                  "arange: from %g to %g in steps of %g leads nowhere; expected a step other than 0 towards the end", start,
                   end, step);
         return false;
     }
@@ -111,8 +122,11 @@ static bool arange_shape(soma_args *a, soma_meta *out) {
 }
 
 static const char *arange_kernel(soma_args *a) {
-    ramp r = {.to = a->out[0]->data, .dtype = (soma_dtype)a->out[0]->dtype, .start = soma__attr_float(a, 0),
-              .step = soma__attr_float(a, 2), .middle = INT64_MAX};
+    ramp r = {.to = a->out[0]->data,
+              .dtype = (soma_dtype)a->out[0]->dtype,
+              .start = soma__attr_float(a, 0),
+              .step = soma__attr_float(a, 2),
+              .middle = INT64_MAX};
     soma__parallel(a->out[0]->numel, 1 << 14, ramp_range, &r);
     return NULL;
 }
@@ -139,15 +153,26 @@ static bool arange_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op arange_op = {
-    .name = "arange", .family = "create", .onnx = "Range", .doc = "start, start + step, … before end.", .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("start", 0, "first value"), SOMA_NEED_FLOAT("end", "where it stops; not part of the result"),
+    .name = "arange",
+    .family = "create",
+    .onnx = "Range",
+    .doc = "start, start + step, … before end.",
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("start", 0, "first value"),
+                        SOMA_NEED_FLOAT("end", "where it stops; not part of the result"),
                         SOMA_DEF_FLOAT("step", 1, "distance of values; may be negative"),
                         SOMA_DEF_DTYPE("dtype", SOMA_F32, "dtype of the result")),
-    .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_NONE, .shape = arange_shape, .cpu = {arange_kernel}, .backward = SOMA_NONDIFF,
-    .samples = arange_samples, .errors = arange_errors,
+    .dtypes = SOMA_NUMBERS,
+    .promote = SOMA_PROMOTE_NONE,
+    .shape = arange_shape,
+    .cpu = {arange_kernel},
+    .backward = SOMA_NONDIFF,
+    .samples = arange_samples,
+    .errors = arange_errors,
 };
 soma_tensor *soma_arange(double start, double end, double step, soma_dtype dtype) {
-    soma_attr attrs[] = {SOMA_FLOAT("start", start), SOMA_FLOAT("end", end), SOMA_FLOAT("step", step), SOMA_DTYPE("dtype", dtype)};
+    soma_attr attrs[] = {SOMA_FLOAT("start", start), SOMA_FLOAT("end", end), SOMA_FLOAT("step", step),
+                         SOMA_DTYPE("dtype", dtype)};
     return soma__run(&arange_op, NULL, 0, attrs);
 }
 
@@ -171,8 +196,13 @@ static bool linspace_shape(soma_args *a, soma_meta *out) {
 static const char *linspace_kernel(soma_args *a) {
     int64_t n = a->out[0]->numel;
     double start = soma__attr_float(a, 0), end = soma__attr_float(a, 1);
-    ramp r = {.to = a->out[0]->data, .dtype = (soma_dtype)a->out[0]->dtype, .start = start, .end = end,
-              .step = n > 1 ? (end - start) / (double)(n - 1) : 0, .middle = n > 1 ? n / 2 : n, .last = n - 1};
+    ramp r = {.to = a->out[0]->data,
+              .dtype = (soma_dtype)a->out[0]->dtype,
+              .start = start,
+              .end = end,
+              .step = n > 1 ? (end - start) / (double)(n - 1) : 0,
+              .middle = n > 1 ? n / 2 : n,
+              .last = n - 1};
     soma__parallel(n, 1 << 14, ramp_range, &r);
     return NULL;
 }
@@ -198,18 +228,27 @@ static bool linspace_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op linspace_op = {
-    .name = "linspace", .family = "create", .doc = "`steps` values at equal distances from start to end, both included.", .outputs = 1,
+    .name = "linspace",
+    .family = "create",
+    .doc = "`steps` values at equal distances from start to end, both included.",
+    .outputs = 1,
     .attrs = SOMA_ATTRS(SOMA_NEED_FLOAT("start", "first value"), SOMA_NEED_FLOAT("end", "last value"),
                         SOMA_NEED_INT("steps", "how many"), SOMA_DEF_DTYPE("dtype", SOMA_F32, "dtype of the result")),
-    .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_NONE, .shape = linspace_shape, .cpu = {linspace_kernel},
-    .backward = SOMA_NONDIFF, .samples = linspace_samples, .errors = linspace_errors,
+    .dtypes = SOMA_NUMBERS,
+    .promote = SOMA_PROMOTE_NONE,
+    .shape = linspace_shape,
+    .cpu = {linspace_kernel},
+    .backward = SOMA_NONDIFF,
+    .samples = linspace_samples,
+    .errors = linspace_errors,
 };
 soma_tensor *soma_linspace(double start, double end, int64_t steps, soma_dtype dtype) {
-    soma_attr attrs[] = {SOMA_FLOAT("start", start), SOMA_FLOAT("end", end), SOMA_INT("steps", steps), SOMA_DTYPE("dtype", dtype)};
+    soma_attr attrs[] = {SOMA_FLOAT("start", start), SOMA_FLOAT("end", end), SOMA_INT("steps", steps),
+                         SOMA_DTYPE("dtype", dtype)};
     return soma__run(&linspace_op, NULL, 0, attrs);
 }
 
-/* ---- eye ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- eye -------------------------------------------------------------------------------------------------------- */
 
 static bool eye_shape(soma_args *a, soma_meta *out) {
     int64_t n = soma__attr_int(a, 0), m = soma__attr_int(a, 1) == -1 ? n : soma__attr_int(a, 1);
@@ -220,8 +259,8 @@ static bool eye_shape(soma_args *a, soma_meta *out) {
     out->shape[1] = m;
     if (soma__numel(2, out->shape) >= 0)
         return true;
-    soma_fail(SOMA_ESHAPE, "eye: %lld x %lld makes no sense; sizes are 0 or more, and their product has to fit in memory", (long long)n,
-              (long long)m);
+    soma_fail(SOMA_ESHAPE, "eye: %lld x %lld makes no sense; sizes are 0 or more, and their product has to fit in memory",
+              (long long)n, (long long)m);
     return false;
 }
 
@@ -255,12 +294,20 @@ static bool eye_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op eye_op = {
-    .name = "eye", .family = "create", .onnx = "EyeLike", .doc = "An n x m matrix with ones on its diagonal, zeros elsewhere.",
+    .name = "eye",
+    .family = "create",
+    .onnx = "EyeLike",
+    .doc = "An n x m matrix with ones on its diagonal, zeros elsewhere.",
     .outputs = 1,
     .attrs = SOMA_ATTRS(SOMA_NEED_INT("n", "rows"), SOMA_DEF_INT("m", -1, "columns; -1: as many as rows"),
                         SOMA_DEF_DTYPE("dtype", SOMA_F32, "dtype of the result")),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_NONE, .shape = eye_shape, .cpu = {eye_kernel}, .backward = SOMA_NONDIFF,
-    .samples = eye_samples, .errors = eye_errors,
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_NONE,
+    .shape = eye_shape,
+    .cpu = {eye_kernel},
+    .backward = SOMA_NONDIFF,
+    .samples = eye_samples,
+    .errors = eye_errors,
 };
 soma_tensor *soma_eye(int64_t n, int64_t m, soma_dtype dtype) {
     soma_attr attrs[] = {SOMA_INT("n", n), SOMA_INT("m", m), SOMA_DTYPE("dtype", dtype)};

@@ -69,7 +69,7 @@ static bool dropout_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-/* ---- dropout_scale: x times (mask ? scale : 0) --------------------------------------------------------------------------------------- */
+/* ---- dropout_scale: x times (mask ? scale : 0) ------------------------------------------------------------------- */
 
 /* The mask is seen in one piece: where it is not, it is copied. */
 static size_t scale_work(soma_args *a) {
@@ -116,7 +116,7 @@ static void scale_backward(soma_grad_args *g) {
 
 static int64_t dropout_flops(soma_args *a) { return a->in[0]->numel; }
 
-/* ---- Samples ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Samples ----------------------------------------------------------------------------------------------------- */
 
 static bool dropout_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const struct { double p; bool training; } cases[] = {{0.5, true}, {0.1, true}, {0.0, true}, {1.0, true}, {0.5, false}};
@@ -160,7 +160,7 @@ static bool scale_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 
-/* ---- Entries ------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Entries ----------------------------------------------------------------------------------------------------- */
 
 static const soma_op dropout_op = {
     .name = "dropout", .family = "dropout", .onnx = "Dropout",

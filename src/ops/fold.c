@@ -2,6 +2,8 @@
  * shape and the strides alone, and partial results are joined in order, so the bits do not depend on the threads. */
 #include "ops/fold.h"
 
+#include "kernels/cpu/gemm.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -11,7 +13,7 @@ enum {
     COLUMNS = 256    /* columns of a block */
 };
 
-/* ---- Loading and storing --------------------------------------------------------------------------------------------- */
+/* ---- Loading and storing ----------------------------------------------------------------------------------------- */
 
 soma_dtype soma__compute_dtype(soma_dtype dtype) {
     switch (dtype) {
@@ -32,6 +34,14 @@ soma_dtype soma__compute_dtype(soma_dtype dtype) {
         }                                                \
         break;
 void soma__stage(soma_dtype dtype, const char *p, int64_t stride, int64_t n, void *out) {
+    if (stride == (int64_t)sizeof(uint16_t) && dtype == SOMA_F16) {
+        soma__gemm_pick()->from_f16(out, (const uint16_t *)p, n);
+        return;
+    }
+    if (stride == (int64_t)sizeof(uint16_t) && dtype == SOMA_BF16) {
+        soma__gemm_pick()->from_bf16(out, (const uint16_t *)p, n);
+        return;
+    }
     switch (dtype) {
         STAGE(SOMA_F32, float, float, v)
         STAGE(SOMA_F64, double, double, v)
@@ -72,11 +82,16 @@ void soma__unstage(soma_dtype dtype, const void *values, bool from_double, int64
     const double *d = values;
     const float *f = values;
     const int64_t *l = values;
+    if (!from_double && (dtype == SOMA_F16 || dtype == SOMA_BF16)) {
+        const soma__gemm_kernels *k = soma__gemm_pick();
+        (dtype == SOMA_F16 ? k->to_f16 : k->to_bf16)(p, f, n);
+        return;
+    }
     switch (dtype) {
         UNSTAGE(SOMA_F32, float, from_double ? (float)d[i] : f[i])
         UNSTAGE(SOMA_F64, double, d[i])
-        UNSTAGE(SOMA_F16, uint16_t, soma__float_to_half(from_double ? (float)d[i] : f[i]))
-        UNSTAGE(SOMA_BF16, uint16_t, soma__float_to_bf16(from_double ? (float)d[i] : f[i]))
+        UNSTAGE(SOMA_F16, uint16_t, soma__float_to_half((float)d[i]))
+        UNSTAGE(SOMA_BF16, uint16_t, soma__float_to_bf16((float)d[i]))
         UNSTAGE(SOMA_I64, int64_t, l[i])
         UNSTAGE(SOMA_I32, int32_t, (int32_t)l[i])
         UNSTAGE(SOMA_I16, int16_t, (int16_t)l[i])
@@ -87,7 +102,7 @@ void soma__unstage(soma_dtype dtype, const void *values, bool from_double, int64
     }
 }
 
-/* ---- The plan ------------------------------------------------------------------------------------------------------------ */
+/* ---- The plan ---------------------------------------------------------------------------------------------------- */
 
 /* Appends a dimension, joined with the one before when both are one run of memory. */
 static int push(int n, int64_t *shape, int64_t *stride, int64_t size, int64_t step) {
@@ -157,7 +172,9 @@ void soma__fold_plan(soma__fold *f, const soma_tensor *x, uint32_t mask) {
         cut(f);
 }
 
-size_t soma__fold_work(const soma__fold *f) { return f->segments > 1 ? (size_t)(f->outputs * f->segments) * sizeof(double) : 0; }
+size_t soma__fold_work(const soma__fold *f) {
+    return f->segments > 1 ? (size_t)(f->outputs * f->segments) * sizeof(double) : 0;
+}
 
 /* Byte offset of element `index` (row-major) of a box. */
 static int64_t offset_of(int n, const int64_t *shape, const int64_t *stride, int64_t index) {
@@ -169,7 +186,7 @@ static int64_t offset_of(int n, const int64_t *shape, const int64_t *stride, int
     return at + index * stride[0];
 }
 
-/* ---- One segment ------------------------------------------------------------------------------------------------------------ */
+/* ---- One segment ------------------------------------------------------------------------------------------------- */
 
 typedef struct run {
     const soma__fold *f;
@@ -286,7 +303,12 @@ static void column_task(const run *r, int64_t task) {
         else
             acc.d[j] = neutral(r->kind);
     }
-    for (int64_t i = first; i < last; i++)
+    int64_t i = first;
+    if (r->kind == SOMA__FOLD_SUM && f->dtype == SOMA_F32 && !f->truth && f->nr == 1 &&
+        f->kstride[f->nk - 1] == (int64_t)sizeof(float))
+        for (; i + SOMA__SUM_ROWS <= last; i += SOMA__SUM_ROWS)
+            r->k->sum_rows_f32(acc.d, (const float *)(base + i * f->rstride[0]), f->rstride[0] / (int64_t)sizeof(float), n);
+    for (; i < last; i++)
         fold_columns(r, base + offset_of(f->nr, f->rshape, f->rstride, i), n, r->shift ? r->shift + o : NULL, &acc);
     memcpy((double *)r->partial + s * f->outputs + o, &acc, (size_t)n * sizeof(double));
 }
@@ -297,7 +319,7 @@ static void run_tasks(void *arg, int64_t begin, int64_t end) {
         (r->f->columns ? column_task : row_task)(r, t);
 }
 
-/* ---- The whole ----------------------------------------------------------------------------------------------------------------- */
+/* ---- The whole --------------------------------------------------------------------------------------------------- */
 
 static void join_segments(const run *r, void *result) {
     const soma__fold *f = r->f;
@@ -313,7 +335,8 @@ static void join_segments(const run *r, void *result) {
         }
 }
 
-void soma__fold_run(const soma__fold *f, soma__fold_kind kind, const void *data, const double *shift, void *result, void *work) {
+void soma__fold_run(const soma__fold *f, soma__fold_kind kind, const void *data, const double *shift, void *result,
+                    void *work) {
     run r = {.f = f, .k = soma__reduce_pick(), .kind = kind, .data = data, .shift = shift,
              .compute = f->truth ? SOMA_I64 : soma__compute_dtype(f->dtype), .partial = f->segments > 1 ? work : result};
     if (f->outputs == 0)

@@ -1,6 +1,7 @@
-/* Elements at places that another tensor names: index_select, gather and their gradients index_add, scatter_add; masked_fill,
- * one_hot. Indices are i64 or i32, 0 … size-1; `check` looks at all of them before a kernel runs, so kernels trust them. Sums come in
- * the order of the index along `dim`, whatever the number of threads; f16 and bf16 are summed in f32 and rounded once. */
+/* Elements at places that another tensor names: index_select, gather and their gradients index_add, scatter_add;
+ * masked_fill, one_hot. Indices are i64 or i32, 0 … size-1; `check` looks at all of them before a kernel runs, so kernels
+ * trust them. Sums come in the order of the index along `dim`, whatever the number of threads; f16 and bf16 are summed in
+ * f32 and rounded once. */
 #include "ops/shape.h"
 
 #include "kernels/cpu/copy.h"
@@ -59,10 +60,16 @@ static bool check_index(soma_args *a) {
 }
 
 /* Lanes over `over`'s shape. A 1-d index (index_select, index_add) is the same for all lanes. */
-static soma__lanes lanes_of(const soma_args *a, const soma_tensor *over, const soma_tensor *to, const soma_tensor *from, bool one_d) {
+static soma__lanes lanes_of(const soma_args *a, const soma_tensor *over, const soma_tensor *to, const soma_tensor *from,
+                            bool one_d) {
     const soma_tensor *index = a->in[1];
-    soma__lanes l = {.ndim = over->ndim, .dim = known_dim(a), .to = to->data, .from = from->data, .index = index->data,
-                     .dtype = (soma_dtype)to->dtype, .index_dtype = (soma_dtype)index->dtype};
+    soma__lanes l = {.ndim = over->ndim,
+                     .dim = known_dim(a),
+                     .to = to->data,
+                     .from = from->data,
+                     .index = index->data,
+                     .dtype = (soma_dtype)to->dtype,
+                     .index_dtype = (soma_dtype)index->dtype};
     for (int d = 0; d < over->ndim; d++) {
         l.shape[d] = over->shape[d];
         l.to_stride[d] = to->stride[d];
@@ -74,7 +81,7 @@ static soma__lanes lanes_of(const soma_args *a, const soma_tensor *over, const s
     return l;
 }
 
-/* ---- Sums at indices: x's elements first, then those of src in order --------------------------------------------------------------- */
+/* ---- Sums at indices: x's elements first, then those of src in order -------------------------------------------- */
 
 /* f32 of t's shape at `data`, in the form that lanes_of takes. */
 static soma_tensor float_room(const soma_tensor *t, void *data) {
@@ -109,7 +116,7 @@ static const char *add_kernel(soma_args *a, bool one_d) {
 
 static int64_t add_flops(soma_args *a) { return a->in[2]->numel; }
 
-/* ---- Samples -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Samples ---------------------------------------------------------------------------------------------------- */
 
 /* Indices in [0, size) with doubles among them; every second call i32. */
 static soma_tensor *sample_index(int i, int64_t size, int ndim, const int64_t *shape) {
@@ -149,8 +156,8 @@ static bool index_sample(const index_case *c, int n, int i, soma_dtype dtype, so
 }
 
 /* The same for bad input: index values are given, 1-d or 2-d with one column. */
-static bool index_error(soma_dtype dtype, soma_sample *s, int64_t dim, int index_ndim, const int64_t *index, const char *error,
-                        soma_status status) {
+static bool index_error(soma_dtype dtype, soma_sample *s, int64_t dim, int index_ndim, const int64_t *index,
+                        const char *error, soma_status status) {
     s->n_attrs = 1;
     s->in[0] = soma__sample(dtype, -3, 3, 1, SOMA_SHAPE(3, 4));
     s->in[1] = soma_from_array(index, index_ndim, (const int64_t[]){2, 1}, SOMA_I64);
@@ -162,7 +169,7 @@ static bool index_error(soma_dtype dtype, soma_sample *s, int64_t dim, int index
 
 static const soma_attr_info dim_attrs[] = {SOMA_NEED_INT("dim", "dimension that is indexed")};
 
-/* ---- index_select --------------------------------------------------------------------------------------------------------------- */
+/* ---- index_select ----------------------------------------------------------------------------------------------- */
 
 static bool index_1d(soma_args *a) {
     char text[SOMA__SHAPE_TEXT];
@@ -194,8 +201,8 @@ static void index_select_backward(soma_grad_args *g) {
 }
 
 static bool index_select_samples(int i, soma_dtype dtype, soma_sample *s) {
-    static const index_case c[] = {{0, 2, 1, {4, 3}, {5}, {0}}, {-1, 2, 1, {4, 3}, {2}, {0}}, {1, 3, 1, {2, 3, 4}, {4}, {0}},
-                                   {0, 1, 1, {5}, {0}, {0}}};
+    static const index_case c[] = {
+        {0, 2, 1, {4, 3}, {5}, {0}}, {-1, 2, 1, {4, 3}, {2}, {0}}, {1, 3, 1, {2, 3, 4}, {4}, {0}}, {0, 1, 1, {5}, {0}, {0}}};
     return index_sample(c, (int)SOMA_LEN(c), i, dtype, s, false);
 }
 
@@ -203,7 +210,9 @@ static bool index_select_errors(int i, soma_dtype dtype, soma_sample *s) {
     static const int64_t high[] = {0, 3}, low[] = {-1, 0}, good[] = {0, 1};
     s->n_in = 2;
     switch (i) {
-    case 0: return index_error(dtype, s, 0, 1, high, "index 3 at position [1] is out of range for dimension 0 of size 3 (0 to 2)", SOMA_EINVAL);
+    case 0:
+        return index_error(dtype, s, 0, 1, high,
+                           "index 3 at position [1] is out of range for dimension 0 of size 3 (0 to 2)", SOMA_EINVAL);
     case 1: return index_error(dtype, s, 1, 1, low, "index -1 at position [0] is out of range", SOMA_EINVAL);
     case 2: return index_error(dtype, s, 2, 1, good, "index_select: dim 2 is out of range", SOMA_ESHAPE);
     case 3: return index_error(dtype, s, 0, 2, good, "index is [2, 1] i64, expected one dimension", SOMA_ESHAPE);
@@ -212,19 +221,33 @@ static bool index_select_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op index_select_op = {
-    .name = "index_select", .family = "index", .onnx = "Gather",
-    .doc = "The rows (columns, planes …) of x along `dim` that a list of indices names, in its order; with doubles if it has them.",
-    .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}}, .n_in = 2, .outputs = 1,
-    .attrs = dim_attrs, .n_attrs = (int)SOMA_LEN(dim_attrs), .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME,
-    .shape = index_select_shape, .check = check_index, .cpu = {index_select_kernel}, .backward = index_select_backward,
-    .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1, .samples = index_select_samples, .errors = index_select_errors,
+    .name = "index_select",
+    .family = "index",
+    .onnx = "Gather",
+    .doc = "The rows (columns, planes …) of x along `dim` that a list of indices names, in its order; with doubles if it "
+           "has them.",
+    .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}},
+    .n_in = 2,
+    .outputs = 1,
+    .attrs = dim_attrs,
+    .n_attrs = (int)SOMA_LEN(dim_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = index_select_shape,
+    .check = check_index,
+    .cpu = {index_select_kernel},
+    .backward = index_select_backward,
+    .saves = SOMA_SAVE_IN(1),
+    .no_grad_in = 1u << 1,
+    .samples = index_select_samples,
+    .errors = index_select_errors,
 };
 soma_tensor *soma_index_select(soma_tensor *x, int64_t dim, soma_tensor *index) {
     soma_attr attr = SOMA_INT("dim", dim);
     return SOMA__RUN(&index_select_op, &attr, x, index);
 }
 
-/* ---- index_add ------------------------------------------------------------------------------------------------------------------ */
+/* ---- index_add -------------------------------------------------------------------------------------------------- */
 
 static bool index_add_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0], *src = a->in[2];
@@ -239,7 +262,8 @@ static bool index_add_shape(soma_args *a, soma_meta *out) {
     if (src->ndim == x->ndim && memcmp(expected, src->shape, sizeof *expected * (size_t)x->ndim) == 0)
         return true;
     soma_fail(SOMA_ESHAPE, "index_add: src is %s, expected %s: x's shape with one entry for each index in dimension %d",
-              soma__shape_text(src->ndim, src->shape, have, sizeof have), soma__shape_text(x->ndim, expected, want, sizeof want), dim);
+              soma__shape_text(src->ndim, src->shape, have, sizeof have),
+              soma__shape_text(x->ndim, expected, want, sizeof want), dim);
     return false;
 }
 
@@ -254,7 +278,9 @@ static void index_add_backward(soma_grad_args *g) {
 }
 
 static bool index_add_samples(int i, soma_dtype dtype, soma_sample *s) {
-    static const index_case c[] = {{0, 2, 1, {4, 3}, {5}, {5, 3}}, {-1, 2, 1, {4, 3}, {2}, {4, 2}}, {1, 3, 1, {2, 3, 4}, {4}, {2, 4, 4}},
+    static const index_case c[] = {{0, 2, 1, {4, 3}, {5}, {5, 3}},
+                                   {-1, 2, 1, {4, 3}, {2}, {4, 2}},
+                                   {1, 3, 1, {2, 3, 4}, {4}, {2, 4, 4}},
                                    {0, 1, 1, {5}, {0}, {0}}};
     return index_sample(c, (int)SOMA_LEN(c), i, dtype, s, true);
 }
@@ -271,12 +297,27 @@ static bool index_add_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op index_add_op = {
-    .name = "index_add", .family = "index",
-    .doc = "x with the rows (columns, planes …) of src added to those along `dim` that the indices name, one after the other.",
-    .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1,
-    .attrs = dim_attrs, .n_attrs = (int)SOMA_LEN(dim_attrs), .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME,
-    .shape = index_add_shape, .check = check_index, .work = add_work, .cpu = {index_add_kernel}, .backward = index_add_backward,
-    .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1, .in_place = true, .flops = add_flops, .samples = index_add_samples,
+    .name = "index_add",
+    .family = "index",
+    .doc =
+        "x with the rows (columns, planes …) of src added to those along `dim` that the indices name, one after the other.",
+    .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}},
+    .n_in = 3,
+    .outputs = 1,
+    .attrs = dim_attrs,
+    .n_attrs = (int)SOMA_LEN(dim_attrs),
+    .dtypes = SOMA_NUMBERS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = index_add_shape,
+    .check = check_index,
+    .work = add_work,
+    .cpu = {index_add_kernel},
+    .backward = index_add_backward,
+    .saves_if = {[2] = SOMA_SAVE_IN(1)},
+    .no_grad_in = 1u << 1,
+    .in_place = true,
+    .flops = add_flops,
+    .samples = index_add_samples,
     .errors = index_add_errors,
 };
 soma_tensor *soma_index_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src) {
@@ -284,7 +325,7 @@ soma_tensor *soma_index_add(soma_tensor *x, int64_t dim, soma_tensor *index, som
     return SOMA__RUN(&index_add_op, &attr, x, index, src);
 }
 
-/* ---- gather --------------------------------------------------------------------------------------------------------------------- */
+/* ---- gather ----------------------------------------------------------------------------------------------------- */
 
 /* index has t's dimensions and, but for `dim` (-1: there too), no larger sizes. */
 static bool index_fits(const char *op, const char *name, const soma_tensor *index, const soma_tensor *t, int dim) {
@@ -321,7 +362,9 @@ static void gather_backward(soma_grad_args *g) {
 }
 
 static bool gather_samples(int i, soma_dtype dtype, soma_sample *s) {
-    static const index_case c[] = {{0, 2, 2, {4, 3}, {5, 3}, {0}}, {-1, 2, 2, {4, 3}, {3, 2}, {0}}, {1, 3, 3, {2, 3, 4}, {2, 4, 3}, {0}},
+    static const index_case c[] = {{0, 2, 2, {4, 3}, {5, 3}, {0}},
+                                   {-1, 2, 2, {4, 3}, {3, 2}, {0}},
+                                   {1, 3, 3, {2, 3, 4}, {2, 4, 3}, {0}},
                                    {0, 1, 1, {5}, {0}, {0}}};
     return index_sample(c, (int)SOMA_LEN(c), i, dtype, s, false);
 }
@@ -330,26 +373,44 @@ static bool gather_errors(int i, soma_dtype dtype, soma_sample *s) {
     static const int64_t high[] = {0, 3}, good[] = {0, 1};
     s->n_in = 2;
     switch (i) {
-    case 0: return index_error(dtype, s, 0, 2, high, "gather: index 3 at position [1, 0] is out of range for dimension 0 of size 3", SOMA_EINVAL);
-    case 1: return index_error(dtype, s, 0, 1, good, "gather: index is [2], expected no larger sizes than those of x, [3, 4]", SOMA_ESHAPE);
+    case 0:
+        return index_error(dtype, s, 0, 2, high,
+                           "gather: index 3 at position [1, 0] is out of range for dimension 0 of size 3", SOMA_EINVAL);
+    case 1:
+        return index_error(dtype, s, 0, 1, good, "gather: index is [2], expected no larger sizes than those of x, [3, 4]",
+                           SOMA_ESHAPE);
     default: return false;
     }
 }
 
 static const soma_op gather_op = {
-    .name = "gather", .family = "index", .onnx = "GatherElements",
-    .doc = "An element of x for each index: the index replaces the coordinate along `dim`, the others are those of the index itself.",
-    .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}}, .n_in = 2, .outputs = 1,
-    .attrs = dim_attrs, .n_attrs = (int)SOMA_LEN(dim_attrs), .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = gather_shape,
-    .check = check_index, .cpu = {gather_kernel}, .backward = gather_backward, .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1,
-    .samples = gather_samples, .errors = gather_errors,
+    .name = "gather",
+    .family = "index",
+    .onnx = "GatherElements",
+    .doc = "An element of x for each index: the index replaces the coordinate along `dim`, the others are those of the "
+           "index itself.",
+    .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}},
+    .n_in = 2,
+    .outputs = 1,
+    .attrs = dim_attrs,
+    .n_attrs = (int)SOMA_LEN(dim_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = gather_shape,
+    .check = check_index,
+    .cpu = {gather_kernel},
+    .backward = gather_backward,
+    .saves = SOMA_SAVE_IN(1),
+    .no_grad_in = 1u << 1,
+    .samples = gather_samples,
+    .errors = gather_errors,
 };
 soma_tensor *soma_gather(soma_tensor *x, int64_t dim, soma_tensor *index) {
     soma_attr attr = SOMA_INT("dim", dim);
     return SOMA__RUN(&gather_op, &attr, x, index);
 }
 
-/* ---- scatter_add ---------------------------------------------------------------------------------------------------------------- */
+/* ---- scatter_add ------------------------------------------------------------------------------------------------ */
 
 static bool scatter_add_shape(soma_args *a, soma_meta *out) {
     int dim = dim_of(a);
@@ -379,8 +440,10 @@ static void scatter_add_backward(soma_grad_args *g) {
 }
 
 static bool scatter_add_samples(int i, soma_dtype dtype, soma_sample *s) {
-    static const index_case c[] = {{0, 2, 2, {4, 3}, {5, 3}, {5, 3}}, {-1, 2, 2, {4, 3}, {3, 2}, {4, 5}},
-                                   {1, 3, 3, {2, 3, 4}, {2, 4, 3}, {2, 4, 3}}, {0, 1, 1, {5}, {0}, {0}}};
+    static const index_case c[] = {{0, 2, 2, {4, 3}, {5, 3}, {5, 3}},
+                                   {-1, 2, 2, {4, 3}, {3, 2}, {4, 5}},
+                                   {1, 3, 3, {2, 3, 4}, {2, 4, 3}, {2, 4, 3}},
+                                   {0, 1, 1, {5}, {0}, {0}}};
     return index_sample(c, (int)SOMA_LEN(c), i, dtype, s, true);
 }
 
@@ -390,33 +453,51 @@ static bool scatter_add_errors(int i, soma_dtype dtype, soma_sample *s) {
     s->in[2] = soma__sample(dtype, -3, 3, 2, i == 1 ? 1 : 2, (const int64_t[]){2, 4});
     switch (i) {
     case 0: return index_error(dtype, s, 0, 2, low, "scatter_add: index -2 at position [1, 0] is out of range", SOMA_EINVAL);
-    case 1: return index_error(dtype, s, 0, 2, good, "scatter_add: index is [2, 1], expected no larger sizes than those of src, [2]", SOMA_ESHAPE);
+    case 1:
+        return index_error(dtype, s, 0, 2, good,
+                           "scatter_add: index is [2, 1], expected no larger sizes than those of src, [2]", SOMA_ESHAPE);
     default: return false;
     }
 }
 
 static const soma_op scatter_add_op = {
-    .name = "scatter_add", .family = "index", .onnx = "ScatterElements",
+    .name = "scatter_add",
+    .family = "index",
+    .onnx = "ScatterElements",
     .doc = "x with each element of src added where its index says: the index replaces the coordinate along `dim`.",
-    .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1,
-    .attrs = dim_attrs, .n_attrs = (int)SOMA_LEN(dim_attrs), .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME,
-    .shape = scatter_add_shape, .check = check_index, .work = add_work, .cpu = {scatter_add_kernel},
-    .backward = scatter_add_backward, .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1, .in_place = true, .flops = add_flops,
-    .samples = scatter_add_samples, .errors = scatter_add_errors,
+    .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}},
+    .n_in = 3,
+    .outputs = 1,
+    .attrs = dim_attrs,
+    .n_attrs = (int)SOMA_LEN(dim_attrs),
+    .dtypes = SOMA_NUMBERS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = scatter_add_shape,
+    .check = check_index,
+    .work = add_work,
+    .cpu = {scatter_add_kernel},
+    .backward = scatter_add_backward,
+    .saves_if = {[2] = SOMA_SAVE_IN(1)},
+    .no_grad_in = 1u << 1,
+    .in_place = true,
+    .flops = add_flops,
+    .samples = scatter_add_samples,
+    .errors = scatter_add_errors,
 };
 soma_tensor *soma_scatter_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src) {
     soma_attr attr = SOMA_INT("dim", dim);
     return SOMA__RUN(&scatter_add_op, &attr, x, index, src);
 }
 
-/* ---- masked_fill ---------------------------------------------------------------------------------------------------------------- */
+/* ---- masked_fill ------------------------------------------------------------------------------------------------ */
 
 typedef struct mask_fill {
     size_t size;
     uint64_t value;
 } mask_fill;
 
-static inline __attribute__((always_inline)) void mask_row(size_t size, const void *value, char *const *p, const int64_t *s, int64_t n) {
+static inline __attribute__((always_inline)) void mask_row(size_t size, const void *value, char *const *p, const int64_t *s,
+                                                           int64_t n) {
     for (int64_t i = 0; i < n; i++)
         memcpy(p[0] + i * s[0], p[2][i * s[2]] ? (const char *)value : p[1] + i * s[1], size);
 }
@@ -448,8 +529,10 @@ static void masked_fill_backward(soma_grad_args *g) {
 }
 
 static bool masked_fill_samples(int i, soma_dtype dtype, soma_sample *s) {
-    static const struct { int ndim, mask_ndim; int64_t x[3], mask[3]; } c[] = {
-        {2, 2, {3, 4}, {3, 4}}, {3, 1, {2, 3, 4}, {4}}, {2, 3, {1, 4}, {2, 3, 1}}, {0, 0, {0}, {0}}, {1, 1, {0}, {0}}};
+    static const struct {
+        int ndim, mask_ndim;
+        int64_t x[3], mask[3];
+    } c[] = {{2, 2, {3, 4}, {3, 4}}, {3, 1, {2, 3, 4}, {4}}, {2, 3, {1, 4}, {2, 3, 1}}, {0, 0, {0}, {0}}, {1, 1, {0}, {0}}};
     if (i >= (int)SOMA_LEN(c))
         return false;
     s->n_in = 2;
@@ -474,25 +557,40 @@ static bool masked_fill_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op masked_fill_op = {
-    .name = "masked_fill", .family = "index", .onnx = "Where", .doc = "x with `value` wherever the mask is true.",
-    .in = {{.name = "x"}, {.name = "mask", .dtypes = SOMA_BIT(SOMA_BOOL), .apart = true}}, .n_in = 2, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_NEED_FLOAT("value", "what is put where the mask is true")), .dtypes = SOMA_ANY,
-    .promote = SOMA_PROMOTE_SAME, .shape = soma__shape_broadcast, .cpu = {masked_fill_kernel}, .backward = masked_fill_backward,
-    .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1, .in_place = true, .samples = masked_fill_samples, .errors = masked_fill_errors,
+    .name = "masked_fill",
+    .family = "index",
+    .onnx = "Where",
+    .doc = "x with `value` wherever the mask is true.",
+    .in = {{.name = "x"}, {.name = "mask", .dtypes = SOMA_BIT(SOMA_BOOL), .apart = true}},
+    .n_in = 2,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_NEED_FLOAT("value", "what is put where the mask is true")),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = soma__shape_broadcast,
+    .cpu = {masked_fill_kernel},
+    .backward = masked_fill_backward,
+    .saves = SOMA_SAVE_IN(1),
+    .no_grad_in = 1u << 1,
+    .in_place = true,
+    .samples = masked_fill_samples,
+    .errors = masked_fill_errors,
 };
 soma_tensor *soma_masked_fill(soma_tensor *x, soma_tensor *mask, double value) {
     soma_attr attr = SOMA_FLOAT("value", value);
     return SOMA__RUN(&masked_fill_op, &attr, x, mask);
 }
 
-/* ---- one_hot -------------------------------------------------------------------------------------------------------------------- */
+/* ---- one_hot ---------------------------------------------------------------------------------------------------- */
 
 static bool one_hot_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
     int64_t classes = soma__attr_int(a, 0);
     if (classes < 1 || x->ndim == SOMA_MAX_DIMS) {
-        soma_fail(SOMA_EINVAL, "one_hot: %lld classes for an input of %d dimensions; expected 1 class or more, and fewer than %d dimensions",
-                  (long long)classes, x->ndim, SOMA_MAX_DIMS);
+        soma_fail(
+            SOMA_EINVAL,
+            "one_hot: %lld classes for an input of %d dimensions; expected 1 class or more, and fewer than %d dimensions",
+            (long long)classes, x->ndim, SOMA_MAX_DIMS);
         return false;
     }
     out->dtype = SOMA_I64;
@@ -541,16 +639,27 @@ static bool one_hot_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op one_hot_op = {
-    .name = "one_hot", .family = "index", .onnx = "OneHot",
+    .name = "one_hot",
+    .family = "index",
+    .onnx = "OneHot",
     .doc = "For each class number a row of `classes` zeros with a one at that place (i64), in a new last dimension.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_NEED_INT("classes", "number of classes, the size of the new dimension")), .dtypes = SOMA_INTEGERS,
-    .promote = SOMA_PROMOTE_SAME, .shape = one_hot_shape, .check = one_hot_check, .cpu = {one_hot_kernel},
-    .backward = SOMA_NONDIFF, .samples = one_hot_samples, .errors = one_hot_errors,
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_NEED_INT("classes", "number of classes, the size of the new dimension")),
+    .dtypes = SOMA_INTEGERS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = one_hot_shape,
+    .check = one_hot_check,
+    .cpu = {one_hot_kernel},
+    .backward = SOMA_NONDIFF,
+    .samples = one_hot_samples,
+    .errors = one_hot_errors,
 };
 soma_tensor *soma_one_hot(soma_tensor *x, int64_t classes) {
     soma_attr attr = SOMA_INT("classes", classes);
     return SOMA__RUN(&one_hot_op, &attr, x);
 }
 
-soma_op_list soma__index_ops = {&index_select_op, &index_add_op, &gather_op, &scatter_add_op, &masked_fill_op, &one_hot_op, NULL};
+soma_op_list soma__index_ops = {&index_select_op, &index_add_op, &gather_op, &scatter_add_op,
+                                &masked_fill_op,  &one_hot_op,   NULL};

@@ -7,7 +7,7 @@
 
 static size_t element(const soma_tensor *t) { return soma_dtype_size((soma_dtype)t->dtype); }
 
-/* ---- clone ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- clone ------------------------------------------------------------------------------------------------------ */
 
 static const char *clone_kernel(soma_args *a) {
     soma__copy_tensor(a->out[0], a->in[0]);
@@ -17,19 +17,36 @@ static const char *clone_kernel(soma_args *a) {
 static void clone_backward(soma_grad_args *g) { g->gin[0] = g->gout[0]; }
 
 static bool clone_samples(int i, soma_dtype dtype, soma_sample *s) {
-    static const soma__case c[] = {{2, {3, 4}, 0, {0}, 0, 0}, {3, {2, 3, 4}, 0, {0}, 0, 0}, {0, {0}, 0, {0}, 0, 0}, {1, {0}, 0, {0}, 0, 0}};
+    static const soma__case c[] = {
+        {2, {3, 4}, 0, {0}, 0, 0}, {3, {2, 3, 4}, 0, {0}, 0, 0}, {0, {0}, 0, {0}, 0, 0}, {1, {0}, 0, {0}, 0, 0}};
     static const soma_attr_info none[1];
     return soma__sample_case(i, c, (int)SOMA_LEN(c), none, dtype, s);
 }
 
+static bool clone_errors(int i, soma_dtype dtype, soma_sample *s) {
+    (void)dtype;
+    return soma__no_input_error(i, s);
+}
+
 static const soma_op clone_op = {
-    .name = "clone", .family = "shape", .onnx = "Identity", .doc = "A copy of x, row-major.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = soma__shape_same,
-    .cpu = {clone_kernel}, .backward = clone_backward, .samples = clone_samples,
+    .name = "clone",
+    .family = "shape",
+    .onnx = "Identity",
+    .doc = "A copy of x, row-major.",
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = soma__shape_same,
+    .cpu = {clone_kernel},
+    .backward = clone_backward,
+    .samples = clone_samples,
+    .errors = clone_errors,
 };
 soma_tensor *soma_clone(soma_tensor *x) { return SOMA__RUN(&clone_op, NULL, x); }
 
-/* ---- cat ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- cat -------------------------------------------------------------------------------------------------------- */
 
 static bool cat_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *first = a->in[0];
@@ -50,7 +67,8 @@ static bool cat_shape(soma_args *a, soma_meta *out) {
         for (int d = 0; fits && d < x->ndim; d++)
             fits = d == dim || x->shape[d] == first->shape[d];
         if (!fits || !soma__add_ok(out->shape[dim], x->shape[dim], &out->shape[dim])) {
-            soma_fail(SOMA_ESHAPE, "cat: input %d is %s, which does not fit input 0, %s; sizes may differ in dimension %d only", i,
+            soma_fail(SOMA_ESHAPE,
+                      "cat: input %d is %s, which does not fit input 0, %s; sizes may differ in dimension %d only", i,
                       soma__shape_text(x->ndim, x->shape, got, sizeof got),
                       soma__shape_text(first->ndim, first->shape, want, sizeof want), dim);
             return false;
@@ -84,8 +102,12 @@ static void cat_backward(soma_grad_args *g) {
 }
 
 static bool cat_samples(int i, soma_dtype dtype, soma_sample *s) {
-    static const struct { int64_t dim, a[3], b[3]; } c[] = {
-        {0, {2, 3, 2}, {1, 3, 2}}, {-1, {2, 3, 2}, {2, 3, 4}}, {1, {2, 0, 2}, {2, 3, 2}},
+    static const struct {
+        int64_t dim, a[3], b[3];
+    } c[] = {
+        {0, {2, 3, 2}, {1, 3, 2}},
+        {-1, {2, 3, 2}, {2, 3, 4}},
+        {1, {2, 0, 2}, {2, 3, 2}},
     };
     if (i >= (int)SOMA_LEN(c))
         return false;
@@ -99,7 +121,11 @@ static bool cat_samples(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static bool cat_errors(int i, soma_dtype dtype, soma_sample *s) {
-    static const struct { int64_t dim; int ndim; const char *error; } c[] = {
+    static const struct {
+        int64_t dim;
+        int ndim;
+        const char *error;
+    } c[] = {
         {0, 2, "cat: input 1 is [3, 2], which does not fit input 0, [2, 3]; sizes may differ in dimension 0 only"},
         {2, 2, "cat: dim 2 is out of range"},
         {0, 0, "cat: input 0 has no dimensions"},
@@ -117,10 +143,21 @@ static bool cat_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op cat_op = {
-    .name = "cat", .family = "shape", .onnx = "Concat", .doc = "Tensors one after the other along a dimension that they have.",
-    .in = {{.name = "tensors"}}, .n_in = 1, .variadic = true, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", 0, "dimension along which they are joined")), .dtypes = SOMA_ANY,
-    .promote = SOMA_PROMOTE_SAME, .shape = cat_shape, .cpu = {cat_kernel}, .backward = cat_backward, .samples = cat_samples,
+    .name = "cat",
+    .family = "shape",
+    .onnx = "Concat",
+    .doc = "Tensors one after the other along a dimension that they have.",
+    .in = {{.name = "tensors"}},
+    .n_in = 1,
+    .variadic = true,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", 0, "dimension along which they are joined")),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = cat_shape,
+    .cpu = {cat_kernel},
+    .backward = cat_backward,
+    .samples = cat_samples,
     .errors = cat_errors,
 };
 
@@ -134,7 +171,7 @@ static soma_tensor *run_many(const soma_op *op, soma_tensor *const *x, int n, in
 }
 soma_tensor *soma_cat(soma_tensor *const *x, int n, int64_t dim) { return run_many(&cat_op, x, n, dim); }
 
-/* ---- stack ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- stack ------------------------------------------------------------------------------------------------------ */
 
 static bool stack_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *first = a->in[0];
@@ -167,8 +204,8 @@ static const char *stack_kernel(soma_args *a) {
         stride[d] = out->stride[d < dim ? d : d + 1];
     for (int i = 0; i < a->n_in; i++) {
         const soma_tensor *x = a->in[i];
-        soma__copy_elements(element(x), x->ndim, x->shape, (char *)out->data + i * out->stride[dim] * (int64_t)element(out), stride,
-                            x->data, x->stride);
+        soma__copy_elements(element(x), x->ndim, x->shape, (char *)out->data + i * out->stride[dim] * (int64_t)element(out),
+                            stride, x->data, x->stride);
     }
     return NULL;
 }
@@ -180,7 +217,10 @@ static void stack_backward(soma_grad_args *g) {
 }
 
 static bool stack_samples(int i, soma_dtype dtype, soma_sample *s) {
-    static const struct { int64_t dim; int ndim; } c[] = {{0, 2}, {-1, 2}, {1, 1}, {0, 0}};
+    static const struct {
+        int64_t dim;
+        int ndim;
+    } c[] = {{0, 2}, {-1, 2}, {1, 1}, {0, 0}};
     if (i >= (int)SOMA_LEN(c))
         return false;
     s->n_in = 3;
@@ -194,8 +234,10 @@ static bool stack_samples(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static bool stack_errors(int i, soma_dtype dtype, soma_sample *s) {
-    static const struct { int64_t dim, other; const char *error; } c[] = {
-        {0, 2, "stack: input 1 is [2], expected the shape of input 0, [3]"}, {2, 3, "stack: dim 2 is out of range"}};
+    static const struct {
+        int64_t dim, other;
+        const char *error;
+    } c[] = {{0, 2, "stack: input 1 is [2], expected the shape of input 0, [3]"}, {2, 3, "stack: dim 2 is out of range"}};
     if (i >= (int)SOMA_LEN(c))
         return false;
     s->n_in = 2;
@@ -209,15 +251,25 @@ static bool stack_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op stack_op = {
-    .name = "stack", .family = "shape", .doc = "Tensors of one shape side by side along a new dimension.",
-    .in = {{.name = "tensors"}}, .n_in = 1, .variadic = true, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", 0, "where the new dimension stands in the result")), .dtypes = SOMA_ANY,
-    .promote = SOMA_PROMOTE_SAME, .shape = stack_shape, .cpu = {stack_kernel}, .backward = stack_backward,
-    .samples = stack_samples, .errors = stack_errors,
+    .name = "stack",
+    .family = "shape",
+    .doc = "Tensors of one shape side by side along a new dimension.",
+    .in = {{.name = "tensors"}},
+    .n_in = 1,
+    .variadic = true,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", 0, "where the new dimension stands in the result")),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = stack_shape,
+    .cpu = {stack_kernel},
+    .backward = stack_backward,
+    .samples = stack_samples,
+    .errors = stack_errors,
 };
 soma_tensor *soma_stack(soma_tensor *const *x, int n, int64_t dim) { return run_many(&stack_op, x, n, dim); }
 
-/* ---- flip ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- flip ------------------------------------------------------------------------------------------------------- */
 
 /* No dims reverse nothing, so the mask that means "all" elsewhere is taken back. */
 static bool flip_mask(const soma_attr *dims, int ndim, uint32_t *mask) {
@@ -256,8 +308,8 @@ static void flip_backward(soma_grad_args *g) {
 static const soma_attr_info flip_attrs[] = {SOMA_NEED_INTS("dims", "dimensions to reverse")};
 
 static bool flip_samples(int i, soma_dtype dtype, soma_sample *s) {
-    static const soma__case c[] = {{2, {3, 4}, 1, {1}, 0, 0}, {3, {2, 3, 4}, 2, {0, -1}, 0, 0}, {2, {3, 2}, 0, {0}, 0, 0},
-                                   {2, {3, 0}, 1, {0}, 0, 0}};
+    static const soma__case c[] = {
+        {2, {3, 4}, 1, {1}, 0, 0}, {3, {2, 3, 4}, 2, {0, -1}, 0, 0}, {2, {3, 2}, 0, {0}, 0, 0}, {2, {3, 0}, 1, {0}, 0, 0}};
     return soma__sample_case(i, c, (int)SOMA_LEN(c), flip_attrs, dtype, s);
 }
 
@@ -268,9 +320,20 @@ static bool flip_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op flip_op = {
-    .name = "flip", .family = "shape", .doc = "The elements in reverse order along some dimensions; a copy, as in PyTorch.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = flip_attrs, .n_attrs = (int)SOMA_LEN(flip_attrs), .dtypes = SOMA_ANY,
-    .promote = SOMA_PROMOTE_SAME, .shape = flip_shape, .cpu = {flip_kernel}, .backward = flip_backward, .samples = flip_samples,
+    .name = "flip",
+    .family = "shape",
+    .doc = "The elements in reverse order along some dimensions; a copy, as in PyTorch.",
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = flip_attrs,
+    .n_attrs = (int)SOMA_LEN(flip_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = flip_shape,
+    .cpu = {flip_kernel},
+    .backward = flip_backward,
+    .samples = flip_samples,
     .errors = flip_errors,
 };
 soma_tensor *soma_flip(soma_tensor *x, int n_dims, const int64_t *dims) {
@@ -278,7 +341,7 @@ soma_tensor *soma_flip(soma_tensor *x, int n_dims, const int64_t *dims) {
     return soma__ints_attr(&attr, "flip", "dims", n_dims, dims) ? SOMA__RUN(&flip_op, &attr, x) : NULL;
 }
 
-/* ---- pad ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- pad -------------------------------------------------------------------------------------------------------- */
 
 static bool pad_shape(soma_args *a, soma_meta *out) {
     const soma_attr *pad = &a->attrs[0];
@@ -293,8 +356,10 @@ static bool pad_shape(soma_args *a, soma_meta *out) {
              !__builtin_add_overflow(*size, after, size) && *size >= 0;
     }
     if (!ok)
-        soma_fail(SOMA_ESHAPE, "pad: %s does not fit %s; expected before and after for up to %d dimensions, the last one first, and "
-                  "no more cut off than there is", soma__shape_text(pad->count, pad->value.ints, text, sizeof text),
+        soma_fail(SOMA_ESHAPE,
+                  "pad: %s does not fit %s; expected before and after for up to %d dimensions, the last one first, and "
+                  "no more cut off than there is",
+                  soma__shape_text(pad->count, pad->value.ints, text, sizeof text),
                   soma__shape_text(x->ndim, x->shape, shape, sizeof shape), SOMA_MIN(x->ndim, SOMA_MAX_DIMS / 2));
     return ok;
 }
@@ -341,8 +406,10 @@ static bool pad_case(const soma__case *cases, int n, int i, soma_dtype dtype, so
 }
 
 static bool pad_samples(int i, soma_dtype dtype, soma_sample *s) {
-    static const soma__case c[] = {{2, {3, 4}, 2, {1, 2}, 0, 0}, {3, {2, 3, 4}, 4, {1, 0, 0, 2}, 0, 0},
-                                   {2, {3, 4}, 4, {-1, 2, 1, -2}, 0, 0}, {2, {0, 2}, 4, {0, 0, 1, 1}, 0, 0}};
+    static const soma__case c[] = {{2, {3, 4}, 2, {1, 2}, 0, 0},
+                                   {3, {2, 3, 4}, 4, {1, 0, 0, 2}, 0, 0},
+                                   {2, {3, 4}, 4, {-1, 2, 1, -2}, 0, 0},
+                                   {2, {0, 2}, 4, {0, 0, 1, 1}, 0, 0}};
     return pad_case(c, (int)SOMA_LEN(c), i, dtype, s);
 }
 
@@ -354,10 +421,21 @@ static bool pad_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op pad_op = {
-    .name = "pad", .family = "shape", .onnx = "Pad",
+    .name = "pad",
+    .family = "shape",
+    .onnx = "Pad",
     .doc = "x with constant elements before and after it, from the last dimension backwards; negative amounts cut off.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = pad_attrs, .n_attrs = (int)SOMA_LEN(pad_attrs), .dtypes = SOMA_ANY,
-    .promote = SOMA_PROMOTE_SAME, .shape = pad_shape, .cpu = {pad_kernel}, .backward = pad_backward, .samples = pad_samples,
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = pad_attrs,
+    .n_attrs = (int)SOMA_LEN(pad_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = pad_shape,
+    .cpu = {pad_kernel},
+    .backward = pad_backward,
+    .samples = pad_samples,
     .errors = pad_errors,
 };
 soma_tensor *soma_pad(soma_tensor *x, int n, const int64_t *pad, double value) {
@@ -365,7 +443,7 @@ soma_tensor *soma_pad(soma_tensor *x, int n, const int64_t *pad, double value) {
     return soma__ints_attr(&attrs[0], "pad", "pad", n, pad) ? SOMA__RUN(&pad_op, attrs, x) : NULL;
 }
 
-/* ---- tril, triu ------------------------------------------------------------------------------------------------------------------- */
+/* ---- tril, triu ------------------------------------------------------------------------------------------------- */
 
 static bool tri_shape(soma_args *a, soma_meta *out) {
     if (a->in[0]->ndim < 2) {
@@ -408,11 +486,12 @@ static void triu_backward(soma_grad_args *g) {
         g->gin[0] = soma_triu(g->gout[0], g->attrs[0].value.i);
 }
 
-static const soma_attr_info tri_attrs[] = {SOMA_DEF_INT("diagonal", 0, "0: the main one; above it positive, below it negative")};
+static const soma_attr_info tri_attrs[] = {
+    SOMA_DEF_INT("diagonal", 0, "0: the main one; above it positive, below it negative")};
 
 static bool tri_samples(int i, soma_dtype dtype, soma_sample *s) {
-    static const soma__case c[] = {{2, {3, 4}, 0, {0}, 0, 0}, {2, {4, 3}, 1, {1}, 0, 0}, {3, {2, 3, 3}, 1, {-1}, 0, 0},
-                                   {2, {3, 0}, 1, {5}, 0, 0}};
+    static const soma__case c[] = {
+        {2, {3, 4}, 0, {0}, 0, 0}, {2, {4, 3}, 1, {1}, 0, 0}, {3, {2, 3, 3}, 1, {-1}, 0, 0}, {2, {3, 0}, 1, {5}, 0, 0}};
     return soma__sample_case(i, c, (int)SOMA_LEN(c), tri_attrs, dtype, s);
 }
 
@@ -422,9 +501,21 @@ static bool tri_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op tril_op = {
-    .name = "tril", .family = "shape", .onnx = "Trilu", .doc = "The lower triangle of the last two dimensions; zero above the diagonal.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = tri_attrs, .n_attrs = (int)SOMA_LEN(tri_attrs), .dtypes = SOMA_ANY,
-    .promote = SOMA_PROMOTE_SAME, .shape = tri_shape, .cpu = {tril_kernel}, .backward = tril_backward, .samples = tri_samples,
+    .name = "tril",
+    .family = "shape",
+    .onnx = "Trilu",
+    .doc = "The lower triangle of the last two dimensions; zero above the diagonal.",
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = tri_attrs,
+    .n_attrs = (int)SOMA_LEN(tri_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = tri_shape,
+    .cpu = {tril_kernel},
+    .backward = tril_backward,
+    .samples = tri_samples,
     .errors = tri_errors,
 };
 soma_tensor *soma_tril(soma_tensor *x, int64_t diagonal) {
@@ -433,9 +524,21 @@ soma_tensor *soma_tril(soma_tensor *x, int64_t diagonal) {
 }
 
 static const soma_op triu_op = {
-    .name = "triu", .family = "shape", .onnx = "Trilu", .doc = "The upper triangle of the last two dimensions; zero below the diagonal.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = tri_attrs, .n_attrs = (int)SOMA_LEN(tri_attrs), .dtypes = SOMA_ANY,
-    .promote = SOMA_PROMOTE_SAME, .shape = tri_shape, .cpu = {triu_kernel}, .backward = triu_backward, .samples = tri_samples,
+    .name = "triu",
+    .family = "shape",
+    .onnx = "Trilu",
+    .doc = "The upper triangle of the last two dimensions; zero below the diagonal.",
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = tri_attrs,
+    .n_attrs = (int)SOMA_LEN(tri_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = tri_shape,
+    .cpu = {triu_kernel},
+    .backward = triu_backward,
+    .samples = tri_samples,
     .errors = tri_errors,
 };
 soma_tensor *soma_triu(soma_tensor *x, int64_t diagonal) {

@@ -9,7 +9,7 @@ enum { X, WEIGHT, BIAS };
 enum { N_DIMS, EPS };
 enum { B_GRAD, B_X, B_MEAN, B_RSTD, B_WEIGHT };
 
-/* ---- Shapes --------------------------------------------------------------------------------------------------------------- */
+/* ---- Shapes ------------------------------------------------------------------------------------------------------ */
 
 static bool check_n_dims(const char *op, int64_t n_dims, const soma_tensor *x) {
     char text[SOMA__SHAPE_TEXT];
@@ -40,7 +40,7 @@ static bool layer_norm_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-/* ---- Kernels ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Kernels ----------------------------------------------------------------------------------------------------- */
 
 typedef struct job {
     soma__norm_set k;
@@ -179,7 +179,7 @@ static bool backward_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-/* ---- Gradient ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Gradient ---------------------------------------------------------------------------------------------------- */
 
 static void fused(soma_grad_args *g) {
     soma_tensor *out[SOMA_MAX_OUTPUTS];
@@ -191,60 +191,36 @@ static void fused(soma_grad_args *g) {
     g->gin[BIAS] = g->need[BIAS] ? soma_to(out[2], g->in_meta[BIAS].dtype) : NULL;
 }
 
-/* A gradient of mean or rstd, with the normalised dimensions put back at size 1. */
-static soma_tensor *of_rows(soma_grad_args *g, int i, double factor) {
-    const soma_meta *x = &g->in_meta[X];
-    int outer = x->ndim - (int)g->attrs[N_DIMS].value.i;
-    int64_t shape[SOMA_MAX_DIMS];
-    for (int d = 0; d < x->ndim; d++)
-        shape[d] = d < outer ? x->shape[d] : 1;
-    return soma_mul_scalar(soma_to(soma_reshape(g->gout[i], x->ndim, shape), x->dtype), factor);
-}
-
 /* xhat = (x - mean) rstd; gb = sum g, gw = sum g xhat over rows; gx = rstd (gw - mean(gw) - xhat mean(gw xhat)) with gw = g w. */
 static void in_operators(soma_grad_args *g) {
-    const soma_meta *x = &g->in_meta[X];
     int n = (int)g->attrs[N_DIMS].value.i;
     int64_t dims[SOMA_MAX_DIMS];
-    double m = 1.0;
-    for (int i = 0; i < n; i++) {
-        dims[i] = x->ndim - n + i;
-        m *= (double)x->shape[dims[i]];
-    }
+    for (int i = 0; i < n; i++)
+        dims[i] = g->in_meta[X].ndim - n + i;
     soma_tensor *centred = soma_sub(g->in[X], soma_mean(g->in[X], n, dims, true));
     soma_tensor *rstd = soma_rsqrt(soma_add_scalar(soma_mean(soma_square(centred), n, dims, true), g->attrs[EPS].value.f));
-    soma_tensor *xhat = soma_mul(centred, rstd), *grad = g->gout[0], *sum = NULL;
-    if (grad) {
-        if (g->need[BIAS])
-            g->gin[BIAS] = soma__sum_to(grad, &g->in_meta[BIAS]);
-        if (g->need[WEIGHT])
-            g->gin[WEIGHT] = soma__sum_to(soma_mul(grad, xhat), &g->in_meta[WEIGHT]);
-        soma_tensor *gw = g->in[WEIGHT] ? soma_mul(grad, g->in[WEIGHT]) : grad;
-        soma_tensor *along = soma_mul(xhat, soma_mean(soma_mul(gw, xhat), n, dims, true));
-        sum = soma_mul(rstd, soma_sub(soma_sub(gw, soma_mean(gw, n, dims, true)), along));
-    }
-    if (g->gout[1]) { /* d mean / dx = 1 / m */
-        soma_tensor *part = soma_expand(of_rows(g, 1, 1.0 / m), x->ndim, x->shape);
-        sum = sum ? soma_add(sum, part) : part;
-    }
-    if (g->gout[2]) { /* d rstd / dx = -rstd^3 (x - mean) / m */
-        soma_tensor *part = soma_mul(soma_mul(of_rows(g, 2, -1.0 / m), soma_mul(soma_square(rstd), rstd)), centred);
-        sum = sum ? soma_add(sum, part) : part;
-    }
-    g->gin[X] = g->need[X] && sum ? soma_to(sum, x->dtype) : NULL;
+    soma_tensor *xhat = soma_mul(centred, rstd), *grad = g->gout[0];
+    if (g->need[BIAS])
+        g->gin[BIAS] = soma__sum_to(grad, &g->in_meta[BIAS]);
+    if (g->need[WEIGHT])
+        g->gin[WEIGHT] = soma__sum_to(soma_mul(grad, xhat), &g->in_meta[WEIGHT]);
+    if (!g->need[X])
+        return;
+    soma_tensor *gw = g->in[WEIGHT] ? soma_mul(grad, g->in[WEIGHT]) : grad;
+    soma_tensor *along = soma_mul(xhat, soma_mean(soma_mul(gw, xhat), n, dims, true));
+    soma_tensor *gx = soma_mul(rstd, soma_sub(soma_sub(gw, soma_mean(gw, n, dims, true)), along));
+    g->gin[X] = soma_to(gx, g->in_meta[X].dtype);
 }
 
 static void layer_norm_backward(soma_grad_args *g) {
-    if (g->gout[0] && !g->gout[1] && !g->gout[2] && !g->create_graph)
-        fused(g);
-    else
-        in_operators(g);
+    if (g->gout[0])
+        (g->create_graph ? in_operators : fused)(g);
 }
 
 static int64_t forward_flops(soma_args *a) { return 7 * a->in[X]->numel; }
 static int64_t backward_flops(soma_args *a) { return 13 * a->in[B_X]->numel; }
 
-/* ---- Samples ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Samples ----------------------------------------------------------------------------------------------------- */
 
 static bool layer_norm_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const struct { int ndim; int64_t shape[4]; int n_dims; bool affine; } cases[] = {
@@ -253,7 +229,8 @@ static bool layer_norm_samples(int i, soma_dtype dtype, soma_sample *s) {
     if (i >= (int)SOMA_LEN(cases))
         return false;
     const int64_t *inside = cases[i].shape + cases[i].ndim - cases[i].n_dims;
-    *s = (soma_sample){.n_in = cases[i].affine ? 3 : 1, .n_attrs = 2, .attrs = {SOMA_INT("n_dims", cases[i].n_dims), SOMA_FLOAT("eps", 1e-3)}};
+    *s = (soma_sample){.n_in = cases[i].affine ? 3 : 1, .n_attrs = 2,
+                       .attrs = {SOMA_INT("n_dims", cases[i].n_dims), SOMA_FLOAT("eps", 1e-3)}};
     s->in[X] = soma__sample(dtype, -2, 3, (uint64_t)i, cases[i].ndim, cases[i].shape);
     if (i == (int)SOMA_LEN(cases) - 1)
         s->in[X] = soma__strided(s->in[X]);
@@ -304,7 +281,7 @@ static bool backward_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 
-/* ---- Entries ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Entries ----------------------------------------------------------------------------------------------------- */
 
 #define ATTRS SOMA_ATTRS(SOMA_DEF_INT("n_dims", 1, "how many dimensions, the last ones, are normalised"), \
                          SOMA_DEF_FLOAT("eps", 1e-5, "added to the variance"))

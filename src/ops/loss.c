@@ -35,7 +35,7 @@ soma_loss_opts soma__loss_defaults(const soma_loss_opts *opts) {
     return o;
 }
 
-/* ---- Kernel --------------------------------------------------------------------------------------------------------------- */
+/* ---- Kernel ------------------------------------------------------------------------------------------------------ */
 
 typedef struct job {
     const char *x, *t;
@@ -102,14 +102,15 @@ static const char *mse_kernel(soma_args *a) { return loss(a, SOMA__LOSS_SQUARE);
 static const char *l1_kernel(soma_args *a) { return loss(a, SOMA__LOSS_ABSOLUTE); }
 static const char *bce_kernel(soma_args *a) { return loss(a, SOMA__LOSS_LOGISTIC); }
 
-/* ---- Shape, gradients --------------------------------------------------------------------------------------------------------- */
+/* ---- Shape, gradients -------------------------------------------------------------------------------------------- */
 
 static bool loss_shape(soma_args *a, soma_meta *out) {
     char x[SOMA__SHAPE_TEXT], t[SOMA__SHAPE_TEXT];
     if (!soma__check_reduction(a->op->name, a->attrs[0].value.i))
         return false;
     if (!soma__same_shape(a->in[0], a->in[1])) {
-        soma_fail(SOMA_ESHAPE, "%s: x is %s, target is %s; the shapes must be equal (a target is never broadcast; soma_reshape one)",
+        soma_fail(SOMA_ESHAPE,
+                  "%s: x is %s, target is %s; the shapes must be equal (a target is never broadcast; soma_reshape one)",
                   a->op->name, soma__tensor_text(a->in[0], x), soma__tensor_text(a->in[1], t));
         return false;
     }
@@ -163,7 +164,7 @@ static void bce_backward(soma_grad_args *g) {
 static int64_t loss_flops(soma_args *a) { return 3 * a->in[0]->numel; }
 static int64_t bce_flops(soma_args *a) { return 20 * a->in[0]->numel; }
 
-/* ---- Samples --------------------------------------------------------------------------------------------------------------------- */
+/* ---- Samples ----------------------------------------------------------------------------------------------------- */
 
 static bool loss_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const struct { int ndim; int64_t shape[3]; int reduction; } cases[] = {
@@ -189,7 +190,7 @@ static bool loss_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 
-/* ---- Entries ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Entries ----------------------------------------------------------------------------------------------------- */
 
 #define ELEMENTWISE_LOSS .family = "loss", .in = {{.name = "x"}, {.name = "target"}}, .n_in = 2, .outputs = 1, \
     .attrs = SOMA_ATTRS(SOMA__REDUCTION_ATTR), .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_FLOAT, .shape = loss_shape, \
@@ -218,8 +219,12 @@ static soma_tensor *call(const soma_op *op, soma_tensor *x, soma_tensor *target,
     soma_attr attr = SOMA_INT("reduction", (int64_t)soma__loss_defaults(opts).reduction);
     return SOMA__RUN(op, &attr, x, target);
 }
-soma_tensor *soma_mse_loss_ex(soma_tensor *x, soma_tensor *target, const soma_loss_opts *opts) { return call(&mse_op, x, target, opts); }
-soma_tensor *soma_l1_loss_ex(soma_tensor *x, soma_tensor *target, const soma_loss_opts *opts) { return call(&l1_op, x, target, opts); }
+soma_tensor *soma_mse_loss_ex(soma_tensor *x, soma_tensor *target, const soma_loss_opts *opts) {
+    return call(&mse_op, x, target, opts);
+}
+soma_tensor *soma_l1_loss_ex(soma_tensor *x, soma_tensor *target, const soma_loss_opts *opts) {
+    return call(&l1_op, x, target, opts);
+}
 soma_tensor *soma_bce_with_logits_ex(soma_tensor *x, soma_tensor *target, const soma_loss_opts *opts) {
     return call(&bce_op, x, target, opts);
 }

@@ -10,7 +10,7 @@ enum { X, WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR };
 enum { TRAINING, MOMENTUM, EPS };
 enum { PIECE = 4096, COLUMNS = 64 };
 
-/* ---- Shared with layer_norm ------------------------------------------------------------------------------------------------------- */
+/* ---- Shared with layer_norm -------------------------------------------------------------------------------------- */
 
 soma__norm_set soma__norm_pick_set(const soma_tensor *x) {
     bool f64 = x->dtype == SOMA_F64;
@@ -33,7 +33,8 @@ double soma__row_sqdev(const soma__norm_set *k, const char *x, int64_t n, double
     return row_fold(k, SOMA__FOLD_SQDEV, x, n, mean);
 }
 
-bool soma__check_affine(const char *op, const char *name, const soma_tensor *x, const soma_tensor *t, int ndim, const int64_t *shape) {
+bool soma__check_affine(const char *op, const char *name, const soma_tensor *x, const soma_tensor *t, int ndim,
+                        const int64_t *shape) {
     char have[SOMA__SHAPE_TEXT], want[SOMA__SHAPE_TEXT], whole[SOMA__SHAPE_TEXT];
     if (!t)
         return true;
@@ -50,7 +51,7 @@ bool soma__check_affine(const char *op, const char *name, const soma_tensor *x, 
     return false;
 }
 
-/* ---- Shape --------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Shape ------------------------------------------------------------------------------------------------------- */
 
 static bool check_x(const soma_args *a, const soma_tensor *x) {
     char text[SOMA__SHAPE_TEXT];
@@ -85,7 +86,7 @@ static bool batch_norm_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-/* ---- The walk -------------------------------------------------------------------------------------------------------------------------- */
+/* ---- The walk ---------------------------------------------------------------------------------------------------- */
 
 typedef struct job {
     soma__norm_set k;
@@ -135,7 +136,7 @@ static void use_running(const job *j, int64_t c) {
 static double weight_of(const job *j, int64_t c) { return j->weight ? soma__get(&j->k, j->weight, c) : 1.0; }
 static double bias_of(const job *j, int64_t c) { return j->bias ? soma__get(&j->k, j->bias, c) : 0.0; }
 
-/* ---- Forward ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Forward ----------------------------------------------------------------------------------------------------- */
 
 static void channel(const job *j, int64_t c) {
     if (j->training) {
@@ -209,7 +210,8 @@ static void each_channel(job *j, soma__range_fn fn) {
 }
 
 static size_t batch_norm_work(soma_args *a) {
-    return soma__dense_bytes(a->in[X]) + soma__dense_bytes(a->in[WEIGHT]) + soma__dense_bytes(a->in[BIAS]) + soma__dense_bytes(a->out[0]);
+    return soma__dense_bytes(a->in[X]) + soma__dense_bytes(a->in[WEIGHT]) + soma__dense_bytes(a->in[BIAS]) +
+           soma__dense_bytes(a->out[0]);
 }
 
 static const char *batch_norm_kernel(soma_args *a) {
@@ -231,7 +233,7 @@ static const char *batch_norm_kernel(soma_args *a) {
     return NULL;
 }
 
-/* ---- Backward, fused ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Backward, fused --------------------------------------------------------------------------------------------- */
 
 enum { B_GRAD, B_X, B_MEAN, B_INVSTD, B_WEIGHT };
 
@@ -335,7 +337,7 @@ static bool backward_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-/* ---- Gradient ------------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Gradient ---------------------------------------------------------------------------------------------------- */
 
 static const soma_op batch_norm_backward_op;
 
@@ -349,74 +351,46 @@ static void fused(soma_grad_args *g) {
     g->gin[BIAS] = g->need[BIAS] ? soma_to(out[2], g->in_meta[BIAS].dtype) : NULL;
 }
 
-/* The gradients of mean and invstd, when someone used those outputs: d mean / dx = 1/m, d invstd / dx = -invstd^3 (x - mean) / m. */
-static soma_tensor *through_statistics(soma_grad_args *g, soma_tensor *sum, soma_tensor *centred, soma_tensor *invstd, double m,
-                                       const int64_t *shape) {
-    int ndim = g->in_meta[X].ndim;
-    soma_dtype dtype = g->in_meta[X].dtype;
-    for (int i = 1; i <= 2; i++) {
-        if (!g->gout[i])
-            continue;
-        soma_tensor *grad = soma_mul_scalar(soma_to(soma_reshape(g->gout[i], ndim, shape), dtype), i == 1 ? 1.0 / m : -1.0 / m);
-        if (i == 1)
-            grad = soma_expand(grad, ndim, g->in_meta[X].shape);
-        else
-            grad = soma_mul(soma_mul(grad, soma_mul(soma_square(invstd), invstd)), centred);
-        sum = sum ? soma_add(sum, grad) : grad;
-    }
-    return sum;
-}
-
 /* xhat = (x - mean) invstd; gb = sum g, gw = sum g xhat, gx = w invstd (g - mean(g) - xhat mean(g xhat)). */
 static void in_operators(soma_grad_args *g) {
     const soma_meta *x = &g->in_meta[X];
     int64_t dims[SOMA_MAX_DIMS], shape[SOMA_MAX_DIMS];
-    double m = 1.0;
     int n = 0;
     bool training = g->attrs[TRAINING].value.i != 0;
     for (int d = 0; d < x->ndim; d++) {
         shape[d] = d == 1 ? x->shape[1] : 1;
-        if (d != 1) {
+        if (d != 1)
             dims[n++] = d;
-            m *= (double)x->shape[d];
-        }
     }
-    soma_tensor *grad = g->gout[0], *mean, *invstd, *sum = NULL;
-    mean = training ? soma_mean(g->in[X], n, dims, true) : soma_to(soma_reshape(soma_detach(g->out[1]), x->ndim, shape), x->dtype);
+    soma_tensor *grad = g->gout[0], *mean, *invstd;
+    mean = training ? soma_mean(g->in[X], n, dims, true) : soma_to(soma_reshape(g->out[1], x->ndim, shape), x->dtype);
     soma_tensor *centred = soma_sub(g->in[X], mean);
     if (training)
         invstd = soma_rsqrt(soma_add_scalar(soma_mean(soma_square(centred), n, dims, true), g->attrs[EPS].value.f));
     else
-        invstd = soma_to(soma_reshape(soma_detach(g->out[2]), x->ndim, shape), x->dtype);
-    soma_tensor *xhat = soma_mul(centred, invstd);
-    if (grad) {
-        soma_tensor *product = soma_mul(grad, xhat);
-        if (g->need[BIAS])
-            g->gin[BIAS] = soma_to(soma_sum(grad, n, dims, false), g->in_meta[BIAS].dtype);
-        if (g->need[WEIGHT])
-            g->gin[WEIGHT] = soma_to(soma_sum(product, n, dims, false), g->in_meta[WEIGHT].dtype);
-        soma_tensor *scale = g->in[WEIGHT] ? soma_mul(soma_reshape(g->in[WEIGHT], x->ndim, shape), invstd) : invstd;
-        sum = grad;
-        if (training)
-            sum = soma_sub(soma_sub(grad, soma_mean(grad, n, dims, true)), soma_mul(xhat, soma_mean(product, n, dims, true)));
-        sum = soma_mul(scale, sum);
-    }
+        invstd = soma_to(soma_reshape(g->out[2], x->ndim, shape), x->dtype);
+    soma_tensor *xhat = soma_mul(centred, invstd), *product = soma_mul(grad, xhat), *gx = grad;
+    if (g->need[BIAS])
+        g->gin[BIAS] = soma_to(soma_sum(grad, n, dims, false), g->in_meta[BIAS].dtype);
+    if (g->need[WEIGHT])
+        g->gin[WEIGHT] = soma_to(soma_sum(product, n, dims, false), g->in_meta[WEIGHT].dtype);
+    if (!g->need[X])
+        return;
     if (training)
-        sum = through_statistics(g, sum, centred, invstd, m, shape);
-    g->gin[X] = g->need[X] && sum ? soma_to(sum, x->dtype) : NULL;
+        gx = soma_sub(soma_sub(grad, soma_mean(grad, n, dims, true)), soma_mul(xhat, soma_mean(product, n, dims, true)));
+    soma_tensor *scale = g->in[WEIGHT] ? soma_mul(soma_reshape(g->in[WEIGHT], x->ndim, shape), invstd) : invstd;
+    g->gin[X] = soma_to(soma_mul(scale, gx), x->dtype);
 }
 
 static void batch_norm_backward(soma_grad_args *g) {
-    if (g->gout[0] && !g->gout[1] && !g->gout[2] && !g->create_graph)
-        fused(g);
-    else
-        in_operators(g);
+    if (g->gout[0])
+        (g->create_graph ? in_operators : fused)(g);
 }
 
 static int64_t forward_flops(soma_args *a) { return (a->attrs[TRAINING].value.i ? 6 : 3) * a->in[X]->numel; }
 static int64_t backward_flops(soma_args *a) { return 9 * a->in[B_X]->numel; }
 
-/* ---- Samples ---------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Samples ----------------------------------------------------------------------------------------------------- */
 
 static bool batch_norm_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const struct { int ndim; int64_t shape[4]; bool training, affine, running; } cases[] = {
@@ -485,7 +459,7 @@ static bool backward_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 
-/* ---- Entries ------------------------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Entries ----------------------------------------------------------------------------------------------------- */
 
 #define ATTRS SOMA_ATTRS(SOMA_DEF_BOOL("training", false, "statistics of the batch, which move the running ones"),                   \
                          SOMA_DEF_FLOAT("momentum", 0.1, "share of the batch in the running statistics"),                            \
@@ -501,8 +475,8 @@ static const soma_op batch_norm_op = {
     .n_in = 5, .outputs = 3, .attrs = ATTRS, .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_NONE, .shape = batch_norm_shape,
     .work = batch_norm_work, .cpu = {batch_norm_kernel}, .backward = batch_norm_backward,
     .saves = SOMA_SAVE_IN(X) | SOMA_SAVE_IN(WEIGHT) | SOMA_SAVE_OUT(1) | SOMA_SAVE_OUT(2),
-    .no_grad_out = 6, .no_grad_in = 1u << RUNNING_MEAN | 1u << RUNNING_VAR, .writes = 1u << RUNNING_MEAN | 1u << RUNNING_VAR, .flops = forward_flops,
-    .samples = batch_norm_samples, .errors = batch_norm_errors,
+    .no_grad_in = 1u << RUNNING_MEAN | 1u << RUNNING_VAR, .no_grad_out = 6, .writes = 1u << RUNNING_MEAN | 1u << RUNNING_VAR,
+    .flops = forward_flops, .samples = batch_norm_samples, .errors = batch_norm_errors,
 };
 static const soma_op batch_norm_backward_op = {
     .name = "batch_norm_backward", .family = "norm",
@@ -514,10 +488,11 @@ static const soma_op batch_norm_backward_op = {
 };
 
 extern soma_op_list soma__norm_ops;
-soma_op_list soma__norm_ops = {&batch_norm_op, &batch_norm_backward_op, &soma__layer_norm_op, &soma__layer_norm_backward_op, NULL};
+soma_op_list soma__norm_ops = {&batch_norm_op, &batch_norm_backward_op, &soma__layer_norm_op, &soma__layer_norm_backward_op,
+                               NULL};
 
-soma_tensor *soma_batch_norm(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, soma_tensor *running_mean, soma_tensor *running_var,
-                             bool training, double momentum, double eps) {
+soma_tensor *soma_batch_norm(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, soma_tensor *running_mean,
+                             soma_tensor *running_var, bool training, double momentum, double eps) {
     soma_attr attrs[] = {SOMA_BOOLEAN("training", training), SOMA_FLOAT("momentum", momentum), SOMA_FLOAT("eps", eps)};
     return SOMA__RUN(&batch_norm_op, attrs, x, weight, bias, running_mean, running_var);
 }

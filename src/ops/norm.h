@@ -29,6 +29,7 @@ static inline void soma__put(const soma__norm_set *k, void *p, int64_t i, double
         ((float *)p)[i] = (float)v;
 }
 /* weight and bias: x's dtype, or f32 beside f16 and bf16; of `shape`. Records the error for `name`. */
-bool soma__check_affine(const char *op, const char *name, const soma_tensor *x, const soma_tensor *t, int ndim, const int64_t *shape);
+bool soma__check_affine(const char *op, const char *name, const soma_tensor *x, const soma_tensor *t, int ndim,
+                        const int64_t *shape);
 
 #endif

@@ -1,6 +1,6 @@
 /* Pooling over the last two dimensions of [N, C, H, W] or [C, H, W]: max_pool2d, avg_pool2d, adaptive_avg_pool2d and their
- * gradients, which are operators with gradients of their own. Sizes and window rules are PyTorch's. f16 and bf16 are worked out in
- * f32 and rounded once. */
+ * gradients, which are operators with gradients of their own. Sizes and window rules are PyTorch's. f16 and bf16 are worked
+ * out in f32 and rounded once. */
 #include "ops/shape.h"
 
 #include "kernels/cpu/copy.h"
@@ -10,7 +10,7 @@
 
 static bool small_float(const soma_tensor *t) { return t->dtype == SOMA_F16 || t->dtype == SOMA_BF16; }
 
-/* ---- Windows -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Windows ---------------------------------------------------------------------------------------------------- */
 
 /* A list of two, or one number for both; an empty one is `none` for both. */
 static bool pair(const char *op, const soma_attr *attr, int64_t least, const int64_t *none, int64_t *to) {
@@ -22,7 +22,8 @@ static bool pair(const char *op, const soma_attr *attr, int64_t least, const int
     char text[SOMA__SHAPE_TEXT];
     if (!ok)
         soma_fail(SOMA_EINVAL, "%s: %s is %s, expected one or two numbers from %lld to 2147483647", op, attr->name,
-                  soma__shape_text(SOMA_MIN(attr->count, SOMA_MAX_DIMS), attr->value.ints, text, sizeof text), (long long)least);
+                  soma__shape_text(SOMA_MIN(attr->count, SOMA_MAX_DIMS), attr->value.ints, text, sizeof text),
+                  (long long)least);
     return ok;
 }
 
@@ -42,19 +43,19 @@ static bool plane_input(const char *op, int ndim, const int64_t *shape, soma__po
     return false;
 }
 
-/* Sizes of the output along one axis: windows that begin inside the plane or its padding before; with `up` also those that the
- * plane fills only in part, unless they would begin behind it. */
+/* Sizes of the output along one axis: windows that begin inside the plane or its padding before; with `up` also those that
+ * the plane fills only in part, unless they would begin behind it. */
 static bool count_windows(const char *op, soma__pool *p, int axis, bool up) {
     int64_t span = (p->kernel[axis] - 1) * p->dilation[axis] + 1, room = p->in[axis] + 2 * p->padding[axis] - span;
     const char *name = axis == 0 ? "height" : "width";
     if (2 * p->padding[axis] > span) {
-        soma_fail(SOMA_EINVAL, "%s: padding %lld is more than half of the kernel's %s, %lld", op, (long long)p->padding[axis], name,
-                  (long long)span);
+        soma_fail(SOMA_EINVAL, "%s: padding %lld is more than half of the kernel's %s, %lld", op,
+                  (long long)p->padding[axis], name, (long long)span);
         return false;
     }
     if (room + (up ? p->stride[axis] - 1 : 0) < 0) {
-        soma_fail(SOMA_ESHAPE, "%s: a kernel of %s %lld does not fit an input of %s %lld with padding %lld", op, name, (long long)span, name,
-                  (long long)p->in[axis], (long long)p->padding[axis]);
+        soma_fail(SOMA_ESHAPE, "%s: a kernel of %s %lld does not fit an input of %s %lld with padding %lld", op, name,
+                  (long long)span, name, (long long)p->in[axis], (long long)p->padding[axis]);
         return false;
     }
     int64_t n = (room + (up ? p->stride[axis] - 1 : 0)) / p->stride[axis] + 1;
@@ -97,11 +98,12 @@ static void pooled_shape(const soma__pool *p, const soma_tensor *x, soma_meta *o
 static bool is_2x2(const soma__pool *p) {
     bool ok = !p->adaptive;
     for (int i = 0; i < 2; i++)
-        ok = ok && p->kernel[i] == 2 && p->stride[i] == 2 && p->padding[i] == 0 && p->dilation[i] == 1 && 2 * p->out[i] <= p->in[i];
+        ok = ok && p->kernel[i] == 2 && p->stride[i] == 2 && p->padding[i] == 0 && p->dilation[i] == 1 &&
+             2 * p->out[i] <= p->in[i];
     return ok;
 }
 
-/* ---- Contiguous operands of a dtype that kernels have ------------------------------------------------------------------------------ */
+/* ---- Contiguous operands of a dtype that kernels have ----------------------------------------------------------- */
 
 /* Room for x made contiguous, and where 16-bit floats become f32, for x and the result. */
 static size_t prepared_bytes(const soma_tensor *x, int64_t out) {
@@ -150,7 +152,7 @@ static void run_fast(fast_job *j, soma__range_fn fn) {
     soma__parallel(j->p->planes, SOMA_MAX(1, (1 << 14) / (j->p->in[0] * j->p->in[1])), fn, j);
 }
 
-/* ---- max_pool2d ------------------------------------------------------------------------------------------------------------------- */
+/* ---- max_pool2d ------------------------------------------------------------------------------------------------- */
 
 static bool max_windows(const soma_args *a, soma__pool *p) {
     return find_windows(a, 0, 4, a->in[0]->ndim, a->in[0]->shape, p);
@@ -168,20 +170,23 @@ static bool max_shape(soma_args *a, soma_meta *out) {
 
 static size_t pool_work(soma_args *a) { return prepared_bytes(a->in[0], a->out[0]->numel); }
 
-static void max_2x2_range(void *arg, int64_t begin, int64_t end) {
+static void max_fast_range(void *arg, int64_t begin, int64_t end) {
     const fast_job *j = arg;
     int64_t in = j->p->in[0] * j->p->in[1], out = j->p->out[0] * j->p->out[1];
     for (int64_t i = begin; i < end; i++)
-        j->k->max2x2(j->p, j->from + i * in, j->to + i * out, j->index_out + i * out);
+        if (is_2x2(j->p))
+            j->k->max2x2(j->p, j->from + i * in, j->to + i * out, j->index_out + i * out);
+        else
+            j->k->max_any(j->p, j->from + i * in, j->to + i * out, j->index_out + i * out);
 }
 
-static const char *max_2x2(soma_args *a) {
+static const char *max_fast(soma_args *a) {
     soma__pool p;
-    if (a->in[0]->dtype != SOMA_F32 || !max_windows(a, &p) || !is_2x2(&p))
-        return "the fast kernel is for f32 and windows of 2 x 2 without overlap";
+    if (a->in[0]->dtype != SOMA_F32 || !max_windows(a, &p))
+        return "the fast kernel is for f32";
     prepared r = prepare(a);
     fast_job j = {.p = &p, .from = r.in, .to = r.out, .index_out = a->out[1]->data};
-    run_fast(&j, max_2x2_range);
+    run_fast(&j, max_fast_range);
     return NULL;
 }
 
@@ -246,8 +251,9 @@ static bool pool_sample(const pool_case *c, int n, int i, soma_dtype dtype, soma
 
 static bool max_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const pool_case c[] = {
-        {4, {2, 3, 4, 6}, 2, 0, 0, 0, 0, 0, 0}, {4, {1, 2, 5, 7}, 3, 2, 1, 0, 0, 0, 0}, {3, {2, 5, 5}, 2, 2, 0, 0, 1, 0, 0},
-        {4, {1, 2, 7, 6}, 2, 1, 1, 2, 0, 0, 0}, {4, {1, 1, 5, 19}, 2, 0, 0, 0, 0, 0, 0}, {4, {0, 2, 4, 4}, 2, 0, 0, 0, 0, 0, 0},
+        {4, {2, 3, 4, 6}, 2, 0, 0, 0, 0, 0, 0},  {4, {1, 2, 5, 7}, 3, 2, 1, 0, 0, 0, 0},
+        {3, {2, 5, 5}, 2, 2, 0, 0, 1, 0, 0},     {4, {1, 2, 7, 6}, 2, 1, 1, 2, 0, 0, 0},
+        {4, {1, 1, 5, 19}, 2, 0, 0, 0, 0, 0, 0}, {4, {0, 2, 4, 4}, 2, 0, 0, 0, 0, 0, 0},
     };
     return pool_sample(c, (int)SOMA_LEN(c), i, dtype, s);
 }
@@ -257,31 +263,48 @@ static bool max_errors(int i, soma_dtype dtype, soma_sample *s) {
         {4, {2, 3, 4, 6}, 3, 1, 2, 0, 0, "max_pool2d: padding 2 is more than half of the kernel's height, 3", SOMA_EINVAL},
         {4, {2, 3, 4, 6}, 5, 1, 0, 0, 0, "max_pool2d: a kernel of height 5 does not fit an input of height 4", SOMA_ESHAPE},
         {2, {4, 6}, 2, 1, 0, 0, 0, "max_pool2d: input is [4, 6], expected [N, C, H, W]", SOMA_ESHAPE},
-        {4, {2, 3, 4, 6}, 0, 1, 0, 0, 0, "max_pool2d: kernel_size is [0, 0], expected one or two numbers from 1", SOMA_EINVAL},
+        {4, {2, 3, 4, 6}, 0, 1, 0, 0, 0, "kernel_size is [0, 0], expected one or two numbers from 1", SOMA_EINVAL},
         {4, {2, 3, 4, 6}, 2, -1, 0, 0, 0, "max_pool2d: stride is [-1]", SOMA_EINVAL},
         {4, {1, 1, 1, 1}, 2, 1, 2, 3, 0, "window 0 along the height lies in the padding only", SOMA_EINVAL},
     };
     return pool_sample(c, (int)SOMA_LEN(c), i, dtype, s);
 }
 
-#define WINDOW_ATTRS                                                                                                       \
-    SOMA_NEED_INTS("kernel_size", "height and width of a window, or one number for both"),                                 \
-    SOMA_DEF_INTS("stride", "distance of windows; none given: the kernel's size", 0, 0),                                   \
-    SOMA_DEF_INTS("padding", "rows and columns around the plane, at most half of the kernel", 1, 0),                       \
-    SOMA_DEF_BOOL("ceil_mode", false, "take windows too that the plane fills only in part")
+#define WINDOW_ATTRS                                                                                                        \
+    SOMA_NEED_INTS("kernel_size", "height and width of a window, or one number for both"),                                  \
+        SOMA_DEF_INTS("stride", "distance of windows; none given: the kernel's size", 0, 0),                                \
+        SOMA_DEF_INTS("padding", "rows and columns around the plane, at most half of the kernel", 1, 0),                    \
+        SOMA_DEF_BOOL("ceil_mode", false, "take windows too that the plane fills only in part")
 
-static const soma_attr_info max_attrs[] = {WINDOW_ATTRS, SOMA_DEF_INTS("dilation", "distance of elements in a window", 1, 1)};
+static const soma_attr_info max_attrs[] = {WINDOW_ATTRS,
+                                           SOMA_DEF_INTS("dilation", "distance of elements in a window", 1, 1)};
 
 static const soma_op max_pool2d_op = {
-    .name = "max_pool2d", .family = "pool", .onnx = "MaxPool",
-    .doc = "The largest element of each window, and its place in the plane (row * width + column, i32): the first of equals. NaN is "
+    .name = "max_pool2d",
+    .family = "pool",
+    .onnx = "MaxPool",
+    .doc = "The largest element of each window, and its place in the plane (row * width + column, i32): the first of "
+           "equals. NaN is "
            "larger than anything.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 2, .attrs = max_attrs, .n_attrs = (int)SOMA_LEN(max_attrs), .dtypes = SOMA_NUMBERS,
-    .promote = SOMA_PROMOTE_SAME, .shape = max_shape, .work = pool_work, .cpu = {max_2x2, max_any}, .backward = max_backward,
-    .saves = SOMA_SAVE_OUT(1), .flops = pool_flops, .samples = max_samples, .errors = max_errors,
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 2,
+    .attrs = max_attrs,
+    .n_attrs = (int)SOMA_LEN(max_attrs),
+    .dtypes = SOMA_NUMBERS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = max_shape,
+    .work = pool_work,
+    .cpu = {max_fast, max_any},
+    .backward = max_backward,
+    .saves = SOMA_SAVE_OUT(1),
+    .no_grad_out = 1u << 1,
+    .flops = pool_flops,
+    .samples = max_samples,
+    .errors = max_errors,
 };
 
-/* ---- Its gradient: g goes to the place of the largest ------------------------------------------------------------------------------ */
+/* ---- Its gradient: g goes to the place of the largest ----------------------------------------------------------- */
 
 static bool max_back_shape(soma_args *a, soma_meta *out) {
     const soma_attr *shape = &a->attrs[0];
@@ -302,7 +325,9 @@ static bool max_back_shape(soma_args *a, soma_meta *out) {
     return ok;
 }
 
-static size_t index_bytes(const soma_tensor *index) { return soma__contiguous(index) ? 0 : sizeof(int32_t) * (size_t)index->numel; }
+static size_t index_bytes(const soma_tensor *index) {
+    return soma__contiguous(index) ? 0 : sizeof(int32_t) * (size_t)index->numel;
+}
 
 /* Indices first, then what g needs. */
 static size_t max_back_work(soma_args *a) {
@@ -391,14 +416,28 @@ static bool max_back_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op max_pool2d_backward_op = {
-    .name = "max_pool2d_backward", .family = "pool", .doc = "Gradient of max_pool2d: g at the places of the largest, zero elsewhere.",
-    .in = {{.name = "g"}, {.name = "indices", .dtypes = SOMA_BIT(SOMA_I32), .apart = true}}, .n_in = 2, .outputs = 1,
-    .attrs = max_back_attrs, .n_attrs = (int)SOMA_LEN(max_back_attrs), .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME,
-    .shape = max_back_shape, .work = max_back_work, .cpu = {max_back_2x2, max_back_any}, .backward = max_back_backward,
-    .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1, .internal = true, .samples = max_back_samples, .errors = max_back_errors,
+    .name = "max_pool2d_backward",
+    .family = "pool",
+    .doc = "Gradient of max_pool2d: g at the places of the largest, zero elsewhere.",
+    .in = {{.name = "g"}, {.name = "indices", .dtypes = SOMA_BIT(SOMA_I32), .apart = true}},
+    .n_in = 2,
+    .outputs = 1,
+    .attrs = max_back_attrs,
+    .n_attrs = (int)SOMA_LEN(max_back_attrs),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = max_back_shape,
+    .work = max_back_work,
+    .cpu = {max_back_2x2, max_back_any},
+    .backward = max_back_backward,
+    .saves = SOMA_SAVE_IN(1),
+    .no_grad_in = 1u << 1,
+    .internal = true,
+    .samples = max_back_samples,
+    .errors = max_back_errors,
 };
 
-/* ---- avg_pool2d ------------------------------------------------------------------------------------------------------------------- */
+/* ---- avg_pool2d ------------------------------------------------------------------------------------------------- */
 
 static bool avg_windows(const soma_args *a, int at, int ndim, const int64_t *shape, soma__pool *p) {
     if (!find_windows(a, at, -1, ndim, shape, p))
@@ -415,20 +454,23 @@ static bool avg_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-static void avg_2x2_range(void *arg, int64_t begin, int64_t end) {
+static void avg_fast_range(void *arg, int64_t begin, int64_t end) {
     const fast_job *j = arg;
     int64_t in = j->p->in[0] * j->p->in[1], out = j->p->out[0] * j->p->out[1];
     for (int64_t i = begin; i < end; i++)
-        j->k->avg2x2(j->p, j->from + i * in, j->to + i * out);
+        if (is_2x2(j->p))
+            j->k->avg2x2(j->p, j->from + i * in, j->to + i * out);
+        else
+            j->k->avg_any(j->p, j->from + i * in, j->to + i * out);
 }
 
-static const char *avg_2x2(soma_args *a) {
+static const char *avg_fast(soma_args *a) {
     soma__pool p;
-    if (a->in[0]->dtype != SOMA_F32 || !avg_windows(a, 0, a->in[0]->ndim, a->in[0]->shape, &p) || !is_2x2(&p))
-        return "the fast kernel is for f32 and windows of 2 x 2 without overlap";
+    if (a->in[0]->dtype != SOMA_F32 || !avg_windows(a, 0, a->in[0]->ndim, a->in[0]->shape, &p))
+        return "the fast kernel is for f32";
     prepared r = prepare(a);
     fast_job j = {.p = &p, .from = r.in, .to = r.out};
-    run_fast(&j, avg_2x2_range);
+    run_fast(&j, avg_fast_range);
     return NULL;
 }
 
@@ -454,7 +496,7 @@ static void avg_backward(soma_grad_args *g) {
 
 static bool avg_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const pool_case c[] = {
-        {4, {2, 3, 4, 6}, 2, 0, 0, 0, 0, 0, 0}, {4, {1, 2, 5, 7}, 3, 2, 1, 0, 0, 0, 0}, {3, {2, 5, 5}, 2, 2, 0, 0, 1, 0, 0},
+        {4, {2, 3, 4, 6}, 2, 0, 0, 0, 0, 0, 0},  {4, {1, 2, 5, 7}, 3, 2, 1, 0, 0, 0, 0}, {3, {2, 5, 5}, 2, 2, 0, 0, 1, 0, 0},
         {4, {1, 1, 5, 19}, 2, 0, 0, 0, 0, 0, 0}, {4, {1, 2, 5, 4}, 3, 2, 1, 0, 1, 0, 0},
     };
     if (!pool_sample(c, (int)SOMA_LEN(c), i % (int)SOMA_LEN(c), dtype, s) || i >= 2 * (int)SOMA_LEN(c))
@@ -476,13 +518,27 @@ static bool avg_errors(int i, soma_dtype dtype, soma_sample *s) {
 static const soma_attr_info avg_attrs[] = {WINDOW_ATTRS, PAD_ATTR};
 
 static const soma_op avg_pool2d_op = {
-    .name = "avg_pool2d", .family = "pool", .onnx = "AveragePool", .doc = "The mean of each window.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = avg_attrs, .n_attrs = (int)SOMA_LEN(avg_attrs), .dtypes = SOMA_FLOATS,
-    .promote = SOMA_PROMOTE_SAME, .shape = avg_shape, .work = pool_work, .cpu = {avg_2x2, avg_any}, .backward = avg_backward,
-    .flops = pool_flops, .samples = avg_samples, .errors = avg_errors,
+    .name = "avg_pool2d",
+    .family = "pool",
+    .onnx = "AveragePool",
+    .doc = "The mean of each window.",
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = avg_attrs,
+    .n_attrs = (int)SOMA_LEN(avg_attrs),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = avg_shape,
+    .work = pool_work,
+    .cpu = {avg_fast, avg_any},
+    .backward = avg_backward,
+    .flops = pool_flops,
+    .samples = avg_samples,
+    .errors = avg_errors,
 };
 
-/* ---- Its gradient: each window's share goes to all of its elements ------------------------------------------------------------------ */
+/* ---- Its gradient: each window's share goes to all of its elements ---------------------------------------------- */
 
 static bool g_fits(const soma_args *a, const soma__pool *p, soma_meta *out) {
     const soma_attr *shape = &a->attrs[0];
@@ -558,19 +614,33 @@ static bool avg_back_errors(int i, soma_dtype dtype, soma_sample *s) {
 static const soma_attr_info avg_back_attrs[] = {SOMA_NEED_INTS("shape", "shape of what was pooled"), WINDOW_ATTRS, PAD_ATTR};
 
 static const soma_op avg_pool2d_backward_op = {
-    .name = "avg_pool2d_backward", .family = "pool", .doc = "Gradient of avg_pool2d: each window's share for all of its elements.",
-    .in = {{.name = "g"}}, .n_in = 1, .outputs = 1, .attrs = avg_back_attrs, .n_attrs = (int)SOMA_LEN(avg_back_attrs),
-    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .shape = avg_back_shape, .work = pool_work,
-    .cpu = {avg_back_2x2, avg_back_any}, .backward = avg_back_backward, .internal = true, .samples = avg_back_samples,
+    .name = "avg_pool2d_backward",
+    .family = "pool",
+    .doc = "Gradient of avg_pool2d: each window's share for all of its elements.",
+    .in = {{.name = "g"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = avg_back_attrs,
+    .n_attrs = (int)SOMA_LEN(avg_back_attrs),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = avg_back_shape,
+    .work = pool_work,
+    .cpu = {avg_back_2x2, avg_back_any},
+    .backward = avg_back_backward,
+    .internal = true,
+    .samples = avg_back_samples,
     .errors = avg_back_errors,
 };
 
-/* ---- adaptive_avg_pool2d ------------------------------------------------------------------------------------------------------------ */
+/* ---- adaptive_avg_pool2d ---------------------------------------------------------------------------------------- */
 
-static bool adaptive_windows(const soma_args *a, int ndim, const int64_t *shape, int64_t out_h, int64_t out_w, soma__pool *p) {
+static bool adaptive_windows(const soma_args *a, int ndim, const int64_t *shape, int64_t out_h, int64_t out_w,
+                             soma__pool *p) {
     *p = (soma__pool){.adaptive = true, .out = {out_h, out_w}};
     if (out_h < 1 || out_w < 1 || out_h > INT32_MAX / out_w) {
-        soma_fail(SOMA_EINVAL, "%s: output size %lld x %lld, expected 1 or more each", a->op->name, (long long)out_h, (long long)out_w);
+        soma_fail(SOMA_EINVAL, "%s: output size %lld x %lld, expected 1 or more each", a->op->name, (long long)out_h,
+                  (long long)out_w);
         return false;
     }
     return plane_input(a->op->name, ndim, shape, p);
@@ -627,11 +697,14 @@ static void adaptive_backward(soma_grad_args *g) {
         g->gin[0] = SOMA__RUN(&adaptive_backward_op, &attr, g->gout[0]);
 }
 
-static const soma_attr_info adaptive_attrs[] = {SOMA_NEED_INTS("output_size", "height and width of the result, or one number for both")};
+static const soma_attr_info adaptive_attrs[] = {
+    SOMA_NEED_INTS("output_size", "height and width of the result, or one number for both")};
 
 static bool adaptive_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const soma__case c[] = {
-        {4, {2, 3, 4, 6}, 2, {2, 3}, 0, 0}, {4, {1, 2, 5, 7}, 2, {3, 2}, 0, 0}, {3, {2, 5, 5}, 1, {1}, 0, 0},
+        {4, {2, 3, 4, 6}, 2, {2, 3}, 0, 0},
+        {4, {1, 2, 5, 7}, 2, {3, 2}, 0, 0},
+        {3, {2, 5, 5}, 1, {1}, 0, 0},
         {4, {1, 2, 2, 3}, 2, {3, 5}, 0, 0},
     };
     return soma__sample_case(i, c, (int)SOMA_LEN(c), adaptive_attrs, dtype, s);
@@ -646,11 +719,24 @@ static bool adaptive_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op adaptive_op = {
-    .name = "adaptive_avg_pool2d", .family = "pool", .onnx = "GlobalAveragePool",
-    .doc = "Means over windows that divide the plane into output_size parts: part i of n is from floor(i H / n) to ceil((i + 1) H / n).",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = adaptive_attrs, .n_attrs = (int)SOMA_LEN(adaptive_attrs),
-    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .shape = adaptive_shape, .work = pool_work,
-    .cpu = {adaptive_whole, adaptive_any}, .backward = adaptive_backward, .flops = adaptive_flops, .samples = adaptive_samples,
+    .name = "adaptive_avg_pool2d",
+    .family = "pool",
+    .onnx = "GlobalAveragePool",
+    .doc = "Means over windows that divide the plane into output_size parts: part i of n is from floor(i H / n) to ceil((i "
+           "+ 1) H / n).",
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = adaptive_attrs,
+    .n_attrs = (int)SOMA_LEN(adaptive_attrs),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = adaptive_shape,
+    .work = pool_work,
+    .cpu = {adaptive_whole, adaptive_any},
+    .backward = adaptive_backward,
+    .flops = adaptive_flops,
+    .samples = adaptive_samples,
     .errors = adaptive_errors,
 };
 
@@ -688,19 +774,32 @@ static bool adaptive_back_samples(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static bool adaptive_back_errors(int i, soma_dtype dtype, soma_sample *s) {
-    static const soma__case c[] = {{3, {2, 2, 3}, 3, {1, 5, 3}, "g is [2, 2, 3], which does not fit windows over [1, 5, 3]", 0}};
+    static const soma__case c[] = {
+        {3, {2, 2, 3}, 3, {1, 5, 3}, "g is [2, 2, 3], which does not fit windows over [1, 5, 3]", 0}};
     return soma__sample_case(i, c, (int)SOMA_LEN(c), adaptive_back_attrs, dtype, s);
 }
 
 static const soma_op adaptive_backward_op = {
-    .name = "adaptive_avg_pool2d_backward", .family = "pool",
+    .name = "adaptive_avg_pool2d_backward",
+    .family = "pool",
     .doc = "Gradient of adaptive_avg_pool2d: each window's share for all of its elements.",
-    .in = {{.name = "g"}}, .n_in = 1, .outputs = 1, .attrs = adaptive_back_attrs, .n_attrs = (int)SOMA_LEN(adaptive_back_attrs),
-    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .shape = adaptive_back_shape, .work = pool_work, .cpu = {adaptive_back_any},
-    .backward = adaptive_back_backward, .internal = true, .samples = adaptive_back_samples, .errors = adaptive_back_errors,
+    .in = {{.name = "g"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = adaptive_back_attrs,
+    .n_attrs = (int)SOMA_LEN(adaptive_back_attrs),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = adaptive_back_shape,
+    .work = pool_work,
+    .cpu = {adaptive_back_any},
+    .backward = adaptive_back_backward,
+    .internal = true,
+    .samples = adaptive_back_samples,
+    .errors = adaptive_back_errors,
 };
 
-/* ---- C ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- C ---------------------------------------------------------------------------------------------------------- */
 
 /* 0, or a second entry of 0 that repeats the first; `fallback` when nothing is given. */
 static soma_attr pair_attr(const char *name, const int64_t *v, int64_t first, int64_t second) {
@@ -712,8 +811,9 @@ soma_tensor *soma_max_pool2d_ex(soma_tensor *x, int64_t kh, int64_t kw, const so
     soma_pool2d_opts o = {0};
     if (opts)
         memcpy(&o, opts, SOMA_MIN(opts->size, sizeof o));
-    soma_attr attrs[] = {SOMA_INTS("kernel_size", kh, kw), pair_attr("stride", o.stride, kh, kw), pair_attr("padding", o.padding, 0, 0),
-                         SOMA_BOOLEAN("ceil_mode", o.ceil_mode), pair_attr("dilation", o.dilation, 1, 1)};
+    soma_attr attrs[] = {SOMA_INTS("kernel_size", kh, kw), pair_attr("stride", o.stride, kh, kw),
+                         pair_attr("padding", o.padding, 0, 0), SOMA_BOOLEAN("ceil_mode", o.ceil_mode),
+                         pair_attr("dilation", o.dilation, 1, 1)};
     return SOMA__RUN(&max_pool2d_op, attrs, x);
 }
 
@@ -725,8 +825,9 @@ soma_tensor *soma_avg_pool2d_ex(soma_tensor *x, int64_t kh, int64_t kw, const so
         soma_fail(SOMA_EINVAL, "avg_pool2d: dilation is for max_pool2d only");
         return NULL;
     }
-    soma_attr attrs[] = {SOMA_INTS("kernel_size", kh, kw), pair_attr("stride", o.stride, kh, kw), pair_attr("padding", o.padding, 0, 0),
-                         SOMA_BOOLEAN("ceil_mode", o.ceil_mode), SOMA_BOOLEAN("count_include_pad", !o.count_exclude_pad)};
+    soma_attr attrs[] = {SOMA_INTS("kernel_size", kh, kw), pair_attr("stride", o.stride, kh, kw),
+                         pair_attr("padding", o.padding, 0, 0), SOMA_BOOLEAN("ceil_mode", o.ceil_mode),
+                         SOMA_BOOLEAN("count_include_pad", !o.count_exclude_pad)};
     return SOMA__RUN(&avg_pool2d_op, attrs, x);
 }
 
@@ -735,5 +836,10 @@ soma_tensor *soma_adaptive_avg_pool2d(soma_tensor *x, int64_t out_h, int64_t out
     return SOMA__RUN(&adaptive_op, &attr, x);
 }
 
-soma_op_list soma__pool_ops = {&max_pool2d_op, &max_pool2d_backward_op, &avg_pool2d_op, &avg_pool2d_backward_op, &adaptive_op,
-                               &adaptive_backward_op, NULL};
+soma_op_list soma__pool_ops = {&max_pool2d_op,
+                               &max_pool2d_backward_op,
+                               &avg_pool2d_op,
+                               &avg_pool2d_backward_op,
+                               &adaptive_op,
+                               &adaptive_backward_op,
+                               NULL};

@@ -1,20 +1,19 @@
 /* Random numbers: rand, randn, randint, bernoulli, randperm, and uniform_, normal_ in place.
  *
- * The recipe, complete, so that other programs can repeat it. Every operator takes the context's seed and its next stream. Word k of
- * (seed, stream) is output k mod 4 of Philox4x32-10 with the key (low, high half of seed) and the counter (low, high half of
- * floor(k / 4), low, high half of stream). Element i, counted row-major, of the result depends on i alone, never on strides or
- * threads. In exact arithmetic, with one rounding to f64 at each written operation and one to the result's dtype at the end:
+ * The recipe, complete, so that other programs can repeat it. Every operator takes the context's seed and its next stream.
+ * Word k of (seed, stream) is output k mod 4 of Philox4x32-10 with the key (low, high half of seed) and the counter (low,
+ * high half of floor(k / 4), low, high half of stream). Element i, counted row-major, of the result depends on i alone,
+ * never on strides or threads. In exact arithmetic, with one rounding to f64 at each written operation and one to the
+ * result's dtype at the end:
  *
- *   uniform, f32     u = (word i >> 8) / 2^24.  f16 and bf16 take their 11 and 8 highest bits: (word i >> 21) / 2^11, (word i >> 24) / 2^8
- *   uniform, f64     u = ((word 2i >> 5) 2^26 + (word 2i+1 >> 6)) / 2^53
- *                    result low + (high - low) u; what would round up to `high` is the largest number below it
- *   normal           two at a time (Box & Muller 1958), for even i: z[i] = r cos t, z[i+1] = r sin t, r = sqrt(-2 log(1 - u)), t = 2 pi v
- *                    f32, f16, bf16: u and v are the f32 uniforms of words i and i+1; f64: the f64 uniforms of words 2i … 2i+3
- *                    result mean + std z
- *   randint          x = word 2i * 2^32 + word 2i+1; low + floor(x (high - low) / 2^64)
- *   bernoulli        1 if word i < round(p 2^32), else 0
- *   randperm         Fisher & Yates: for i = n-1 … 1 exchange elements i and j, j = x mod (i+1), x of two successive words as in
- *                    randint; x below 2^64 mod (i+1) are passed over, so that all j are equally likely
+ *   uniform, f32     u = (word i >> 8) / 2^24.  f16 and bf16 take their 11 and 8 highest bits: (word i >> 21) / 2^11, (word
+ * i >> 24) / 2^8 uniform, f64     u = ((word 2i >> 5) 2^26 + (word 2i+1 >> 6)) / 2^53 result low + (high - low) u; what
+ * would round up to `high` is the largest number below it normal           two at a time (Box & Muller 1958), for even i:
+ * z[i] = r cos t, z[i+1] = r sin t, r = sqrt(-2 log(1 - u)), t = 2 pi v f32, f16, bf16: u and v are the f32 uniforms of
+ * words i and i+1; f64: the f64 uniforms of words 2i … 2i+3 result mean + std z randint          x = word 2i * 2^32 + word
+ * 2i+1; low + floor(x (high - low) / 2^64) bernoulli        1 if word i < round(p 2^32), else 0 randperm         Fisher &
+ * Yates: for i = n-1 … 1 exchange elements i and j, j = x mod (i+1), x of two successive words as in randint; x below 2^64
+ * mod (i+1) are passed over, so that all j are equally likely
  *
  * log, cos and sin are our own (kernels/cpu/isa/random.c): the same bits on every machine. */
 #include "ops/shape.h"
@@ -24,17 +23,19 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- Numbers for a run of elements ------------------------------------------------------------------------------------------------- */
+/* ---- Numbers for a run of elements ------------------------------------------------------------------------------ */
 
-enum { CHUNK = 256 }; /* elements at a time; a multiple of what one block makes */
+enum {
+    CHUNK = 256
+}; /* elements at a time; a multiple of what one block makes */
 
 typedef struct draw {
     const soma__random_kernels *k;
     soma_rng rng;
     soma_dtype dtype;
-    double a, b;       /* low and high - low; mean and std; p 2^32 */
-    double top;        /* largest result of the dtype */
-    int64_t low;       /* randint */
+    double a, b; /* low and high - low; mean and std; p 2^32 */
+    double top;  /* largest result of the dtype */
+    int64_t low; /* randint */
     uint64_t range;
     void (*values)(const struct draw *d, uint64_t first, double *to); /* CHUNK of them; `first` is a multiple of CHUNK */
 } draw;
@@ -122,7 +123,7 @@ static const char *run_draw(soma_args *a, draw *d, soma__inner_fn inner) {
     return NULL;
 }
 
-/* ---- rand, uniform_ ----------------------------------------------------------------------------------------------------------------- */
+/* ---- rand, uniform_ --------------------------------------------------------------------------------------------- */
 
 /* The largest number of the dtype below `high`; `low` when nothing lies between. */
 static double below(double low, double high, soma_dtype dtype) {
@@ -165,7 +166,9 @@ static bool random_case(soma_sample *s, soma_dtype dtype, int at, int ndim, cons
     return soma__ints_attr(&s->attrs[at], "sample", "shape", ndim, shape);
 }
 
-static bool rand_samples(int i, soma_dtype dtype, soma_sample *s) { return i < 3 && random_case(s, dtype, 0, i, (const int64_t[]){5, 7}); }
+static bool rand_samples(int i, soma_dtype dtype, soma_sample *s) {
+    return i < 3 && random_case(s, dtype, 0, i, (const int64_t[]){5, 7});
+}
 
 static bool rand_errors(int i, soma_dtype dtype, soma_sample *s) {
     s->error = i ? "there are no such numbers in i32" : "shape [-5] makes no sense";
@@ -173,15 +176,28 @@ static bool rand_errors(int i, soma_dtype dtype, soma_sample *s) {
     return i < 2 && random_case(s, i ? SOMA_I32 : dtype, 0, 1, (const int64_t[]){i ? 5 : -5});
 }
 
-#define SHAPE_AND_DTYPE(dtype) SOMA_NEED_INTS("shape", "sizes of the result"), SOMA_DEF_DTYPE("dtype", dtype, "dtype of the result")
+#define SHAPE_AND_DTYPE(dtype)                                                                                              \
+    SOMA_NEED_INTS("shape", "sizes of the result"), SOMA_DEF_DTYPE("dtype", dtype, "dtype of the result")
 static const soma_attr_info shape_attrs[] = {SHAPE_AND_DTYPE(SOMA_F32)};
 
 static const char *rand_kernel(soma_args *a) { return uniform_run(a, 0, 1); }
 
 static const soma_op rand_op = {
-    .name = "rand", .family = "random", .onnx = "RandomUniform", .doc = "Numbers uniform in [0, 1).", .outputs = 1, .attrs = shape_attrs,
-    .n_attrs = (int)SOMA_LEN(shape_attrs), .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_NONE, .shape = random_shape,
-    .cpu = {rand_kernel}, .backward = SOMA_NONDIFF, .random = true, .samples = rand_samples, .errors = rand_errors,
+    .name = "rand",
+    .family = "random",
+    .onnx = "RandomUniform",
+    .doc = "Numbers uniform in [0, 1).",
+    .outputs = 1,
+    .attrs = shape_attrs,
+    .n_attrs = (int)SOMA_LEN(shape_attrs),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_NONE,
+    .shape = random_shape,
+    .cpu = {rand_kernel},
+    .backward = SOMA_NONDIFF,
+    .random = true,
+    .samples = rand_samples,
+    .errors = rand_errors,
 };
 
 static soma_tensor *run_shape(const soma_op *op, soma_attr *attrs, int ndim, const int64_t *shape, soma_dtype dtype) {
@@ -216,7 +232,9 @@ static bool fill_case(soma_sample *s, soma_dtype dtype, int i, const char *name0
     return true;
 }
 
-static bool uniform_samples(int i, soma_dtype dtype, soma_sample *s) { return i < 3 && fill_case(s, dtype, i, "low", -2, "high", 3); }
+static bool uniform_samples(int i, soma_dtype dtype, soma_sample *s) {
+    return i < 3 && fill_case(s, dtype, i, "low", -2, "high", 3);
+}
 
 static bool uniform_errors(int i, soma_dtype dtype, soma_sample *s) {
     s->error = "uniform_: from 3 to 2, expected finite bounds in rising order";
@@ -225,17 +243,30 @@ static bool uniform_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op uniform_op = {
-    .name = "uniform_", .family = "random", .doc = "Fills x with numbers uniform in [low, high).", .in = {{.name = "x"}}, .n_in = 1,
-    .outputs = 1, .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("low", 0, "lower bound, included"), SOMA_DEF_FLOAT("high", 1, "upper bound, excluded")),
-    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_NONE, .shape = uniform_shape, .cpu = {uniform_kernel}, .backward = SOMA_NONDIFF,
-    .writes = 1, .random = true, .samples = uniform_samples, .errors = uniform_errors,
+    .name = "uniform_",
+    .family = "random",
+    .doc = "Fills x with numbers uniform in [low, high).",
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs =
+        SOMA_ATTRS(SOMA_DEF_FLOAT("low", 0, "lower bound, included"), SOMA_DEF_FLOAT("high", 1, "upper bound, excluded")),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_NONE,
+    .shape = uniform_shape,
+    .cpu = {uniform_kernel},
+    .backward = SOMA_NONDIFF,
+    .writes = 1,
+    .random = true,
+    .samples = uniform_samples,
+    .errors = uniform_errors,
 };
 soma_tensor *soma_uniform_(soma_tensor *x, double low, double high) {
     soma_attr attrs[] = {SOMA_FLOAT("low", low), SOMA_FLOAT("high", high)};
     return SOMA__RUN(&uniform_op, attrs, x);
 }
 
-/* ---- randn, normal_ ----------------------------------------------------------------------------------------------------------------- */
+/* ---- randn, normal_ --------------------------------------------------------------------------------------------- */
 
 static const char *normal_run(soma_args *a, double mean, double std) {
     draw d = {.a = mean, .b = std, .values = normal_values};
@@ -245,9 +276,21 @@ static const char *normal_run(soma_args *a, double mean, double std) {
 static const char *randn_kernel(soma_args *a) { return normal_run(a, 0, 1); }
 
 static const soma_op randn_op = {
-    .name = "randn", .family = "random", .onnx = "RandomNormal", .doc = "Numbers from the standard normal distribution.", .outputs = 1,
-    .attrs = shape_attrs, .n_attrs = (int)SOMA_LEN(shape_attrs), .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_NONE,
-    .shape = random_shape, .cpu = {randn_kernel}, .backward = SOMA_NONDIFF, .random = true, .samples = rand_samples, .errors = rand_errors,
+    .name = "randn",
+    .family = "random",
+    .onnx = "RandomNormal",
+    .doc = "Numbers from the standard normal distribution.",
+    .outputs = 1,
+    .attrs = shape_attrs,
+    .n_attrs = (int)SOMA_LEN(shape_attrs),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_NONE,
+    .shape = random_shape,
+    .cpu = {randn_kernel},
+    .backward = SOMA_NONDIFF,
+    .random = true,
+    .samples = rand_samples,
+    .errors = rand_errors,
 };
 soma_tensor *soma_randn(int ndim, const int64_t *shape, soma_dtype dtype) {
     soma_attr attrs[2];
@@ -264,7 +307,9 @@ static bool normal_shape(soma_args *a, soma_meta *out) {
 
 static const char *normal_kernel(soma_args *a) { return normal_run(a, soma__attr_float(a, 0), soma__attr_float(a, 1)); }
 
-static bool normal_samples(int i, soma_dtype dtype, soma_sample *s) { return i < 3 && fill_case(s, dtype, i, "mean", 1, "std", 0.5); }
+static bool normal_samples(int i, soma_dtype dtype, soma_sample *s) {
+    return i < 3 && fill_case(s, dtype, i, "mean", 1, "std", 0.5);
+}
 
 static bool normal_errors(int i, soma_dtype dtype, soma_sample *s) {
     s->error = "expected finite numbers and std of 0 or more";
@@ -273,25 +318,37 @@ static bool normal_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op normal_op = {
-    .name = "normal_", .family = "random", .doc = "Fills x with normal numbers of this mean and standard deviation.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("mean", 0, "mean"), SOMA_DEF_FLOAT("std", 1, "standard deviation")), .dtypes = SOMA_FLOATS,
-    .promote = SOMA_PROMOTE_NONE, .shape = normal_shape, .cpu = {normal_kernel}, .backward = SOMA_NONDIFF, .writes = 1, .random = true,
-    .samples = normal_samples, .errors = normal_errors,
+    .name = "normal_",
+    .family = "random",
+    .doc = "Fills x with normal numbers of this mean and standard deviation.",
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("mean", 0, "mean"), SOMA_DEF_FLOAT("std", 1, "standard deviation")),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_NONE,
+    .shape = normal_shape,
+    .cpu = {normal_kernel},
+    .backward = SOMA_NONDIFF,
+    .writes = 1,
+    .random = true,
+    .samples = normal_samples,
+    .errors = normal_errors,
 };
 soma_tensor *soma_normal_(soma_tensor *x, double mean, double std) {
     soma_attr attrs[] = {SOMA_FLOAT("mean", mean), SOMA_FLOAT("std", std)};
     return SOMA__RUN(&normal_op, attrs, x);
 }
 
-/* ---- randint ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- randint ---------------------------------------------------------------------------------------------------- */
 
 static bool randint_shape(soma_args *a, soma_meta *out) {
     int64_t low = soma__attr_int(a, 0), high = soma__attr_int(a, 1);
     if (!random_shape(a, out))
         return false;
     if (low >= high) {
-        soma_fail(SOMA_EINVAL, "randint: from %lld to below %lld leaves nothing; expected low < high", (long long)low, (long long)high);
+        soma_fail(SOMA_EINVAL, "randint: from %lld to below %lld leaves nothing; expected low < high", (long long)low,
+                  (long long)high);
         return false;
     }
     uint64_t room = 0;
@@ -300,7 +357,8 @@ static bool randint_shape(soma_args *a, soma_meta *out) {
     soma__store_int(&room, out->dtype, high - 1);
     fits = fits && (soma_dtype_is_float(out->dtype) || soma__load_int(&room, out->dtype) == high - 1);
     if (!fits)
-        soma_fail(SOMA_EINVAL, "randint: %lld to %lld do not fit in %s", (long long)low, (long long)(high - 1), soma_dtype_name(out->dtype));
+        soma_fail(SOMA_EINVAL, "randint: %lld to %lld do not fit in %s", (long long)low, (long long)(high - 1),
+                  soma_dtype_name(out->dtype));
     return fits;
 }
 
@@ -339,17 +397,27 @@ static bool randint_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op randint_op = {
-    .name = "randint", .family = "random", .doc = "Whole numbers in [low, high), all equally likely.", .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_INT("low", 0, "smallest"), SOMA_NEED_INT("high", "one more than the largest"), SHAPE_AND_DTYPE(SOMA_I64)),
-    .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_NONE, .shape = randint_shape, .cpu = {randint_kernel}, .backward = SOMA_NONDIFF,
-    .random = true, .samples = randint_samples, .errors = randint_errors,
+    .name = "randint",
+    .family = "random",
+    .doc = "Whole numbers in [low, high), all equally likely.",
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("low", 0, "smallest"), SOMA_NEED_INT("high", "one more than the largest"),
+                        SHAPE_AND_DTYPE(SOMA_I64)),
+    .dtypes = SOMA_NUMBERS,
+    .promote = SOMA_PROMOTE_NONE,
+    .shape = randint_shape,
+    .cpu = {randint_kernel},
+    .backward = SOMA_NONDIFF,
+    .random = true,
+    .samples = randint_samples,
+    .errors = randint_errors,
 };
 soma_tensor *soma_randint(int64_t low, int64_t high, int ndim, const int64_t *shape, soma_dtype dtype) {
     soma_attr attrs[4] = {SOMA_INT("low", low), SOMA_INT("high", high)};
     return run_shape(&randint_op, attrs, ndim, shape, dtype);
 }
 
-/* ---- bernoulli ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- bernoulli -------------------------------------------------------------------------------------------------- */
 
 static bool bernoulli_shape(soma_args *a, soma_meta *out) {
     double p = soma__attr_float(a, 0);
@@ -377,17 +445,27 @@ static bool bernoulli_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op bernoulli_op = {
-    .name = "bernoulli", .family = "random", .onnx = "Bernoulli", .doc = "1 with probability p, else 0.", .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_NEED_FLOAT("p", "probability of 1"), SHAPE_AND_DTYPE(SOMA_F32)), .dtypes = SOMA_ANY,
-    .promote = SOMA_PROMOTE_NONE, .shape = bernoulli_shape, .cpu = {bernoulli_kernel}, .backward = SOMA_NONDIFF, .random = true,
-    .samples = bernoulli_samples, .errors = bernoulli_errors,
+    .name = "bernoulli",
+    .family = "random",
+    .onnx = "Bernoulli",
+    .doc = "1 with probability p, else 0.",
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_NEED_FLOAT("p", "probability of 1"), SHAPE_AND_DTYPE(SOMA_F32)),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_NONE,
+    .shape = bernoulli_shape,
+    .cpu = {bernoulli_kernel},
+    .backward = SOMA_NONDIFF,
+    .random = true,
+    .samples = bernoulli_samples,
+    .errors = bernoulli_errors,
 };
 soma_tensor *soma_bernoulli(double p, int ndim, const int64_t *shape, soma_dtype dtype) {
     soma_attr attrs[3] = {SOMA_FLOAT("p", p)};
     return run_shape(&bernoulli_op, attrs, ndim, shape, dtype);
 }
 
-/* ---- randperm ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- randperm --------------------------------------------------------------------------------------------------- */
 
 static bool randperm_shape(soma_args *a, soma_meta *out) {
     out->dtype = SOMA_I64;
@@ -420,7 +498,9 @@ static bool randperm_case(soma_sample *s, int64_t n) {
     return true;
 }
 
-static bool randperm_samples(int i, soma_dtype dtype, soma_sample *s) { return dtype == SOMA_I64 && i < 2 && randperm_case(s, 10 * i); }
+static bool randperm_samples(int i, soma_dtype dtype, soma_sample *s) {
+    return dtype == SOMA_I64 && i < 2 && randperm_case(s, 10 * i);
+}
 
 static bool randperm_errors(int i, soma_dtype dtype, soma_sample *s) {
     (void)dtype;
@@ -430,9 +510,18 @@ static bool randperm_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op randperm_op = {
-    .name = "randperm", .family = "random", .doc = "The numbers 0 to n - 1 in random order, all orders equally likely (i64).", .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_NEED_INT("n", "how many")), .dtypes = SOMA_BIT(SOMA_I64), .promote = SOMA_PROMOTE_NONE,
-    .shape = randperm_shape, .cpu = {randperm_kernel}, .backward = SOMA_NONDIFF, .random = true, .samples = randperm_samples,
+    .name = "randperm",
+    .family = "random",
+    .doc = "The numbers 0 to n - 1 in random order, all orders equally likely (i64).",
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_NEED_INT("n", "how many")),
+    .dtypes = SOMA_BIT(SOMA_I64),
+    .promote = SOMA_PROMOTE_NONE,
+    .shape = randperm_shape,
+    .cpu = {randperm_kernel},
+    .backward = SOMA_NONDIFF,
+    .random = true,
+    .samples = randperm_samples,
     .errors = randperm_errors,
 };
 soma_tensor *soma_randperm(int64_t n) {
@@ -440,4 +529,5 @@ soma_tensor *soma_randperm(int64_t n) {
     return soma__run(&randperm_op, NULL, 0, &attr);
 }
 
-soma_op_list soma__random_ops = {&rand_op, &randn_op, &randint_op, &bernoulli_op, &randperm_op, &uniform_op, &normal_op, NULL};
+soma_op_list soma__random_ops = {&rand_op,     &randn_op,   &randint_op, &bernoulli_op,
+                                 &randperm_op, &uniform_op, &normal_op,  NULL};

@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-/* ---- Shapes ------------------------------------------------------------------------------------------------------------- */
+/* ---- Shapes ------------------------------------------------------------------------------------------------------ */
 
 enum { DIMS = 0, KEEPDIM = 1, CORRECTION = 2 }; /* places of the attributes */
 
@@ -66,7 +66,7 @@ static bool extreme_shape(soma_args *a, soma_meta *out) {
 static int64_t reduce_flops(soma_args *a) { return a->in[0]->numel; }
 static int64_t moments_flops(soma_args *a) { return 3 * a->in[0]->numel; }
 
-/* ---- Kernels ---------------------------------------------------------------------------------------------------------------- */
+/* ---- Kernels ----------------------------------------------------------------------------------------------------- */
 
 /* Workspace: results, shifts, partial results; numbers of 8 bytes. */
 static void plan_of(soma_args *a, soma__fold *f) {
@@ -139,7 +139,7 @@ static const char *std_kernel(soma_args *a) { return reduce(a, SOMA__FOLD_SQDEV,
 static const char *logsumexp_kernel(soma_args *a) { return reduce(a, SOMA__FOLD_EXPSUM, LOG_SUM_EXP, false); }
 static const char *norm_kernel(soma_args *a) { return reduce(a, SOMA__FOLD_SQDEV, EUCLIDEAN, false); }
 
-/* ---- Gradients ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Gradients --------------------------------------------------------------------------------------------------- */
 
 /* A result, with its folded dimensions put back at size 1. */
 static soma_tensor *with_dims(soma_grad_args *g, soma_tensor *t) {
@@ -265,7 +265,7 @@ static void norm_backward(soma_grad_args *g) {
     g->gin[0] = soma_mul(g->in[0], with_dims(g, scale));
 }
 
-/* ---- Samples --------------------------------------------------------------------------------------------------------------------- */
+/* ---- Samples ----------------------------------------------------------------------------------------------------- */
 
 static bool reduce_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const struct { int ndim; int64_t shape[4]; int n; int64_t dims[3]; bool keep; } cases[] = {
@@ -313,7 +313,7 @@ static bool extreme_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 
-/* ---- Entries ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- Entries ----------------------------------------------------------------------------------------------------- */
 
 #define DIMS_ATTR SOMA_DEF_INTS("dims", "dimensions to fold; none: all", 0, 0)
 #define KEEPDIM_ATTR SOMA_DEF_BOOL("keepdim", false, "leave the folded dimensions with size 1")
@@ -389,7 +389,7 @@ soma_op_list soma__reduce_ops = {&sum_op, &mean_op, &prod_op, &var_op, &std_op, 
                                  &logsumexp_op, &norm_op, &soma__argmax_op, &soma__argmin_op, &soma__cumsum_op, &soma__topk_op,
                                  NULL};
 
-/* ---- The functions of ops.h ------------------------------------------------------------------------------------------------------------ */
+/* ---- The functions of ops.h -------------------------------------------------------------------------------------- */
 
 static soma_tensor *call(const soma_op *op, soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim, int64_t correction) {
     if (n_dims < 0 || n_dims > SOMA_MAX_DIMS) {

@@ -1,5 +1,6 @@
-/* Operators that look at the same elements in another shape: views wherever strides allow it, as in PyTorch. Only reshape, flatten
- * and contiguous may have to copy. Each gradient is the inverse view; slice and select put theirs into zeros (slice_backward). */
+/* Operators that look at the same elements in another shape: views wherever strides allow it, as in PyTorch. Only reshape,
+ * flatten and contiguous may have to copy. Each gradient is the inverse view; slice and select put theirs into zeros
+ * (slice_backward). */
 #include "ops/shape.h"
 
 #include "kernels/cpu/copy.h"
@@ -17,7 +18,8 @@ bool soma__ints_attr(soma_attr *attr, const char *op, const char *name, int n, c
     return true;
 }
 
-bool soma__sample_case(int i, const soma__case *cases, int n, const soma_attr_info *attrs, soma_dtype dtype, soma_sample *s) {
+bool soma__sample_case(int i, const soma__case *cases, int n, const soma_attr_info *attrs, soma_dtype dtype,
+                       soma_sample *s) {
     if (i >= n)
         return false;
     const soma__case *c = &cases[i];
@@ -61,19 +63,36 @@ static soma_tensor *run_int(const soma_op *op, soma_tensor *x, const int64_t *va
     return SOMA__RUN(op, attrs, x);
 }
 
-/* ---- reshape, flatten, contiguous: views when the strides allow it ------------------------------------------------------------- */
+/* ---- reshape, flatten, contiguous: views when the strides allow it ---------------------------------------------- */
 
 /* x's elements in row-major order: what is left when a view is not possible. The result's shape may be another. */
 static const char *copy_kernel(soma_args *a) {
     const soma_tensor *x = a->in[0];
     int64_t stride[SOMA_MAX_DIMS];
     soma__row_major(x->ndim, x->shape, stride);
-    soma__copy_elements(soma_dtype_size((soma_dtype)x->dtype), x->ndim, x->shape, a->out[0]->data, stride, x->data, x->stride);
+    soma__copy_elements(soma_dtype_size((soma_dtype)x->dtype), x->ndim, x->shape, a->out[0]->data, stride, x->data,
+                        x->stride);
     return NULL;
 }
 
-/* Strides with which x's elements appear in `out`'s shape without moving. x's dimensions are taken in groups, from the last to
- * the first, that lie together in memory; the sizes of each group must be made of whole new dimensions. */
+const char *soma__view_kernel(soma_args *a) {
+    const soma_tensor *x = a->in[0], *out = a->out[0];
+    soma_meta m = {.dtype = (soma_dtype)x->dtype};
+    size_t size = soma_dtype_size(m.dtype);
+    if (!a->op->view(a, &m))
+        return "not a view";
+    soma__copy_elements(size, m.ndim, m.shape, out->data, out->stride, (const char *)x->data + m.offset * (int64_t)size,
+                        m.stride);
+    return NULL;
+}
+
+bool soma__no_input_error(int i, soma_sample *s) {
+    *s = (soma_sample){.error = "takes 1 input, got 0", .status = SOMA_EINVAL};
+    return i == 0;
+}
+
+/* Strides with which x's elements appear in `out`'s shape without moving. x's dimensions are taken in groups, from the last
+ * to the first, that lie together in memory; the sizes of each group must be made of whole new dimensions. */
 static bool view_strides(const soma_tensor *x, soma_meta *out) {
     out->offset = 0;
     if (x->numel == 0) {
@@ -142,8 +161,8 @@ static const soma_attr_info reshape_attrs[] = {SOMA_NEED_INTS("shape", "sizes of
 
 static bool reshape_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const soma__case c[] = {
-        {2, {3, 4}, 3, {2, 3, 2}, 0, 0}, {2, {3, 4}, 1, {-1}, 0, 0},       {3, {2, 1, 6}, 2, {4, -1}, 0, 0},
-        {3, {2, 3, 4}, 2, {6, 4}, 0, 0}, {0, {0}, 3, {1, 1, 1}, 0, 0},     {2, {0, 3}, 2, {3, 0}, 0, 0},
+        {2, {3, 4}, 3, {2, 3, 2}, 0, 0}, {2, {3, 4}, 1, {-1}, 0, 0},         {3, {2, 1, 6}, 2, {4, -1}, 0, 0},
+        {3, {2, 3, 4}, 2, {6, 4}, 0, 0}, {0, {0}, 3, {1, 1, 1}, 0, 0},       {2, {0, 3}, 2, {3, 0}, 0, 0},
         {1, {1}, 0, {0}, 0, 0},          {4, {2, 1, 3, 2}, 2, {2, 6}, 0, 0},
     };
     return soma__sample_case(i, c, (int)SOMA_LEN(c), reshape_attrs, dtype, s);
@@ -161,18 +180,32 @@ static bool reshape_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op reshape_op = {
-    .name = "reshape", .family = "shape", .onnx = "Reshape",
-    .doc = "The same elements in row-major order in another shape; one size may be -1 and is then worked out. A view when the "
-           "strides allow it, else a copy.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = reshape_attrs, .n_attrs = (int)SOMA_LEN(reshape_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = reshape_shape, .view = reshape_view, .cpu = {copy_kernel},
-    .backward = reshape_backward, .samples = reshape_samples, .errors = reshape_errors,
+    .name = "reshape",
+    .family = "shape",
+    .onnx = "Reshape",
+    .doc =
+        "The same elements in row-major order in another shape; one size may be -1 and is then worked out. A view when the "
+        "strides allow it, else a copy.",
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = reshape_attrs,
+    .n_attrs = (int)SOMA_LEN(reshape_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = reshape_shape,
+    .view = reshape_view,
+    .cpu = {copy_kernel},
+    .backward = reshape_backward,
+    .samples = reshape_samples,
+    .errors = reshape_errors,
 };
 soma_tensor *soma_reshape(soma_tensor *x, int ndim, const int64_t *shape) { return run_ints(&reshape_op, x, ndim, shape); }
 
 static bool flatten_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
-    int first = soma__dim("flatten", soma__attr_int(a, 0), x->ndim), last = soma__dim("flatten", soma__attr_int(a, 1), x->ndim);
+    int first = soma__dim("flatten", soma__attr_int(a, 0), x->ndim),
+        last = soma__dim("flatten", soma__attr_int(a, 1), x->ndim);
     if (first < 0 || last < 0)
         return false;
     if (first > last) {
@@ -197,7 +230,10 @@ static const soma_attr_info flatten_attrs[] = {SOMA_DEF_INT("start_dim", 0, "fir
 
 static bool flatten_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const soma__case c[] = {
-        {3, {2, 3, 2}, 0, {0}, 0, 0}, {4, {2, 3, 2, 2}, 2, {1, -1}, 0, 0}, {0, {0}, 0, {0}, 0, 0}, {3, {2, 0, 3}, 1, {1}, 0, 0},
+        {3, {2, 3, 2}, 0, {0}, 0, 0},
+        {4, {2, 3, 2, 2}, 2, {1, -1}, 0, 0},
+        {0, {0}, 0, {0}, 0, 0},
+        {3, {2, 0, 3}, 1, {1}, 0, 0},
     };
     return soma__sample_case(i, c, (int)SOMA_LEN(c), flatten_attrs, dtype, s);
 }
@@ -209,11 +245,23 @@ static bool flatten_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op flatten_op = {
-    .name = "flatten", .family = "shape", .onnx = "Reshape",
+    .name = "flatten",
+    .family = "shape",
+    .onnx = "Reshape",
     .doc = "Joins the dimensions from start_dim to end_dim into one. A view when the strides allow it, else a copy.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = flatten_attrs, .n_attrs = (int)SOMA_LEN(flatten_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = flatten_shape, .view = flatten_view, .cpu = {copy_kernel},
-    .backward = reshape_backward, .samples = flatten_samples, .errors = flatten_errors,
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = flatten_attrs,
+    .n_attrs = (int)SOMA_LEN(flatten_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = flatten_shape,
+    .view = flatten_view,
+    .cpu = {copy_kernel},
+    .backward = reshape_backward,
+    .samples = flatten_samples,
+    .errors = flatten_errors,
 };
 soma_tensor *soma_flatten(soma_tensor *x, int64_t start_dim, int64_t end_dim) {
     return run_int(&flatten_op, x, (const int64_t[]){start_dim, end_dim});
@@ -231,15 +279,31 @@ static bool contiguous_samples(int i, soma_dtype dtype, soma_sample *s) {
     return soma__sample_case(i, c, (int)SOMA_LEN(c), none, dtype, s);
 }
 
+static bool contiguous_errors(int i, soma_dtype dtype, soma_sample *s) {
+    (void)dtype;
+    return soma__no_input_error(i, s);
+}
+
 static const soma_op contiguous_op = {
-    .name = "contiguous", .family = "shape", .onnx = "Identity",
+    .name = "contiguous",
+    .family = "shape",
+    .onnx = "Identity",
     .doc = "x with its elements row-major and without gaps in memory: x's own storage when it is so already, else a copy.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = soma__shape_same,
-    .view = contiguous_view, .cpu = {copy_kernel}, .backward = reshape_backward, .samples = contiguous_samples,
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = soma__shape_same,
+    .view = contiguous_view,
+    .cpu = {copy_kernel},
+    .backward = reshape_backward,
+    .samples = contiguous_samples,
+    .errors = contiguous_errors,
 };
 soma_tensor *soma_contiguous(soma_tensor *x) { return x && soma__contiguous(x) ? x : SOMA__RUN(&contiguous_op, NULL, x); }
 
-/* ---- permute, transpose --------------------------------------------------------------------------------------------------------- */
+/* ---- permute, transpose ----------------------------------------------------------------------------------------- */
 
 static bool permute_shape(soma_args *a, soma_meta *out) {
     const soma_attr *dims = &a->attrs[0];
@@ -294,17 +358,30 @@ static bool permute_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op permute_op = {
-    .name = "permute", .family = "shape", .onnx = "Transpose",
+    .name = "permute",
+    .family = "shape",
+    .onnx = "Transpose",
     .doc = "A view with the dimensions in another order: dimension d of the result is dimension dims[d] of x.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = permute_attrs, .n_attrs = (int)SOMA_LEN(permute_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = permute_shape, .view = permute_shape,
-    .backward = permute_backward, .samples = permute_samples, .errors = permute_errors,
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = permute_attrs,
+    .n_attrs = (int)SOMA_LEN(permute_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = permute_shape,
+    .view = permute_shape,
+    .cpu = {soma__view_kernel},
+    .backward = permute_backward,
+    .samples = permute_samples,
+    .errors = permute_errors,
 };
 soma_tensor *soma_permute(soma_tensor *x, int n_dims, const int64_t *dims) { return run_ints(&permute_op, x, n_dims, dims); }
 
 static bool transpose_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
-    int d0 = soma__dim("transpose", soma__attr_int(a, 0), x->ndim), d1 = soma__dim("transpose", soma__attr_int(a, 1), x->ndim);
+    int d0 = soma__dim("transpose", soma__attr_int(a, 0), x->ndim),
+        d1 = soma__dim("transpose", soma__attr_int(a, 1), x->ndim);
     if (d0 < 0 || d1 < 0)
         return false;
     *out = soma__meta_of(x);
@@ -327,7 +404,10 @@ static const soma_attr_info transpose_attrs[] = {SOMA_NEED_INT("dim0", "one dime
 
 static bool transpose_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const soma__case c[] = {
-        {2, {3, 4}, 2, {0, 1}, 0, 0}, {3, {2, 3, 4}, 2, {-1, 0}, 0, 0}, {0, {0}, 2, {0, -1}, 0, 0}, {3, {2, 0, 3}, 2, {1, 1}, 0, 0},
+        {2, {3, 4}, 2, {0, 1}, 0, 0},
+        {3, {2, 3, 4}, 2, {-1, 0}, 0, 0},
+        {0, {0}, 2, {0, -1}, 0, 0},
+        {3, {2, 0, 3}, 2, {1, 1}, 0, 0},
     };
     return soma__sample_case(i, c, (int)SOMA_LEN(c), transpose_attrs, dtype, s);
 }
@@ -338,16 +418,29 @@ static bool transpose_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op transpose_op = {
-    .name = "transpose", .family = "shape", .onnx = "Transpose", .doc = "A view with two dimensions exchanged.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = transpose_attrs, .n_attrs = (int)SOMA_LEN(transpose_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = transpose_shape, .view = transpose_shape,
-    .backward = transpose_backward, .samples = transpose_samples, .errors = transpose_errors,
+    .name = "transpose",
+    .family = "shape",
+    .onnx = "Transpose",
+    .doc = "A view with two dimensions exchanged.",
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = transpose_attrs,
+    .n_attrs = (int)SOMA_LEN(transpose_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = transpose_shape,
+    .view = transpose_shape,
+    .cpu = {soma__view_kernel},
+    .backward = transpose_backward,
+    .samples = transpose_samples,
+    .errors = transpose_errors,
 };
 soma_tensor *soma_transpose(soma_tensor *x, int64_t dim0, int64_t dim1) {
     return run_int(&transpose_op, x, (const int64_t[]){dim0, dim1});
 }
 
-/* ---- expand, squeeze, unsqueeze --------------------------------------------------------------------------------------------------- */
+/* ---- expand, squeeze, unsqueeze --------------------------------------------------------------------------------- */
 
 static bool expand_shape(soma_args *a, soma_meta *out) {
     const soma_attr *to = &a->attrs[0];
@@ -365,7 +458,8 @@ static bool expand_shape(soma_args *a, soma_meta *out) {
     }
     if (ok && soma__numel(out->ndim, out->shape) >= 0)
         return true;
-    soma_fail(SOMA_ESHAPE, "expand: %s does not expand to %s; only sizes of 1 grow, -1 keeps a size, new dimensions come first",
+    soma_fail(SOMA_ESHAPE,
+              "expand: %s does not expand to %s; only sizes of 1 grow, -1 keeps a size, new dimensions come first",
               soma__shape_text(x->ndim, x->shape, from, sizeof from),
               soma__shape_text(to->count, to->value.ints, text, sizeof text));
     return false;
@@ -376,11 +470,12 @@ static void expand_backward(soma_grad_args *g) {
         g->gin[0] = soma__sum_to(g->gout[0], &g->in_meta[0]);
 }
 
-static const soma_attr_info expand_attrs[] = {SOMA_NEED_INTS("shape", "sizes of the result; -1 keeps the size that is there")};
+static const soma_attr_info expand_attrs[] = {
+    SOMA_NEED_INTS("shape", "sizes of the result; -1 keeps the size that is there")};
 
 static bool expand_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const soma__case c[] = {
-        {2, {3, 1}, 2, {3, 4}, 0, 0}, {2, {1, 3}, 3, {2, 4, -1}, 0, 0}, {0, {0}, 2, {2, 3}, 0, 0},
+        {2, {3, 1}, 2, {3, 4}, 0, 0}, {2, {1, 3}, 3, {2, 4, -1}, 0, 0},   {0, {0}, 2, {2, 3}, 0, 0},
         {1, {1}, 1, {0}, 0, 0},       {3, {1, 2, 1}, 3, {3, 2, 2}, 0, 0},
     };
     return soma__sample_case(i, c, (int)SOMA_LEN(c), expand_attrs, dtype, s);
@@ -388,18 +483,32 @@ static bool expand_samples(int i, soma_dtype dtype, soma_sample *s) {
 
 static bool expand_errors(int i, soma_dtype dtype, soma_sample *s) {
     static const soma__case c[] = {
-        {2, {3, 4}, 2, {3, 5}, "expand: [3, 4] does not expand to [3, 5]", 0}, {2, {3, 4}, 1, {3}, "does not expand to [3]", 0},
-        {2, {3, 4}, 3, {-1, 3, 4}, "does not expand to [-1, 3, 4]", 0},        {2, {3, 4}, 2, {-2, 4}, "does not expand", 0},
+        {2, {3, 4}, 2, {3, 5}, "expand: [3, 4] does not expand to [3, 5]", 0},
+        {2, {3, 4}, 1, {3}, "does not expand to [3]", 0},
+        {2, {3, 4}, 3, {-1, 3, 4}, "does not expand to [-1, 3, 4]", 0},
+        {2, {3, 4}, 2, {-2, 4}, "does not expand", 0},
     };
     return soma__sample_case(i, c, (int)SOMA_LEN(c), expand_attrs, dtype, s);
 }
 
 static const soma_op expand_op = {
-    .name = "expand", .family = "shape", .onnx = "Expand",
+    .name = "expand",
+    .family = "shape",
+    .onnx = "Expand",
     .doc = "A view in which dimensions of size 1 repeat (stride 0) and new dimensions may come first; -1 keeps a size.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = expand_attrs, .n_attrs = (int)SOMA_LEN(expand_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = expand_shape, .view = expand_shape,
-    .backward = expand_backward, .samples = expand_samples, .errors = expand_errors,
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = expand_attrs,
+    .n_attrs = (int)SOMA_LEN(expand_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = expand_shape,
+    .view = expand_shape,
+    .cpu = {soma__view_kernel},
+    .backward = expand_backward,
+    .samples = expand_samples,
+    .errors = expand_errors,
 };
 soma_tensor *soma_expand(soma_tensor *x, int ndim, const int64_t *shape) { return run_ints(&expand_op, x, ndim, shape); }
 
@@ -418,11 +527,15 @@ static bool squeeze_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-static const soma_attr_info squeeze_attrs[] = {SOMA_DEF_INTS("dims", "dimensions that go if their size is 1; none given: all", 0, 0)};
+static const soma_attr_info squeeze_attrs[] = {
+    SOMA_DEF_INTS("dims", "dimensions that go if their size is 1; none given: all", 0, 0)};
 
 static bool squeeze_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const soma__case c[] = {
-        {3, {1, 3, 1}, 0, {0}, 0, 0}, {4, {2, 1, 3, 1}, 2, {-1, 0}, 0, 0}, {0, {0}, 0, {0}, 0, 0}, {2, {1, 0}, 1, {0}, 0, 0},
+        {3, {1, 3, 1}, 0, {0}, 0, 0},
+        {4, {2, 1, 3, 1}, 2, {-1, 0}, 0, 0},
+        {0, {0}, 0, {0}, 0, 0},
+        {2, {1, 0}, 1, {0}, 0, 0},
     };
     return soma__sample_case(i, c, (int)SOMA_LEN(c), squeeze_attrs, dtype, s);
 }
@@ -434,11 +547,23 @@ static bool squeeze_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op squeeze_op = {
-    .name = "squeeze", .family = "shape", .onnx = "Squeeze",
+    .name = "squeeze",
+    .family = "shape",
+    .onnx = "Squeeze",
     .doc = "A view without the named dimensions of size 1, or without all of them; named ones of other sizes stay.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = squeeze_attrs, .n_attrs = (int)SOMA_LEN(squeeze_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = squeeze_shape, .view = squeeze_shape,
-    .backward = reshape_backward, .samples = squeeze_samples, .errors = squeeze_errors,
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = squeeze_attrs,
+    .n_attrs = (int)SOMA_LEN(squeeze_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = squeeze_shape,
+    .view = squeeze_shape,
+    .cpu = {soma__view_kernel},
+    .backward = reshape_backward,
+    .samples = squeeze_samples,
+    .errors = squeeze_errors,
 };
 soma_tensor *soma_squeeze(soma_tensor *x, int n_dims, const int64_t *dims) { return run_ints(&squeeze_op, x, n_dims, dims); }
 
@@ -465,7 +590,10 @@ static const soma_attr_info unsqueeze_attrs[] = {SOMA_NEED_INT("dim", "where the
 
 static bool unsqueeze_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const soma__case c[] = {
-        {2, {3, 4}, 1, {1}, 0, 0}, {2, {3, 4}, 1, {-1}, 0, 0}, {0, {0}, 1, {0}, 0, 0}, {2, {0, 2}, 1, {0}, 0, 0},
+        {2, {3, 4}, 1, {1}, 0, 0},
+        {2, {3, 4}, 1, {-1}, 0, 0},
+        {0, {0}, 1, {0}, 0, 0},
+        {2, {0, 2}, 1, {0}, 0, 0},
     };
     return soma__sample_case(i, c, (int)SOMA_LEN(c), unsqueeze_attrs, dtype, s);
 }
@@ -476,12 +604,25 @@ static bool unsqueeze_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op unsqueeze_op = {
-    .name = "unsqueeze", .family = "shape", .onnx = "Unsqueeze", .doc = "A view with a dimension of size 1 more.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = unsqueeze_attrs, .n_attrs = (int)SOMA_LEN(unsqueeze_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = unsqueeze_shape, .view = unsqueeze_shape,
-    .backward = reshape_backward, .samples = unsqueeze_samples, .errors = unsqueeze_errors,
+    .name = "unsqueeze",
+    .family = "shape",
+    .onnx = "Unsqueeze",
+    .doc = "A view with a dimension of size 1 more.",
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = unsqueeze_attrs,
+    .n_attrs = (int)SOMA_LEN(unsqueeze_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = unsqueeze_shape,
+    .view = unsqueeze_shape,
+    .cpu = {soma__view_kernel},
+    .backward = reshape_backward,
+    .samples = unsqueeze_samples,
+    .errors = unsqueeze_errors,
 };
 soma_tensor *soma_unsqueeze(soma_tensor *x, int64_t dim) { return run_int(&unsqueeze_op, x, &dim); }
 
-soma_op_list soma__shape_ops = {&reshape_op, &flatten_op, &contiguous_op, &permute_op, &transpose_op, &expand_op,
-                                &squeeze_op, &unsqueeze_op, NULL};
+soma_op_list soma__shape_ops = {&reshape_op, &flatten_op, &contiguous_op, &permute_op, &transpose_op,
+                                &expand_op,  &squeeze_op, &unsqueeze_op,  NULL};

@@ -9,11 +9,16 @@ bool soma__ints_attr(soma_attr *attr, const char *op, const char *name, int n, c
 /* Zeros of `shape` with g at start, start + step, … along `dim`: the gradient of slice. */
 soma_tensor *soma__slice_backward(soma_tensor *g, int ndim, const int64_t *shape, int64_t dim, int64_t start, int64_t step);
 
+/* The kernel of views: a row-major copy of what the view shows. They do not need one to run, but each entry has one. */
+const char *soma__view_kernel(soma_args *a);
+/* The bad input of operators that take everything: no input at all. */
+bool soma__no_input_error(int i, soma_sample *s);
 /* Shape rule of operators without inputs: attribute `shape` is the result's shape, attribute `dtype` its dtype. */
 bool soma__shape_attr(soma_args *a, int shape, int dtype, soma_meta *out);
 
-/* Samples of operators with one input and integer attributes: the input's shape, then the values of the only attribute when that
- * is a list, else of the first `n` attributes. With `error` the case belongs to errors(); its status is SOMA_ESHAPE if not given. */
+/* Samples of operators with one input and integer attributes: the input's shape, then the values of the only attribute when
+ * that is a list, else of the first `n` attributes. With `error` the case belongs to errors(); its status is SOMA_ESHAPE if
+ * not given. */
 typedef struct soma__case {
     int ndim;
     int64_t shape[4];

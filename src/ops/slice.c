@@ -1,11 +1,12 @@
-/* Parts of a tensor along one dimension: slice and select are views; their gradient puts a tensor into zeros (slice_backward). */
+/* Parts of a tensor along one dimension: slice and select are views; their gradient puts a tensor into zeros
+ * (slice_backward). */
 #include "ops/shape.h"
 
 #include "kernels/cpu/copy.h"
 
 #include <string.h>
 
-/* ---- slice ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- slice ------------------------------------------------------------------------------------------------------ */
 
 /* Negative from the end, then into [0, size]. */
 static int64_t clip(int64_t i, int64_t size) {
@@ -54,8 +55,8 @@ static const soma_attr_info slice_attrs[] = {
 
 static bool slice_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const soma__case c[] = {
-        {2, {5, 3}, 3, {0, 1, 4}, 0, 0},     {2, {3, 7}, 4, {-1, -6, -1, 2}, 0, 0}, {1, {6}, 4, {0, 1, 100, 3}, 0, 0},
-        {2, {3, 4}, 3, {1, 3, 2}, 0, 0},     {3, {2, 3, 4}, 2, {1, -2}, 0, 0},      {2, {0, 4}, 3, {0, 0, 2}, 0, 0},
+        {2, {5, 3}, 3, {0, 1, 4}, 0, 0}, {2, {3, 7}, 4, {-1, -6, -1, 2}, 0, 0}, {1, {6}, 4, {0, 1, 100, 3}, 0, 0},
+        {2, {3, 4}, 3, {1, 3, 2}, 0, 0}, {3, {2, 3, 4}, 2, {1, -2}, 0, 0},      {2, {0, 4}, 3, {0, 0, 2}, 0, 0},
     };
     return soma__sample_case(i, c, (int)SOMA_LEN(c), slice_attrs, dtype, s);
 }
@@ -70,18 +71,30 @@ static bool slice_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op slice_op = {
-    .name = "slice", .family = "shape", .onnx = "Slice",
+    .name = "slice",
+    .family = "shape",
+    .onnx = "Slice",
     .doc = "A view of the indices start, start + step, … below end along one dimension.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = slice_attrs, .n_attrs = (int)SOMA_LEN(slice_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = slice_shape, .view = slice_shape, .backward = slice_gradient,
-    .samples = slice_samples, .errors = slice_errors,
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = slice_attrs,
+    .n_attrs = (int)SOMA_LEN(slice_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = slice_shape,
+    .view = slice_shape,
+    .cpu = {soma__view_kernel},
+    .backward = slice_gradient,
+    .samples = slice_samples,
+    .errors = slice_errors,
 };
 soma_tensor *soma_slice(soma_tensor *x, int64_t dim, int64_t start, int64_t end, int64_t step) {
     soma_attr attrs[] = {SOMA_INT("dim", dim), SOMA_INT("start", start), SOMA_INT("end", end), SOMA_INT("step", step)};
     return SOMA__RUN(&slice_op, attrs, x);
 }
 
-/* ---- select --------------------------------------------------------------------------------------------------------------------- */
+/* ---- select ----------------------------------------------------------------------------------------------------- */
 
 static bool select_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
@@ -123,7 +136,10 @@ static const soma_attr_info select_attrs[] = {SOMA_NEED_INT("dim", "dimension th
 
 static bool select_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const soma__case c[] = {
-        {2, {5, 3}, 2, {0, 1}, 0, 0}, {3, {2, 3, 4}, 2, {-1, -2}, 0, 0}, {1, {4}, 2, {0, 3}, 0, 0}, {2, {0, 4}, 2, {1, 0}, 0, 0},
+        {2, {5, 3}, 2, {0, 1}, 0, 0},
+        {3, {2, 3, 4}, 2, {-1, -2}, 0, 0},
+        {1, {4}, 2, {0, 3}, 0, 0},
+        {2, {0, 4}, 2, {1, 0}, 0, 0},
     };
     return soma__sample_case(i, c, (int)SOMA_LEN(c), select_attrs, dtype, s);
 }
@@ -139,17 +155,30 @@ static bool select_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op select_op = {
-    .name = "select", .family = "shape", .onnx = "Gather", .doc = "A view of one index along a dimension, without that dimension.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = select_attrs, .n_attrs = (int)SOMA_LEN(select_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = select_shape, .view = select_shape, .backward = select_gradient,
-    .samples = select_samples, .errors = select_errors,
+    .name = "select",
+    .family = "shape",
+    .onnx = "Gather",
+    .doc = "A view of one index along a dimension, without that dimension.",
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = select_attrs,
+    .n_attrs = (int)SOMA_LEN(select_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = select_shape,
+    .view = select_shape,
+    .cpu = {soma__view_kernel},
+    .backward = select_gradient,
+    .samples = select_samples,
+    .errors = select_errors,
 };
 soma_tensor *soma_select(soma_tensor *x, int64_t dim, int64_t index) {
     soma_attr attrs[] = {SOMA_INT("dim", dim), SOMA_INT("index", index)};
     return SOMA__RUN(&select_op, attrs, x);
 }
 
-/* ---- Their gradient --------------------------------------------------------------------------------------------------------------- */
+/* ---- Their gradient --------------------------------------------------------------------------------------------- */
 
 static bool slice_backward_shape(soma_args *a, soma_meta *out) {
     const soma_attr *shape = &a->attrs[0];
@@ -168,8 +197,8 @@ static bool slice_backward_shape(soma_args *a, soma_meta *out) {
     if (!ok)
         soma_fail(SOMA_ESHAPE, "slice_backward: %s does not fit into %s at %lld, %lld, … along dimension %lld",
                   soma__shape_text(g->ndim, g->shape, text, sizeof text),
-                  soma__shape_text(shape->count, shape->value.ints, to, sizeof to), (long long)start, (long long)(start + step),
-                  (long long)dim);
+                  soma__shape_text(shape->count, shape->value.ints, to, sizeof to), (long long)start,
+                  (long long)(start + step), (long long)dim);
     return ok;
 }
 
@@ -180,8 +209,8 @@ static const char *slice_backward_kernel(soma_args *a) {
     soma__fill_elements(size, out->data, out->numel, &(uint64_t){0});
     memcpy(stride, out->stride, sizeof stride);
     stride[dim] *= soma__attr_int(a, 3);
-    soma__copy_elements(size, g->ndim, g->shape, (char *)out->data + soma__attr_int(a, 2) * out->stride[dim] * (int64_t)size, stride,
-                        g->data, g->stride);
+    soma__copy_elements(size, g->ndim, g->shape, (char *)out->data + soma__attr_int(a, 2) * out->stride[dim] * (int64_t)size,
+                        stride, g->data, g->stride);
     return NULL;
 }
 
@@ -207,7 +236,7 @@ static bool slice_backward_case(soma_dtype dtype, soma_sample *s, int64_t start,
 }
 
 static bool slice_backward_samples(int i, soma_dtype dtype, soma_sample *s) {
-    return i < 2 && slice_backward_case(dtype, s, 1 + i, 3 - i);
+    return i < 2 && slice_backward_case(dtype, s, i ? 4 : 1, i ? 1 : 2);
 }
 
 static bool slice_backward_errors(int i, soma_dtype dtype, soma_sample *s) {
@@ -217,10 +246,22 @@ static bool slice_backward_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op slice_backward_op = {
-    .name = "slice_backward", .family = "shape", .doc = "Zeros with g at start, start + step, … along one dimension: the gradient of slice.",
-    .in = {{.name = "g"}}, .n_in = 1, .outputs = 1, .attrs = slice_backward_attrs, .n_attrs = (int)SOMA_LEN(slice_backward_attrs),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = slice_backward_shape, .cpu = {slice_backward_kernel},
-    .backward = slice_backward_gradient, .internal = true, .samples = slice_backward_samples, .errors = slice_backward_errors,
+    .name = "slice_backward",
+    .family = "shape",
+    .doc = "Zeros with g at start, start + step, … along one dimension: the gradient of slice.",
+    .in = {{.name = "g"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = slice_backward_attrs,
+    .n_attrs = (int)SOMA_LEN(slice_backward_attrs),
+    .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = slice_backward_shape,
+    .cpu = {slice_backward_kernel},
+    .backward = slice_backward_gradient,
+    .internal = true,
+    .samples = slice_backward_samples,
+    .errors = slice_backward_errors,
 };
 
 soma_tensor *soma__slice_backward(soma_tensor *g, int ndim, const int64_t *shape, int64_t dim, int64_t start, int64_t step) {

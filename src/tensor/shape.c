@@ -11,8 +11,8 @@ int64_t soma__numel(int ndim, const int64_t *shape) {
             return -1;
         empty |= shape[i] == 0;
     }
-    for (int i = 0; i < ndim && !empty; i++)
-        if (!soma__mul_ok(n, shape[i], &n))
+    for (int i = 0; i < ndim; i++) /* also of an empty tensor: its strides must fit */
+        if (!soma__mul_ok(n, shape[i] > 0 ? shape[i] : 1, &n))
             return -1;
     return empty ? 0 : n;
 }

@@ -81,7 +81,7 @@ uint16_t soma__float_to_bf16(float f);      /* to nearest even; NaN stays NaN */
 
 /* ---- Shapes (shape.c) ---- */
 
-/* Product of the sizes; -1 when it does not fit in 63 bits or a size is negative. */
+/* Product of the sizes; -1 when a size is negative or the product, zeros left out, does not fit in 63 bits. */
 int64_t soma__numel(int ndim, const int64_t *shape);
 void soma__row_major(int ndim, const int64_t *shape, int64_t *stride);
 /* dim in [-ndim, ndim) to [0, ndim); records an error for `op` and returns -1 otherwise. */

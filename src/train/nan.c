@@ -1,6 +1,7 @@
 /* Where a NaN or an infinity first stood. The batch is run once more with the same random numbers, and looked at in the
  * order in which numbers flow: input, target, parameters, each layer's output, the loss, the gradients from the loss
  * backwards. */
+#include "nn/nn.h"
 #include "train/train.h"
 
 #include <soma/autograd.h>
@@ -89,9 +90,11 @@ static bool in_data(const soma__fit_run *f, const soma_batch *b, search *s) {
 static void in_computation(soma__fit_run *f, const soma_batch *b, search *s) {
     soma_rng_set(f->rng);
     soma_nn_zero_grad(f->net);
+    soma_forward_hook hook = f->net->hook; /* the caller's own, put back below */
+    void *hook_user = f->net->hook_user;
     soma_nn_set_hook(f->net, look, s);
     soma_tensor *prediction = soma_nn_forward(f->net, b->x);
-    soma_nn_set_hook(f->net, NULL, NULL);
+    soma_nn_set_hook(f->net, hook, hook_user);
     soma_tensor *loss = s->found ? NULL : f->loss(f->o.loss_user, prediction, b->y);
     if (s->found || !loss) return;
     if (!soma__all_finite(loss)) {

@@ -38,13 +38,10 @@ static soma_status clip(soma__fit_run *f) {
 static void note_speed(soma__fit_run *f, int64_t samples) {
     double now = soma__clock(), took = now - f->last_step;
     f->last_step = now;
-    if (!(f->step_seconds > 0)) {
-        f->step_seconds = took;
-        f->sample_seconds = took / (double)SOMA_MAX(samples, 1);
-    } else {
-        f->step_seconds += 0.05 * (took - f->step_seconds);
-        f->sample_seconds += 0.05 * (took / (double)SOMA_MAX(samples, 1) - f->sample_seconds);
-    }
+    /* The mean of all steps at first, later of about the last hundred. */
+    double weight = SOMA_MAX(1.0 / (double)++f->timed_steps, 0.01);
+    f->step_seconds += weight * (took - f->step_seconds);
+    f->sample_seconds += weight * (took / (double)SOMA_MAX(samples, 1) - f->sample_seconds);
     f->state.seconds = now - f->started;
 }
 

@@ -115,7 +115,8 @@ typedef struct soma__fit_run {
     bool checked;               /* the first prediction fitted the classes */
     double started;             /* clock, less what the epoch had taken before a resume */
     double last_step;           /* clock at the last step's end */
-    double step_seconds, sample_seconds; /* running means of this process; 0: none yet */
+    int64_t timed_steps;        /* of this process */
+    double step_seconds, sample_seconds; /* running means of them */
     double val_seconds;         /* of the last validation */
     double lr, grad_norm, batch_loss;
     soma_rng rng;               /* before this batch's forward */

@@ -1,28 +1,29 @@
-/* Strided copies, the fast way for each case: memcpy where both sides lie together, square tiles where the two run along different
- * dimensions (a transposition), plain loops else. Order does not matter to a copy, so dimensions are sorted and joined at will.
- * Element sizes are constants after inlining: memcpy of `size` bytes below becomes one load and one store. */
+/* Strided copies, the fast way for each case: memcpy where both sides lie together, square tiles where the two run along
+ * different dimensions (a transposition), plain loops else. Order does not matter to a copy, so dimensions are sorted and
+ * joined at will. Element sizes are constants after inlining: memcpy of `size` bytes below becomes one load and one store.
+ */
 #include "kernels/cpu/copy.h"
 
 #include <string.h>
 
 enum {
-    TILE = 32,          /* rows and columns of a tile: both sides of one stay in the first-level cache */
-    UNIT = 1 << 14,     /* elements of a row that one unit of work copies at most */
+    TILE = 32,            /* rows and columns of a tile: both sides of one stay in the first-level cache */
+    UNIT = 1 << 14,       /* elements of a row that one unit of work copies at most */
     GRAIN_BYTES = 1 << 16 /* what one thread copies at least: less costs more to hand out than to do */
 };
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 typedef struct copy {
     size_t size;
-    int ndim;                /* at least 1; sorted so that `to` runs fastest along the last */
-    bool tiles;              /* the last two dimensions are a transposition */
+    int ndim;   /* at least 1; sorted so that `to` runs fastest along the last */
+    bool tiles; /* the last two dimensions are a transposition */
     int64_t shape[SOMA_MAX_DIMS], to_stride[SOMA_MAX_DIMS], from_stride[SOMA_MAX_DIMS];
     char *to;
     const char *from;
-    int64_t cuts, cut;       /* the last dimension (tiles: the one before) is cut into `cuts` pieces of `cut` */
+    int64_t cuts, cut; /* the last dimension (tiles: the one before) is cut into `cuts` pieces of `cut` */
 } copy;
 
-/* ---- One piece ---------------------------------------------------------------------------------------------------------------- */
+/* ---- One piece -------------------------------------------------------------------------------------------------- */
 
 ALWAYS_INLINE void row_of(size_t size, int64_t n, char *to, int64_t to_step, const char *from, int64_t from_step) {
     if (to_step == (int64_t)size && from_step == (int64_t)size) {
@@ -66,21 +67,28 @@ static inline void transpose_4x4(char *to, int64_t to_step, const char *from, in
     memcpy(to + 3 * to_step, &d, 16);
 }
 
-/* rows x cols elements; `to` lies together along columns and `from` along rows. */
-ALWAYS_INLINE void tile_of(size_t size, int64_t rows, int64_t cols, char *to, int64_t to_step, const char *from, int64_t from_step) {
+/* rows x cols elements; `to` lies together along columns and `from` along rows. They go through a buffer of their own: lines
+ * of both sides are met once and whole, so strides of a power of two, which put all rows into the same few cache lines, do
+ * no harm. */
+ALWAYS_INLINE void tile_of(size_t size, int64_t rows, int64_t cols, char *to, int64_t to_step, const char *from,
+                           int64_t from_step) {
+    char buffer[TILE * TILE * 8];
+    const int64_t e = (int64_t)size, pitch = TILE * (int64_t)size;
+    for (int64_t j = 0; j < cols; j++)
+        memcpy(buffer + j * pitch, from + j * from_step, (size_t)(rows * e));
     int64_t i = 0;
     if (size == 4)
         for (; i + 4 <= rows; i += 4) {
             int64_t j = 0;
             for (; j + 4 <= cols; j += 4)
-                transpose_4x4(to + i * to_step + j * 4, to_step, from + i * 4 + j * from_step, from_step);
+                transpose_4x4(to + i * to_step + j * 4, to_step, buffer + i * 4 + j * pitch, pitch);
             for (; j < cols; j++)
                 for (int64_t k = i; k < i + 4; k++)
-                    memcpy(to + k * to_step + j * 4, from + k * 4 + j * from_step, 4);
+                    memcpy(to + k * to_step + j * 4, buffer + k * 4 + j * pitch, 4);
         }
     for (; i < rows; i++)
         for (int64_t j = 0; j < cols; j++)
-            memcpy(to + i * to_step + j * (int64_t)size, from + i * (int64_t)size + j * from_step, size);
+            memcpy(to + i * to_step + j * e, buffer + i * e + j * pitch, size);
 }
 
 static void tile(size_t size, int64_t rows, int64_t cols, char *to, int64_t to_step, const char *from, int64_t from_step) {
@@ -92,7 +100,7 @@ static void tile(size_t size, int64_t rows, int64_t cols, char *to, int64_t to_s
     }
 }
 
-/* ---- All pieces --------------------------------------------------------------------------------------------------------------- */
+/* ---- All pieces ------------------------------------------------------------------------------------------------- */
 
 /* Piece `number` counts the outer dimensions' elements, then the cuts of the inner ones. */
 static void run(void *arg, int64_t begin, int64_t end) {
@@ -206,17 +214,19 @@ void soma__copy_elements(size_t size, int ndim, const int64_t *shape, void *to, 
     int cut_dim = c.ndim - (c.tiles ? 2 : 1);
     c.cut = c.tiles ? TILE : UNIT;
     c.cuts = (c.shape[cut_dim] + c.cut - 1) / c.cut;
-    int64_t pieces = c.cuts, bytes = SOMA_MIN(c.cut, c.shape[cut_dim]) * (c.tiles ? c.shape[cut_dim + 1] : 1) * (int64_t)size;
+    int64_t pieces = c.cuts,
+            bytes = SOMA_MIN(c.cut, c.shape[cut_dim]) * (c.tiles ? c.shape[cut_dim + 1] : 1) * (int64_t)size;
     for (int d = 0; d < cut_dim; d++)
         pieces *= c.shape[d];
     soma__parallel(pieces, SOMA_MAX(1, GRAIN_BYTES / bytes), run, &c);
 }
 
 void soma__copy_tensor(const soma_tensor *to, const soma_tensor *from) {
-    soma__copy_elements(soma_dtype_size((soma_dtype)to->dtype), to->ndim, to->shape, to->data, to->stride, from->data, from->stride);
+    soma__copy_elements(soma_dtype_size((soma_dtype)to->dtype), to->ndim, to->shape, to->data, to->stride, from->data,
+                        from->stride);
 }
 
-/* ---- Between 16-bit floats and f32 ---------------------------------------------------------------------------------------------- */
+/* ---- Between 16-bit floats and f32 ------------------------------------------------------------------------------ */
 
 static void to_float(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first) {
     bool half = *(const soma_dtype *)arg == SOMA_F16;
@@ -260,7 +270,7 @@ void soma__copy_from_floats(const soma_tensor *to, const float *from) {
     convert(to, &f, from_float, (soma_dtype)to->dtype);
 }
 
-/* ---- Filling ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Filling ---------------------------------------------------------------------------------------------------- */
 
 typedef struct fill {
     size_t size;

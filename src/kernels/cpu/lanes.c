@@ -1,14 +1,17 @@
-/* Gather and scatter-add. Lanes are taken in blocks; inside a block the loop over the indexed dimension is the outer one, so that
- * lanes that lie side by side in memory are read and written side by side. */
+/* Gather and scatter-add. Lanes are taken in blocks; inside a block the loop over the indexed dimension is the outer one, so
+ * that lanes that lie side by side in memory are read and written side by side. */
 #include "kernels/cpu/lanes.h"
 
 #include <string.h>
 
-enum { BLOCK = 256, GRAIN_ELEMENTS = 1 << 14 };
+enum {
+    BLOCK = 256,
+    GRAIN_ELEMENTS = 1 << 14
+};
 
 typedef struct block {
     int n;
-    bool together; /* lanes are neighbours in `to` and `from`, and share their indices */
+    bool together;                                /* lanes are neighbours in `to` and `from`, and share their indices */
     int64_t to[BLOCK], from[BLOCK], index[BLOCK]; /* where each lane begins, in elements */
 } block;
 
@@ -35,7 +38,7 @@ static inline int64_t load_index(const soma__lanes *l, int64_t at) {
     return l->index_dtype == SOMA_I64 ? ((const int64_t *)l->index)[at] : ((const int32_t *)l->index)[at];
 }
 
-/* ---- Gather: elements are only moved, so their size is all that matters ---------------------------------------------------------- */
+/* ---- Gather: elements are only moved, so their size is all that matters ----------------------------------------- */
 
 static inline __attribute__((always_inline)) void gather_block(const soma__lanes *l, const block *b, size_t size) {
     int64_t n = l->shape[l->dim], ts = l->to_stride[l->dim], fs = l->from_stride[l->dim], is = l->index_stride[l->dim];
@@ -68,27 +71,27 @@ static void gather_range(void *arg, int64_t begin, int64_t end) {
     }
 }
 
-/* ---- Add ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- Add -------------------------------------------------------------------------------------------------------- */
 
 /* Integers wrap around, as PyTorch's: U is the unsigned type in which that is defined. */
-#define ADD_BLOCK(T, U)                                                                                                    \
-    static void add_block_##T(const soma__lanes *l, const block *b) {                                                      \
+#define ADD_BLOCK(T, U)                                                                                                     \
+    static void add_block_##T(const soma__lanes *l, const block *b) {                                                       \
         int64_t n = l->shape[l->dim], ts = l->to_stride[l->dim], fs = l->from_stride[l->dim], is = l->index_stride[l->dim]; \
-        for (int64_t i = 0; i < n; i++) {                                                                                  \
-            T *to = l->to;                                                                                                 \
-            const T *from = (const T *)l->from + i * fs;                                                                   \
-            if (b->together) {                                                                                             \
-                T *restrict t = to + b->to[0] + load_index(l, b->index[0] + i * is) * ts;                                  \
-                const T *restrict f = from + b->from[0];                                                                   \
-                for (int k = 0; k < b->n; k++)                                                                             \
-                    t[k] = (T)((U)t[k] + (U)f[k]);                                                                         \
-                continue;                                                                                                  \
-            }                                                                                                              \
-            for (int k = 0; k < b->n; k++) {                                                                               \
-                T *t = to + b->to[k] + load_index(l, b->index[k] + i * is) * ts;                                           \
-                *t = (T)((U)*t + (U)from[b->from[k]]);                                                                     \
-            }                                                                                                              \
-        }                                                                                                                  \
+        for (int64_t i = 0; i < n; i++) {                                                                                   \
+            T *to = l->to;                                                                                                  \
+            const T *from = (const T *)l->from + i * fs;                                                                    \
+            if (b->together) {                                                                                              \
+                T *restrict t = to + b->to[0] + load_index(l, b->index[0] + i * is) * ts;                                   \
+                const T *restrict f = from + b->from[0];                                                                    \
+                for (int k = 0; k < b->n; k++)                                                                              \
+                    t[k] = (T)((U)t[k] + (U)f[k]);                                                                          \
+                continue;                                                                                                   \
+            }                                                                                                               \
+            for (int k = 0; k < b->n; k++) {                                                                                \
+                T *t = to + b->to[k] + load_index(l, b->index[k] + i * is) * ts;                                            \
+                *t = (T)((U)*t + (U)from[b->from[k]]);                                                                      \
+            }                                                                                                               \
+        }                                                                                                                   \
     }
 ADD_BLOCK(float, float)
 ADD_BLOCK(double, double)

@@ -5,8 +5,8 @@
 #include "tensor/tensor.h"
 
 /* Over `shape`: gather is  to[…, i, …] = from[…, index[…, i, …], …];  add is  to[…, index[…, i, …], …] += from[…, i, …].
- * Strides in elements; the index's may be 0. A "lane" is all that differs in `dim` only. Lanes never meet in an output, and within
- * one the elements come in the order of i: the result does not depend on the number of threads. */
+ * Strides in elements; the index's may be 0. A "lane" is all that differs in `dim` only. Lanes never meet in an output, and
+ * within one the elements come in the order of i: the result does not depend on the number of threads. */
 typedef struct soma__lanes {
     int ndim, dim;
     int64_t shape[SOMA_MAX_DIMS];

@@ -24,8 +24,12 @@ SOMA__INLINE int32_t soma__float_bits(float f) {
     return v.i;
 }
 
-/* 2^n for whole n in [-126, 127]. */
-SOMA__INLINE float soma__exp2i(float n) { return soma__bits_float(((int32_t)n + 127) << 23); }
+/* 2^n for whole n in [-126, 127]; any bits for others and NaN, whose results are not used. n stands in the low bits of n + 1.5 * 2^23:
+ * a conversion to int would be undefined for them. */
+SOMA__INLINE float soma__exp2i(float n) {
+    uint32_t whole = (uint32_t)soma__float_bits(n + 12582912.0f) - 0x4b400000u;
+    return soma__bits_float((int32_t)((whole + 127u) << 23));
+}
 
 /* Nearest whole number for |x| < 2^22: adding 1.5 * 2^23 leaves no room for a fraction. */
 SOMA__INLINE float soma__nearest_whole(float x) { return (x + 12582912.0f) - 12582912.0f; }

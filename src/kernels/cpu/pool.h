@@ -32,20 +32,23 @@ static inline soma__window soma__pool_window(const soma__pool *p, int axis, int6
     return w;
 }
 
-/* ref/pool.c. `index` is the place of the largest in its plane, the first of equals; the last NaN wins over all. 16-bit floats
- * are for the caller to convert. */
+/* ref/pool.c. `index` is the place of the largest in its plane, the first of equals; the last NaN wins over all. 16-bit
+ * floats are for the caller to convert. */
 void soma__max_pool(const soma__pool *p, soma_dtype dtype, const void *x, void *y, int32_t *index);
 /* f32 and f64 from here on. gx is written whole. Indices outside the plane are passed over. */
 void soma__max_pool_backward(const soma__pool *p, soma_dtype dtype, const void *g, const int32_t *index, void *gx);
 void soma__avg_pool(const soma__pool *p, soma_dtype dtype, const void *x, void *y);
 void soma__avg_pool_backward(const soma__pool *p, soma_dtype dtype, const void *g, void *gx);
 
-/* isa/pool.c: one plane of f32 in windows of 2 x 2 that do not overlap, and the sum of a row. */
+/* isa/pool.c: one plane of f32. 2x2: windows that do not overlap; any: windows that are not adaptive. And the sum of a row.
+ */
 typedef struct soma__pool_kernels {
     void (*max2x2)(const soma__pool *p, const float *x, float *y, int32_t *index);
     void (*max2x2_backward)(const soma__pool *p, const float *g, const int32_t *index, float *gx);
     void (*avg2x2)(const soma__pool *p, const float *x, float *y);
     void (*avg2x2_backward)(const soma__pool *p, const float *g, float *gx);
+    void (*max_any)(const soma__pool *p, const float *x, float *y, int32_t *index);
+    void (*avg_any)(const soma__pool *p, const float *x, float *y);
     float (*sum)(const float *x, int64_t n);
 } soma__pool_kernels;
 SOMA__FAMILY(soma__pool_kernels, soma__pool_table)

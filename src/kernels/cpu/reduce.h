@@ -12,6 +12,7 @@ typedef enum soma__fold_kind {
     SOMA__FOLD_SUM, SOMA__FOLD_PROD, SOMA__FOLD_MAX, SOMA__FOLD_MIN, SOMA__FOLD_SQDEV, SOMA__FOLD_EXPSUM, SOMA__FOLD_COUNT
 } soma__fold_kind;
 
+enum { SOMA__SUM_ROWS = 8 };
 typedef struct soma__reduce_kernels {
     /* One row of n >= 1 elements that lie together. */
     double (*row_f32[SOMA__FOLD_COUNT])(const float *x, int64_t n, double shift);
@@ -21,6 +22,8 @@ typedef struct soma__reduce_kernels {
     void (*col_f32[SOMA__FOLD_COUNT])(double *acc, const float *x, int64_t n, const double *shift);
     void (*col_f64[SOMA__FOLD_COUNT])(double *acc, const double *x, int64_t n, const double *shift);
     void (*col_i64[SOMA__FOLD_SQDEV])(int64_t *acc, const int64_t *x, int64_t n);
+    /* acc[j] += the sum in f32 of x[j] in SOMA__SUM_ROWS rows, `stride` elements apart. */
+    void (*sum_rows_f32)(double *acc, const float *x, int64_t stride, int64_t n);
 } soma__reduce_kernels;
 SOMA__FAMILY(soma__reduce_kernels, soma__reduce)
 

@@ -124,7 +124,7 @@ static void NAME(rows_backward)(const T *restrict g, const T *restrict y, T *res
     }
 }
 
-/* ---- Columns ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Columns ----------------------------------------------------------------------------------------------------- */
 
 static void NAME(columns_largest)(const T *restrict x, T *restrict m, int64_t n, int64_t stride, int64_t w) {
     for (int64_t j = 0; j < w; j++)

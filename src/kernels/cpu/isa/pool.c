@@ -1,11 +1,9 @@
-/* The usual pooling, 2 x 2 without overlap, in vectors of eight outputs. The last vector of a row ends at the row's end and may
- * overlap the one before: it writes the same values again, so that no row has a slow rest (a width of 14 is 8 + 8, two overlapping). */
+/* The usual pooling, 2 x 2 without overlap, in vectors of eight outputs. The last vector of a row ends at the row's end and
+ * may overlap the one before: it writes the same values again, so that no row has a slow rest (a width of 14 is 8 + 8, two
+ * overlapping). */
 #include "kernels/cpu/pool.h"
 
 #include <string.h>
-
-/* Vectors go between functions of this file only, all inlined: how they would be passed does not matter. */
-#pragma GCC diagnostic ignored "-Wpsabi"
 
 typedef float v8f __attribute__((vector_size(32)));
 typedef int32_t v8i __attribute__((vector_size(32)));
@@ -22,7 +20,7 @@ static inline v8f zip_low(v8f a, v8f b) { return __builtin_shufflevector(a, b, 0
 static inline v8f zip_high(v8f a, v8f b) { return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
 static inline v8f choose(v8i mask, v8f a, v8f b) { return (v8f)((mask & (v8i)a) | (~mask & (v8i)b)); }
 
-/* ---- Maximum: candidates in the order of the plane; a later one wins when it is larger, or NaN ------------------------------------- */
+/* ---- Maximum: candidates in the order of the plane; a later one wins when it is larger, or NaN ------------------ */
 
 static inline void better(v8f *top, v8i *at, v8f value, int32_t offset) {
     v8i take = (v8i)((value > *top) | (value != value));
@@ -118,11 +116,12 @@ static void max2x2_backward(const soma__pool *p, const float *g, const int32_t *
     }
 }
 
-/* ---- Average: the same order of additions as in ref/, so the same bits --------------------------------------------------------------- */
+/* ---- Average: the same order of additions as in ref/, so the same bits ------------------------------------------ */
 
 static inline void avg8(const float *a, const float *b, float *y) {
     v8f a0 = load(a), a1 = load(a + 8), b0 = load(b), b1 = load(b + 8);
-    store(y, (((even(a0, a1) + odd(a0, a1)) + even(b0, b1)) + odd(b0, b1)) * 0.25f);
+    store(y,
+          (((even(a0, a1) + odd(a0, a1)) + even(b0, b1)) + odd(b0, b1) + 0.0f) * 0.25f); /* + 0: a sum of -0 begins at 0 */
 }
 
 static void avg2x2(const soma__pool *p, const float *x, float *y) {
@@ -137,7 +136,7 @@ static void avg2x2(const soma__pool *p, const float *x, float *y) {
             continue;
         }
         for (; j < n; j++)
-            y[j] = (((a[2 * j] + a[2 * j + 1]) + b[2 * j]) + b[2 * j + 1]) * 0.25f;
+            y[j] = (((a[2 * j] + a[2 * j + 1]) + b[2 * j]) + b[2 * j + 1] + 0.0f) * 0.25f;
     }
 }
 
@@ -166,6 +165,91 @@ static void avg2x2_backward(const soma__pool *p, const float *g, float *gx) {
     }
 }
 
+/* ---- Any window: rows of outputs at a time -------------------------------------------------------------------------
+ * Element (a, b) of all windows of a row before the next element, so that the inner loop runs along the row and becomes
+ * vectors. A window still meets its elements in the order of ref/, so the results are the same bits. */
+
+/* Outputs c in [*first, *last) whose element b lies inside the plane; it is at c * stride + returned offset. */
+static inline int64_t inside(const soma__pool *p, int64_t b, int64_t *first, int64_t *last) {
+    int64_t s = p->stride[1], offset = b * p->dilation[1] - p->padding[1], room = p->in[1] - 1 - offset;
+    *first = offset < 0 ? (-offset + s - 1) / s : 0;
+    *last = room < 0 ? 0 : room / s + 1;
+    *last = *last < p->out[1] ? *last : p->out[1];
+    return offset;
+}
+
+static inline __attribute__((always_inline)) void max_row(const float *x, int64_t s, int64_t first, int64_t last, int32_t at,
+                                                          float *y, int32_t *index) {
+    for (int64_t c = first; c < last; c++) {
+        float v = x[c * s];
+        int32_t take = -(int32_t)((v > y[c]) | (v != v)), place = at + (int32_t)(c * s);
+        y[c] = take ? v : y[c];
+        index[c] = (take & place) | (~take & index[c]);
+    }
+}
+
+/* The first output of a row whose window begins inside the plane. */
+static inline int64_t whole_from(const soma__pool *p) {
+    int64_t c = (p->padding[1] + p->stride[1] - 1) / p->stride[1];
+    return c < p->out[1] ? c : p->out[1];
+}
+
+static void max_any(const soma__pool *p, const float *x, float *restrict y, int32_t *restrict index) {
+    int64_t width = p->in[1], n = p->out[1], s = p->stride[1];
+    for (int64_t r = 0; r < p->out[0]; r++, y += n, index += n) {
+        soma__window v = soma__pool_window(p, 0, r);
+        int32_t corner = (int32_t)(v.start * width - p->padding[1]);
+        int64_t edge = whole_from(p);
+        for (int64_t c = 0; c < edge; c++)
+            index[c] = (int32_t)(v.start * width + soma__pool_window(p, 1, c).start);
+        for (int64_t c = edge; c < n; c++)
+            index[c] = corner + (int32_t)(c * s);
+        for (int64_t c = 0; c < n; c++)
+            y[c] = x[index[c]];
+        for (int64_t i = v.start; i < v.end; i += p->dilation[0])
+            for (int64_t b = 0; b < p->kernel[1]; b++) {
+                int64_t first, last, offset = inside(p, b, &first, &last), at = i * width + offset;
+                if (s == 1)
+                    max_row(x + at, 1, first, last, (int32_t)at, y, index);
+                else if (s == 2)
+                    max_row(x + at, 2, first, last, (int32_t)at, y, index);
+                else
+                    max_row(x + at, s, first, last, (int32_t)at, y, index);
+            }
+    }
+}
+
+static inline __attribute__((always_inline)) void add_row(const float *x, int64_t s, int64_t first, int64_t last, float *y) {
+    for (int64_t c = first; c < last; c++)
+        y[c] += x[c * s];
+}
+
+static void avg_any(const soma__pool *p, const float *x, float *restrict y) {
+    int64_t width = p->in[1], n = p->out[1], s = p->stride[1];
+    for (int64_t r = 0; r < p->out[0]; r++, y += n) {
+        soma__window v = soma__pool_window(p, 0, r);
+        memset(y, 0, sizeof *y * (size_t)n);
+        for (int64_t i = v.start; i < v.end; i++)
+            for (int64_t b = 0; b < p->kernel[1]; b++) {
+                int64_t first, last, at = i * width + inside(p, b, &first, &last);
+                if (s == 1)
+                    add_row(x + at, 1, first, last, y);
+                else if (s == 2)
+                    add_row(x + at, 2, first, last, y);
+                else
+                    add_row(x + at, s, first, last, y);
+            }
+        /* Windows c in [from, to) lie inside the plane. */
+        int64_t from = whole_from(p), room = p->in[1] + p->padding[1] - p->kernel[1], to = room < 0 ? 0 : room / s + 1;
+        float all = (float)(v.count * p->kernel[1]);
+        for (int64_t c = 0; c < n; c++)
+            if (c < from || c >= to)
+                y[c] /= (float)(v.count * soma__pool_window(p, 1, c).count);
+        for (int64_t c = from; c < to && c < n; c++)
+            y[c] /= all;
+    }
+}
+
 /* Eight lanes and then the rest: a fixed order, the same on every instruction set. */
 static float sum(const float *x, int64_t n) {
     v8f s0 = {0}, s1 = {0};
@@ -182,5 +266,11 @@ static float sum(const float *x, int64_t n) {
 }
 
 const soma__pool_kernels SOMA__ISA(soma__pool_table) = {
-    .max2x2 = max2x2, .max2x2_backward = max2x2_backward, .avg2x2 = avg2x2, .avg2x2_backward = avg2x2_backward, .sum = sum,
+    .max2x2 = max2x2,
+    .max2x2_backward = max2x2_backward,
+    .avg2x2 = avg2x2,
+    .avg2x2_backward = avg2x2_backward,
+    .max_any = max_any,
+    .avg_any = avg_any,
+    .sum = sum,
 };

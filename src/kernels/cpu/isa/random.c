@@ -1,14 +1,13 @@
-/* Philox4x32-10 in lanes, and normals from pairs of uniform numbers. Everything here is exact or rounds the same way on every
- * machine: whole numbers, and f64 +, -, *, /, sqrt in a fixed order without fused operations. So are the results. */
+/* Philox4x32-10 in lanes, and normals from pairs of uniform numbers. Everything here is exact or rounds the same way on
+ * every machine: whole numbers, and f64 +, -, *, /, sqrt in a fixed order without fused operations. So are the results. */
 #include "kernels/cpu/random.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Vectors stay inside this file's inlined functions: how they would be passed does not matter. */
-#pragma GCC diagnostic ignored "-Wpsabi"
-
-enum { LANES = 16 };
+enum {
+    LANES = 16
+};
 typedef uint32_t word __attribute__((vector_size(LANES * 4)));
 typedef uint64_t wide __attribute__((vector_size(LANES * 8)));
 
@@ -96,8 +95,8 @@ static inline double log_of(double u) {
     return (double)e * 0.69314718055994530942 + 2.0 * (f + f * s * p);
 }
 
-/* sin and cos of a full turn times v: v less its nearest quarter is exact, and Taylor's series to the 17th and 16th power leave
- * less than 2^-56 on [-pi/4, pi/4]. Two of the four quarters exchange the two, and two change each sign. */
+/* sin and cos of a full turn times v: v less its nearest quarter is exact, and Taylor's series to the 17th and 16th power
+ * leave less than 2^-56 on [-pi/4, pi/4]. Two of the four quarters exchange the two, and two change each sign. */
 static inline void turn(double v, double *sine, double *cosine) {
     double q = (v * 4.0 + 0x1.8p52) - 0x1.8p52, x = (v - q * 0.25) * 6.28318530717958647692, s = x * x;
     double a = 1.0 / 355687428096000.0;
@@ -133,4 +132,5 @@ static void normal(double *u, double *v, int64_t n) {
     }
 }
 
-const soma__random_kernels SOMA__ISA(soma__random_table) = {.words = words, .unit24 = unit24, .unit53 = unit53, .normal = normal};
+const soma__random_kernels SOMA__ISA(soma__random_table) = {
+    .words = words, .unit24 = unit24, .unit53 = unit53, .normal = normal};

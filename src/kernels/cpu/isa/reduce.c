@@ -77,6 +77,14 @@ COL_I64(col_prod_i64, WRAP(*))
 COL_I64(col_max_i64, a > b ? a : b)
 COL_I64(col_min_i64, a < b ? a : b)
 
+static void sum_rows_f32(double *restrict acc, const float *restrict x, int64_t stride, int64_t n) {
+    for (int64_t j = 0; j < n; j++) {
+        const float *p = x + j;
+        float a = p[0] + p[stride], b = p[2 * stride] + p[3 * stride], c = p[4 * stride] + p[5 * stride], d = p[6 * stride] + p[7 * stride];
+        acc[j] += (double)((a + b) + (c + d));
+    }
+}
+
 const soma__reduce_kernels SOMA__ISA(soma__reduce) = {
     .row_f32 = {sum_f32, prod_f32, max_f32, min_f32, sqdev_f32, expsum_f32},
     .row_f64 = {sum_f64, prod_f64, max_f64, min_f64, sqdev_f64, expsum_f64},
@@ -84,4 +92,5 @@ const soma__reduce_kernels SOMA__ISA(soma__reduce) = {
     .col_f32 = {col_sum_f32, col_prod_f32, col_max_f32, col_min_f32, col_sqdev_f32, col_expsum_f32},
     .col_f64 = {col_sum_f64, col_prod_f64, col_max_f64, col_min_f64, col_sqdev_f64, col_expsum_f64},
     .col_i64 = {col_sum_i64, col_prod_i64, col_max_i64, col_min_i64},
+    .sum_rows_f32 = sum_rows_f32,
 };

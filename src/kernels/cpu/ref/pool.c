@@ -1,11 +1,13 @@
-/* Pooling in plain C, for any window. Planes are divided among threads, and a plane is one thread's from its first element to its
- * last: gradients of windows that overlap are added in the order of the windows, whatever the number of threads. */
+/* Pooling in plain C, for any window. Planes are divided among threads, and a plane is one thread's from its first element
+ * to its last: gradients of windows that overlap are added in the order of the windows, whatever the number of threads. */
 #include "kernels/cpu/pool.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { GRAIN_ELEMENTS = 1 << 14 };
+enum {
+    GRAIN_ELEMENTS = 1 << 14
+};
 
 typedef struct job {
     const soma__pool *p;
@@ -21,28 +23,28 @@ static void run(const job *j, soma__range_fn fn) {
     soma__parallel(j->p->planes, SOMA_MAX(1, GRAIN_ELEMENTS / SOMA_MAX(1, plane)), fn, (void *)j);
 }
 
-/* ---- Maximum -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Maximum ---------------------------------------------------------------------------------------------------- */
 
-#define MAX_PLANE(T, IS_NAN)                                                                                               \
-    static void max_plane_##T(const soma__pool *p, const T *x, T *y, int32_t *index) {                                     \
-        for (int64_t r = 0; r < p->out[0]; r++) {                                                                          \
-            soma__window v = soma__pool_window(p, 0, r);                                                                   \
-            for (int64_t c = 0; c < p->out[1]; c++) {                                                                      \
-                soma__window h = soma__pool_window(p, 1, c);                                                               \
-                int64_t best = v.start * p->in[1] + h.start;                                                               \
-                T top = x[best];                                                                                           \
-                for (int64_t i = v.start; i < v.end; i += p->dilation[0])                                                  \
-                    for (int64_t k = h.start; k < h.end; k += p->dilation[1]) {                                            \
-                        T value = x[i * p->in[1] + k];                                                                     \
-                        if (value > top || IS_NAN(value)) {                                                                \
-                            top = value;                                                                                   \
-                            best = i * p->in[1] + k;                                                                       \
-                        }                                                                                                  \
-                    }                                                                                                      \
-                *y++ = top;                                                                                                \
-                *index++ = (int32_t)best;                                                                                  \
-            }                                                                                                              \
-        }                                                                                                                  \
+#define MAX_PLANE(T, IS_NAN)                                                                                                \
+    static void max_plane_##T(const soma__pool *p, const T *x, T *y, int32_t *index) {                                      \
+        for (int64_t r = 0; r < p->out[0]; r++) {                                                                           \
+            soma__window v = soma__pool_window(p, 0, r);                                                                    \
+            for (int64_t c = 0; c < p->out[1]; c++) {                                                                       \
+                soma__window h = soma__pool_window(p, 1, c);                                                                \
+                int64_t best = v.start * p->in[1] + h.start;                                                                \
+                T top = x[best];                                                                                            \
+                for (int64_t i = v.start; i < v.end; i += p->dilation[0])                                                   \
+                    for (int64_t k = h.start; k < h.end; k += p->dilation[1]) {                                             \
+                        T value = x[i * p->in[1] + k];                                                                      \
+                        if (value > top || IS_NAN(value)) {                                                                 \
+                            top = value;                                                                                    \
+                            best = i * p->in[1] + k;                                                                        \
+                        }                                                                                                   \
+                    }                                                                                                       \
+                *y++ = top;                                                                                                 \
+                *index++ = (int32_t)best;                                                                                   \
+            }                                                                                                               \
+        }                                                                                                                   \
     }
 #define NEVER(v) false
 MAX_PLANE(float, isnan)
@@ -102,34 +104,34 @@ void soma__max_pool_backward(const soma__pool *p, soma_dtype dtype, const void *
     run(&j, max_backward_range);
 }
 
-/* ---- Average -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Average ---------------------------------------------------------------------------------------------------- */
 
-#define AVG_PLANE(T)                                                                                                       \
-    static void avg_plane_##T(const soma__pool *p, const T *x, T *y) {                                                     \
-        for (int64_t r = 0; r < p->out[0]; r++) {                                                                          \
-            soma__window v = soma__pool_window(p, 0, r);                                                                   \
-            for (int64_t c = 0; c < p->out[1]; c++) {                                                                      \
-                soma__window h = soma__pool_window(p, 1, c);                                                               \
-                T sum = 0;                                                                                                 \
-                for (int64_t i = v.start; i < v.end; i++)                                                                  \
-                    for (int64_t k = h.start; k < h.end; k++)                                                              \
-                        sum += x[i * p->in[1] + k];                                                                        \
-                *y++ = sum / (T)(v.count * h.count);                                                                       \
-            }                                                                                                              \
-        }                                                                                                                  \
-    }                                                                                                                      \
-    static void avg_plane_back_##T(const soma__pool *p, const T *g, T *gx) {                                               \
-        memset(gx, 0, sizeof(T) * (size_t)(p->in[0] * p->in[1]));                                                          \
-        for (int64_t r = 0; r < p->out[0]; r++) {                                                                          \
-            soma__window v = soma__pool_window(p, 0, r);                                                                   \
-            for (int64_t c = 0; c < p->out[1]; c++) {                                                                      \
-                soma__window h = soma__pool_window(p, 1, c);                                                               \
-                T part = *g++ / (T)(v.count * h.count);                                                                    \
-                for (int64_t i = v.start; i < v.end; i++)                                                                  \
-                    for (int64_t k = h.start; k < h.end; k++)                                                              \
-                        gx[i * p->in[1] + k] += part;                                                                      \
-            }                                                                                                              \
-        }                                                                                                                  \
+#define AVG_PLANE(T)                                                                                                        \
+    static void avg_plane_##T(const soma__pool *p, const T *x, T *y) {                                                      \
+        for (int64_t r = 0; r < p->out[0]; r++) {                                                                           \
+            soma__window v = soma__pool_window(p, 0, r);                                                                    \
+            for (int64_t c = 0; c < p->out[1]; c++) {                                                                       \
+                soma__window h = soma__pool_window(p, 1, c);                                                                \
+                T sum = 0;                                                                                                  \
+                for (int64_t i = v.start; i < v.end; i++)                                                                   \
+                    for (int64_t k = h.start; k < h.end; k++)                                                               \
+                        sum += x[i * p->in[1] + k];                                                                         \
+                *y++ = sum / (T)(v.count * h.count);                                                                        \
+            }                                                                                                               \
+        }                                                                                                                   \
+    }                                                                                                                       \
+    static void avg_plane_back_##T(const soma__pool *p, const T *g, T *gx) {                                                \
+        memset(gx, 0, sizeof(T) * (size_t)(p->in[0] * p->in[1]));                                                           \
+        for (int64_t r = 0; r < p->out[0]; r++) {                                                                           \
+            soma__window v = soma__pool_window(p, 0, r);                                                                    \
+            for (int64_t c = 0; c < p->out[1]; c++) {                                                                       \
+                soma__window h = soma__pool_window(p, 1, c);                                                                \
+                T part = *g++ / (T)(v.count * h.count);                                                                     \
+                for (int64_t i = v.start; i < v.end; i++)                                                                   \
+                    for (int64_t k = h.start; k < h.end; k++)                                                               \
+                        gx[i * p->in[1] + k] += part;                                                                       \
+            }                                                                                                               \
+        }                                                                                                                   \
     }
 AVG_PLANE(float)
 AVG_PLANE(double)

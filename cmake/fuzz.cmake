@@ -1,0 +1,26 @@
+# Fuzz targets: every fuzz/fuzz_*.c with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer. `ninja fuzzers` builds them, fuzz/run
+# runs them. Checksums of PNG chunks are not looked at in this build, so that damage gets past them. Kernels read no
+# outside bytes and are built as ever.
+if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+  message(FATAL_ERROR "SOMA_FUZZ needs clang: cmake -DCMAKE_C_COMPILER=clang -DSOMA_FUZZ=ON")
+endif()
+set(SOMA_FUZZ_OPTIONS -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g
+    -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION=1)
+target_compile_options(soma_objects PRIVATE ${SOMA_FUZZ_OPTIONS} -fsanitize=fuzzer-no-link)
+add_custom_target(fuzzers)
+file(GLOB SOMA_FUZZ_SOURCES CONFIGURE_DEPENDS fuzz/fuzz_*.c)
+foreach(source ${SOMA_FUZZ_SOURCES})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} EXCLUDE_FROM_ALL ${source})
+  target_link_libraries(${name} PRIVATE soma_static)
+  target_compile_options(${name} PRIVATE ${SOMA_FUZZ_OPTIONS} -fsanitize=fuzzer)
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer,address,undefined)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  add_dependencies(fuzzers ${name})
+endforeach()
+add_executable(fuzz_seeds EXCLUDE_FROM_ALL fuzz/seeds.c)
+target_link_libraries(fuzz_seeds PRIVATE soma_static)
+target_compile_options(fuzz_seeds PRIVATE ${SOMA_FUZZ_OPTIONS})
+target_link_options(fuzz_seeds PRIVATE -fsanitize=address,undefined)
+set_target_properties(fuzz_seeds PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+add_dependencies(fuzzers fuzz_seeds)

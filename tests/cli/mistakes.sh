@@ -1,0 +1,84 @@
+#!/bin/sh
+# What users get wrong: one clear line on stderr that names the file, line or field, exit code 1 or 2, and nothing is left or damaged.
+[ -w /dev/shm ] && export TMPDIR=/dev/shm # every file is synced, and disks are slow
+. "$(dirname "$0")/lib.sh"
+net="flatten, linear 10"
+expect_line() { # as expect, and stderr is one line
+    expect "$@"
+    [ "$(wc -l <err)" = 1 ] || fail "more than one line on stderr: $(cat err)"
+}
+
+expect 2 - '--data is missing' "$soma" train
+expect 2 - '--net is missing' "$soma" train --data drawn
+expect 2 - "what is 'drawn'" "$soma" train drawn --net "$net"
+expect 2 - '--lr is 0' "$soma" train --data drawn --net "$net" --lr 0
+expect 2 - '--epochs is 0; it must be at least 1' "$soma" train --data drawn --net "$net" --epochs 0
+expect 2 - '--val is 1; it must be from 0 to 0.9' "$soma" train --data drawn --net "$net" --val 1
+expect 2 - '--size takes height x width' "$soma" train --data drawn --net "$net" --size 28x
+expect 2 - '--optim takes one of' "$soma" train --data drawn --net "$net" --optim adm
+expect 2 - '--momentum is for' "$soma" train --data drawn --net "$net" --momentum 0.9
+expect 2 - 'needs a --momentum' "$soma" train --data drawn --net "$net" --optim sgd --nesterov
+expect_line 1 - 'nowhere' "$soma" train --data nowhere --net "$net"
+expect_line 1 - "unknown layer 'lnear'.*did you mean 'linear'" "$soma" train --data drawn:50 --net "flatten, lnear 10"
+expect_line 1 - 'ends in 7 outputs, but the data has 10 classes: let it end in "linear 10"' "$soma" train --data drawn:50 --net "flatten, linear 7"
+expect_line 1 - 'flatten, linear 10' "$soma" train --data drawn:50 --net "conv 10 3"
+expect_line 1 - 'Conv2d.*28' "$soma" train --data drawn:50 --net "conv 3 40, $net"
+printf 'a,b,kind\n1,2,x\n3,4,y\n5,6,x\n' >kinds.csv
+expect 1 - 'no parameters' "$soma" train --data kinds.csv --net relu --val 0
+[ ! -e runs ] || fail "a mistake left a folder behind: $(ls -R runs)"
+
+# Tables.
+printf 'a,b,y\n1,2,3\n4,5\n' >ragged.csv
+expect_line 1 - 'ragged.csv.*3' "$soma" train --data ragged.csv --net "linear 1"
+printf 'a,b,y\n1,2,3.5\n4,x,6.5\n' >text.csv
+expect_line 1 - 'text.csv:3: column 2' "$soma" train --data text.csv --net "linear 1" --task regress
+expect_line 1 - "no column 'z'" "$soma" train --data text.csv --net "linear 1" --target z
+: >empty.csv
+expect_line 1 - 'empty.csv' "$soma" train --data empty.csv --net "linear 1"
+printf 'a,b,y\n' >head.csv
+expect_line 1 - 'head.csv' "$soma" train --data head.csv --net "linear 1"
+
+# Folders of images.
+mkdir -p pets/images
+printf 'id,label\n1,cat\n2,dog\n' >pets/pets.csv
+expect_line 1 - 'pets' "$soma" train --data pets --net "$net"
+mkdir nothing
+expect_line 1 - 'nothing' "$soma" train --data nothing --net "$net"
+if [ -n "$shared" ]; then
+    real=$shared/data/apparel-folders/train
+    mkdir -p few/images
+    head -41 "$real/train.csv" >few/few.csv
+    for i in $(seq 1 40); do cp "$real/images/$i.png" few/images/ && chmod u+w "few/images/$i.png"; done
+    printf 'not an image' >few/images/7.png
+    expect_line 1 - 'few/images/7\.png' "$soma" train --data few --net "flatten, linear 10"
+    expect 0 '^model' '7\.png' "$soma" train --data few --net "flatten, linear 10" --skip-bad --epochs 1 --out few-run
+    printf '999,1\n' >>few/few.csv
+    rm few/images/7.png
+    cp "$real/images/7.png" few/images/7.png
+    expect_line 1 - '999' "$soma" train --data few --net "flatten, linear 10"
+    mkdir half && head -c 100000 "$shared/data/fashion-mnist/train-images-idx3-ubyte.gz" >half/train-images-idx3-ubyte.gz
+    cp "$shared/data/fashion-mnist/train-labels-idx1-ubyte.gz" half
+    expect_line 1 - 'half/train-images-idx3-ubyte.gz' "$soma" train --data half --net "$net"
+fi
+
+# No room on the disk (here: a limit on the size of files, which a full disk reports in the same way).
+expect 0 '' '' "$soma" train --data drawn:60 --net "$net" --epochs 1 --out good
+cp -r good before
+expect 1 - 'good.*(File too large|No space left)' sh -c 'ulimit -f 40; "$0" train --data drawn:60 --net "$1, linear 64, linear 10" --resume good --epochs 3 2>&1 >/dev/null | head -1 >&2; ulimit -f 40; exec "$0" train --resume good --epochs 3' "$soma" "$net" || true
+check "the model is as it was" cmp good/model.safetensors before/model.safetensors
+expect 0 '' '' "$soma" train --resume good --epochs 2
+expect 1 - 'predictions.csv.*(File too large|No space left)' sh -c 'ulimit -f 1; exec "$0" predict good drawn:5000 --csv predictions.csv' "$soma"
+[ ! -e predictions.csv ] || fail "half a CSV was left"
+if [ -w /dev/full ]; then
+    expect 1 - 'full|No space' "$soma" predict good drawn:10 --csv /dev/full
+fi
+
+# Folders that cannot be used.
+: >file
+expect 1 - 'file' "$soma" train --data drawn:50 --net "$net" --epochs 1 --out file
+expect 1 - 'file' "$soma" train --data drawn:50 --net "$net" --epochs 1 --out file/run
+printf '{"settings": {' >good/config.json
+expect_line 1 - 'good/config.json: line 1' "$soma" train --resume good
+printf '{"settings": {"lr": "high"}}' >good/config.json
+expect_line 1 - 'good/config.json: settings' "$soma" train --resume good
+done_testing
