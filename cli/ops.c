@@ -68,9 +68,9 @@ static json_t *op_json(const soma_op_info *op)
     for (int d = 0; d < SOMA_DTYPE_COUNT; d++)
         if (op->dtypes >> d & 1)
             json_array_append_new(dtypes, json_string(soma_dtype_name((soma_dtype)d)));
-    return json_pack("{s:s, s:s, s:s, s:s?, s:b, s:b, s:b, s:i, s:i, s:i, s:o, s:o, s:o}", "name", op->name, "family", op->family ? op->family : "",
+    return json_pack("{s:s, s:s, s:s, s:s?, s:b, s:b, s:b, s:b, s:i, s:i, s:i, s:o, s:o, s:o}", "name", op->name, "family", op->family ? op->family : "",
                      "doc", op->doc ? op->doc : "", "onnx", op->onnx, "differentiable", (int)op->differentiable, "random", (int)op->random,
-                     "in_place", (int)op->in_place, "min_inputs", op->min_inputs, "max_inputs", op->max_inputs, "outputs", op->outputs,
+                     "in_place", (int)op->in_place, "internal", (int)op->internal, "min_inputs", op->min_inputs, "max_inputs", op->max_inputs, "outputs", op->outputs,
                      "inputs", inputs, "dtypes", dtypes, "attributes", attrs);
 }
 
@@ -135,13 +135,17 @@ static int compare_families(const void *x, const void *y)
 
 static int list_ops(const args *a)
 {
-    int n = soma_op_count(), width = term_width(stdout), widest = 0;
-    const soma_op_info **ops = calloc((size_t)n + 1, sizeof *ops);
+    int total = soma_op_count(), n = 0, width = term_width(stdout), widest = 0;
+    bool all = arg_flag(a, "all");
+    const soma_op_info **ops = calloc((size_t)total + 1, sizeof *ops);
     if (!ops)
         return work_error(a, "out of memory");
-    for (int i = 0; i < n; i++) {
-        ops[i] = soma_op_get(i);
-        widest = (int)strlen(ops[i]->name) > widest ? (int)strlen(ops[i]->name) : widest;
+    for (int i = 0; i < total; i++) {
+        const soma_op_info *op = soma_op_get(i);
+        if (op->internal && !all)
+            continue;
+        ops[n++] = op;
+        widest = (int)strlen(op->name) > widest ? (int)strlen(op->name) : widest;
     }
     qsort(ops, (size_t)n, sizeof *ops, compare_families);
     for (int i = 0; i < n; i++) {
@@ -153,6 +157,8 @@ static int list_ops(const args *a)
     }
     free(ops);
     printf("\n%d operators; ∂ marks those with a gradient. 'soma ops NAME' shows one in full.\n", n);
+    if (n < total)
+        printf("%d more are parts of gradients: --all lists them too.\n", total - n);
     return 0;
 }
 
@@ -180,10 +186,16 @@ static int run_ops(args *a)
     return list ? print_json(a, list) : 0;
 }
 
+static const option options[] = {
+    {.name = "all", .letter = 'a', .kind = OPT_FLAG, .help = "list those too that are parts of other operators' gradients"},
+};
+
 const command cmd_ops = {
     .name = "ops",
     .summary = "list the operators, or show some in full",
-    .usage = "[NAME…] [--json]",
+    .usage = "[NAME…] [--all] [--json]",
+    .options = options,
+    .n_options = 1,
     .details = "Without a name, lists all operators by family. With names, shows each in full: inputs, attributes with their defaults, "
                "dtypes, whether it has a gradient and its ONNX name. With --json, the same as a JSON list.",
     .example = "soma ops\nsoma ops conv2d\nsoma ops --json",

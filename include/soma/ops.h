@@ -54,6 +54,7 @@ typedef struct soma_op_info {
     bool differentiable;
     bool random;                            /* takes the next stream of the seed */
     bool in_place;                          /* name with a trailing "_" writes into the first input */
+    bool internal;                          /* part of another operator's gradient; callable, but not meant for programs */
 } soma_op_info;
 SOMA_API int soma_op_count(void);
 /* The i-th operator, sorted by name; NULL when i is out of range. Static. */

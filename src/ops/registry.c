@@ -36,6 +36,7 @@ static void describe(int i) {
         .min_inputs = op->variadic ? 1 : least, .max_inputs = op->variadic ? INT32_MAX : op->n_in, .outputs = op->outputs,
         .input_names = op->variadic ? NULL : input_names[i], .attrs = op->attrs, .n_attrs = op->n_attrs, .dtypes = op->dtypes,
         .differentiable = soma__differentiable(op), .random = op->random, .in_place = op->in_place,
+        .internal = op->internal,
     };
 }
 
