@@ -20,7 +20,12 @@ enum {
     CHUNK_BYTES = 1536,       /* rows of a panel packed at a time, in bytes of one column */
     BLOCK_BYTES = 384 * 1024, /* panels packed at a time: they stay in the second-level cache */
     MAX_PANELS = 8,
+    FLAT_DEPTH = 64,          /* products that sum less than this spend their time on stores, and flat ones store twice */
+    FLAT_CHUNK_BYTES = 2048, FLAT_PANELS = 4,
+    FLAT_STRIPS = 4,          /* with more the packed panel pays for itself */
+    FLAT_STRIPS_POINT = 16,   /* the same for kernels of 1 x 1, whose columns are all of use */
 };
+#define FLAT_WASTE 0.7        /* columns left out, in parts of those that count, times strips: measured, see bench/NOTES.md */
 
 /* One product: all groups of a convolution, for one place modulo the stride. */
 typedef struct product {
@@ -31,13 +36,16 @@ typedef struct product {
     int64_t grid_h, grid_w;                   /* columns of C per image */
     const char *src;                          /* [batch, groups * channels, h, w] */
     int64_t h, w, step_y, step_x;             /* from one column to the next in src */
+    int64_t dy_min, dy_max, dx_min, dx_max;   /* of the taps */
     char *dst;                                /* [batch, groups * m, dst_h, dst_w] */
     int64_t dst_h, dst_w, dst_y, dst_x, dst_step_y, dst_step_x;
     const char *bias;
     bool relu;
     /* Derived. */
     int64_t chunks, chunk_channels, panel, panels, block, slots; /* panels: of one group; block: packed together */
-    int64_t *dy, *dx;
+    bool flat, framed;
+    int64_t top, left, frame_h, frame_w, columns, per_image; /* flat: the frame; columns and panels of an image */
+    int64_t *dy, *dx, *at;                    /* at: flat: where each row of B begins in the frame */
     char *a;                                  /* packed weights: groups, chunks, strips */
     char *slot;
     size_t panel_bytes, b_bytes, slot_bytes;
@@ -47,23 +55,48 @@ static inline size_t whole(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /* ---- Sizes ---------------------------------------------------------------------------------------------------------------------- */
 
+/* Whether the image is read in place, and the frame that this takes. */
+static void choose_flat(product *p) {
+    const int64_t depth = p->channels * p->taps, strips = soma__parts(p->m, p->gemm->rows), lanes = p->gemm->lanes;
+    if (p->step_y != 1 || p->step_x != 1 || depth < FLAT_DEPTH || strips > (p->taps == 1 ? FLAT_STRIPS_POINT : FLAT_STRIPS))
+        return;
+    p->top = SOMA_MAX(0, -p->dy_min);
+    p->left = SOMA_MAX(0, -p->dx_min);
+    p->frame_h = p->top + SOMA_MAX(p->h, p->grid_h + p->dy_max);
+    p->frame_w = p->left + SOMA_MAX(p->w, p->grid_w + p->dx_max);
+    p->framed = p->frame_h != p->h || p->frame_w != p->w || !p->gemm->masks; /* without masks reads run over the end */
+    p->columns = (p->grid_h - 1) * p->frame_w + p->grid_w;
+    const double waste = (double)(soma__parts(p->columns, lanes) * lanes) / (double)(p->grid_h * p->grid_w) - 1;
+    p->flat = waste < FLAT_WASTE / (double)strips;
+}
+
+static size_t frame_bytes(const product *p) {
+    return p->framed ? whole((size_t)(p->channels * p->frame_h * p->frame_w + p->panel) * p->size) : 0;
+}
+
 static void plan_product(product *p, int64_t threads) {
+    choose_flat(p);
     p->panel = (int64_t)p->gemm->vectors * p->gemm->lanes;
     const int64_t columns = p->batch * p->grid_h * p->grid_w, taps = SOMA_MAX(1, p->taps);
-    p->panels = soma__parts(columns, p->panel);
-    p->chunks = SOMA_MAX(1, soma__parts(p->channels, SOMA_MAX(1, CHUNK_BYTES / (int64_t)p->size / taps)));
+    p->per_image = p->flat ? soma__parts(soma__parts(p->columns, p->gemm->lanes), p->gemm->vectors) : 0;
+    p->panels = p->flat ? p->batch * p->per_image : soma__parts(columns, p->panel);
+    const int64_t deep = (p->flat ? FLAT_CHUNK_BYTES : CHUNK_BYTES) / (int64_t)p->size;
+    p->chunks = SOMA_MAX(1, soma__parts(p->channels, SOMA_MAX(1, deep / taps)));
     p->chunk_channels = soma__parts(p->channels, p->chunks);
     p->panel_bytes = (size_t)SOMA_MAX(1, p->chunk_channels * p->taps * p->panel) * p->size;
-    p->block = SOMA_MAX(1, SOMA_MIN(BLOCK_BYTES / (int64_t)p->panel_bytes, MAX_PANELS));
-    p->b_bytes = whole((size_t)p->block * p->panel_bytes);
+    p->block = p->flat ? FLAT_PANELS : SOMA_MAX(1, SOMA_MIN(BLOCK_BYTES / (int64_t)p->panel_bytes, MAX_PANELS));
+    p->b_bytes = p->flat ? frame_bytes(p) : whole((size_t)p->block * p->panel_bytes);
     p->slot_bytes = p->b_bytes + whole((size_t)(p->block * p->m * p->panel) * p->size);
     const double work = (double)p->groups * (double)p->m * (double)p->channels * (double)p->taps * (double)columns;
     p->slots = work < SOMA__CONV_PARALLEL ? 1 : SOMA_MIN(threads, p->groups * p->panels);
 }
 
+static size_t table_bytes(const product *p) {
+    return whole((size_t)(p->taps * 2 + (p->flat ? p->channels * p->taps : 0)) * sizeof(int64_t));
+}
+
 static size_t product_bytes(const product *p) {
-    return whole((size_t)p->taps * 2 * sizeof(int64_t)) + whole((size_t)(p->groups * p->m * p->channels * p->taps) * p->size + 64) +
-           (size_t)p->slots * p->slot_bytes;
+    return table_bytes(p) + whole((size_t)(p->groups * p->m * p->channels * p->taps) * p->size + 64) + (size_t)p->slots * p->slot_bytes;
 }
 
 /* ---- Running -------------------------------------------------------------------------------------------------------------------- */
@@ -72,9 +105,31 @@ typedef struct panel {
     soma__pixels runs[SOMA__PANEL_MAX];
     int n_runs, columns;
     char *b, *c; /* packed; where the tile goes */
-    int64_t c_row;
-    bool direct; /* c is in dst */
+    int64_t c_row, first; /* flat: the first column */
+    bool direct;          /* c is in dst */
 } panel;
+
+static int64_t pixel_at(const product *p, int64_t image, int64_t i, int64_t j) {
+    return image * p->groups * p->m * p->dst_h * p->dst_w + (i * p->dst_step_y + p->dst_y) * p->dst_w + j * p->dst_step_x + p->dst_x;
+}
+
+/* Columns of a flat panel: runs are what lies within the rows of the output. */
+static void make_flat_runs(const product *p, int64_t number, panel *q) {
+    const int64_t image = number / p->per_image, part = number % p->per_image, vectors = soma__parts(p->columns, p->gemm->lanes);
+    const int64_t first = soma__part(vectors, p->per_image, part) * p->gemm->lanes;
+    const int64_t end = SOMA_MIN(soma__part(vectors, p->per_image, part + 1) * p->gemm->lanes, p->columns);
+    q->columns = (int)(end - first);
+    q->n_runs = 0;
+    for (int64_t column = first; column < end;) {
+        const int64_t i = column / p->frame_w, j = column % p->frame_w, count = SOMA_MIN(p->grid_w - j, end - column);
+        if (count > 0)
+            q->runs[q->n_runs++] = (soma__pixels){.image = image, .pixel = pixel_at(p, image, i, j), .pos = (int)(column - first),
+                                                  .count = (int)count};
+        column += p->frame_w - j;
+    }
+    q->first = first;
+    q->direct = p->dst_step_y == 1 && p->dst_step_x == 1 && p->grid_w == p->dst_w && p->frame_w == p->grid_w;
+}
 
 static void make_runs(const product *p, int64_t number, panel *q) {
     const int64_t pixels = p->grid_h * p->grid_w, first = number * p->panel, total = p->batch * pixels;
@@ -85,7 +140,7 @@ static void make_runs(const product *p, int64_t number, panel *q) {
         soma__pixels *r = &q->runs[q->n_runs++];
         int64_t count = SOMA_MIN(p->grid_w - j, q->columns - pos);
         *r = (soma__pixels){.image = image, .y = i * p->step_y, .x = j * p->step_x, .pos = pos, .count = (int)count};
-        r->pixel = image * p->groups * p->m * p->dst_h * p->dst_w + (i * p->dst_step_y + p->dst_y) * p->dst_w + j * p->dst_step_x + p->dst_x;
+        r->pixel = pixel_at(p, image, i, j);
         pos += (int)count;
         j = 0;
         if (++i == p->grid_h) {
@@ -119,7 +174,7 @@ static void scatter(const product *p, const panel *q, int64_t group) {
 static void run_chunk(const product *p, const panel *panels, int64_t count, int64_t group, int64_t chunk) {
     const int64_t c0 = soma__part(p->channels, p->chunks, chunk), channels = soma__part(p->channels, p->chunks, chunk + 1) - c0;
     const int64_t k = channels * p->taps, strips = soma__parts(p->m, p->gemm->rows), plane = p->h * p->w;
-    for (int64_t q = 0; q < count; q++) {
+    for (int64_t q = 0; q < count && !p->flat; q++) {
         soma__unfold u = {.image = p->groups * p->channels * plane, .plane = plane, .h = p->h, .w = p->w, .step = p->step_x,
                           .channels = channels, .taps = p->taps, .dy = p->dy, .dx = p->dx, .runs = panels[q].runs, .n_runs = panels[q].n_runs};
         u.src = p->src + (group * p->channels + c0) * plane * (int64_t)p->size;
@@ -134,6 +189,7 @@ static void run_chunk(const product *p, const panel *panels, int64_t count, int6
         soma__tile t = {.k = k, .a = a + (size_t)(i * k) * p->size, .a_row = 1, .a_step = m, .m = (int)m, .packed = true,
                         .add = chunk > 0, .last = last, .relu = p->relu};
         t.bias_row = p->bias ? p->bias + (size_t)(group * p->m + i) * p->size : NULL;
+        t.b_at = p->flat ? p->at + c0 * p->taps : NULL;
         for (int64_t q = 0; q < count; q++) {
             t.b = panels[q].b;
             t.c = panels[q].c + (size_t)(i * panels[q].c_row) * p->size;
@@ -144,20 +200,41 @@ static void run_chunk(const product *p, const panel *panels, int64_t count, int6
     }
 }
 
-/* Panels [begin, end) of one group. */
-static void run_panels(const product *p, int64_t group, int64_t begin, int64_t end, char *work) {
+/* One image's channels of a group into the frame, whose borders stay zero from the first one on. */
+static void fill_frame(const product *p, int64_t group, int64_t image, char *frame, bool first) {
+    const size_t row = (size_t)p->w * p->size, wide = (size_t)p->frame_w * p->size;
+    const char *src = p->src + (size_t)((image * p->groups + group) * p->channels * p->h * p->w) * p->size;
+    if (first)
+        memset(frame, 0, frame_bytes(p));
+    frame += (size_t)p->top * wide + (size_t)p->left * p->size;
+    for (int64_t c = 0; c < p->channels; c++, frame += (size_t)(p->frame_h - p->h) * wide)
+        for (int64_t y = 0; y < p->h; y++, frame += wide, src += row)
+            memcpy(frame, src, row);
+}
+
+/* Panels [begin, end) of one group; flat ones of one image. */
+static void run_panels(const product *p, int64_t group, int64_t begin, int64_t end, char *work, bool first_image) {
     panel panels[MAX_PANELS];
     const int64_t plane = p->dst_h * p->dst_w, blocks = soma__parts(end - begin, p->block);
+    const char *image = p->flat && !p->framed
+                            ? p->src + (size_t)((begin / p->per_image * p->groups + group) * p->channels * p->h * p->w) * p->size
+                            : work;
+    if (p->flat && p->framed)
+        fill_frame(p, group, begin / p->per_image, work, first_image);
     for (int64_t b = 0; b < blocks; b++) {
         const int64_t first = begin + soma__part(end - begin, blocks, b), count = begin + soma__part(end - begin, blocks, b + 1) - first;
         for (int64_t q = 0; q < count; q++) {
-            make_runs(p, first + q, &panels[q]);
-            panels[q].b = work + (size_t)q * p->panel_bytes;
-            panels[q].c = work + p->b_bytes + (size_t)(q * p->m * p->panel) * p->size;
-            panels[q].c_row = p->panel;
-            if (panels[q].direct) {
-                panels[q].c = p->dst + (panels[q].runs[0].pixel + group * p->m * plane) * (int64_t)p->size;
-                panels[q].c_row = plane;
+            panel *to = &panels[q];
+            if (p->flat)
+                make_flat_runs(p, first + q, to);
+            else
+                make_runs(p, first + q, to);
+            to->b = p->flat ? (char *)image + (size_t)to->first * p->size : work + (size_t)q * p->panel_bytes;
+            to->c = work + p->b_bytes + (size_t)(q * p->m * p->panel) * p->size;
+            to->c_row = p->panel;
+            if (to->direct) {
+                to->c = p->dst + (to->runs[0].pixel + group * p->m * plane) * (int64_t)p->size;
+                to->c_row = plane;
             }
         }
         for (int64_t c = 0; c < p->chunks; c++)
@@ -175,8 +252,11 @@ static void run_slots(void *arg, int64_t begin, int64_t end) {
         int64_t first = soma__part(total, p->slots, s);
         const int64_t stop = soma__part(total, p->slots, s + 1);
         while (first < stop) {
-            const int64_t group = first / p->panels, from = first % p->panels, to = SOMA_MIN(p->panels, from + stop - first);
-            run_panels(p, group, from, to, p->slot + (size_t)s * p->slot_bytes);
+            const int64_t group = first / p->panels, from = first % p->panels;
+            int64_t to = SOMA_MIN(p->panels, from + stop - first);
+            if (p->flat)
+                to = SOMA_MIN(to, (from / p->per_image + 1) * p->per_image);
+            run_panels(p, group, from, to, p->slot + (size_t)s * p->slot_bytes, first == soma__part(total, p->slots, s));
             first += to - from;
         }
     }
@@ -186,8 +266,16 @@ static void run_slots(void *arg, int64_t begin, int64_t end) {
 static void place(product *p, char *work) {
     p->dy = (int64_t *)work;
     p->dx = p->dy + p->taps;
-    p->a = work + whole((size_t)p->taps * 2 * sizeof(int64_t));
+    p->at = p->dx + p->taps;
+    p->a = work + table_bytes(p);
     p->slot = p->a + whole((size_t)(p->groups * p->m * p->channels * p->taps) * p->size + 64);
+}
+
+/* Once dy and dx are known: where the rows of B begin. */
+static void fill_table(product *p) {
+    const int64_t w = p->framed ? p->frame_w : p->w, plane = p->framed ? p->frame_h * w : p->h * w;
+    for (int64_t i = 0; p->flat && i < p->channels * p->taps; i++)
+        p->at[i] = i / p->taps * plane + (p->dy[i % p->taps] + p->top) * w + p->dx[i % p->taps] + p->left;
 }
 
 static void choose_kernels(product *p, soma_dtype dtype) {
@@ -202,6 +290,10 @@ static product forward_product(const soma__conv *c) {
     product p = {.batch = c->batch, .groups = c->groups, .m = c->out_channels / c->groups, .channels = c->in_channels / c->groups,
                  .taps = c->kernel[0] * c->kernel[1], .grid_h = c->out_h, .grid_w = c->out_w, .h = c->in_h, .w = c->in_w,
                  .step_y = c->stride[0], .step_x = c->stride[1], .dst_h = c->out_h, .dst_w = c->out_w, .dst_step_y = 1, .dst_step_x = 1};
+    p.dy_min = -c->padding[0];
+    p.dx_min = -c->padding[1];
+    p.dy_max = (c->kernel[0] - 1) * c->dilation[0] - c->padding[0];
+    p.dx_max = (c->kernel[1] - 1) * c->dilation[1] - c->padding[1];
     choose_kernels(&p, c->dtype);
     return p;
 }
@@ -254,6 +346,7 @@ static void forward(const soma__conv *c, const void *x, const void *weight, cons
         p.dy[t] = t / c->kernel[1] * c->dilation[0] - c->padding[0];
         p.dx[t] = t % c->kernel[1] * c->dilation[1] - c->padding[1];
     }
+    fill_table(&p);
     pack_job j = {&p, weight, c, NULL};
     soma__parallel(p.groups * p.chunks, SOMA_MAX(1, 50000 / SOMA_MAX(1, p.m * p.chunk_channels * p.taps)), pack_forward, &j);
     soma__parallel(p.slots, 1, run_slots, &p);
@@ -271,8 +364,14 @@ static bool place_product(const soma__conv *c, int64_t py, int64_t px, product *
     for (int64_t t = 0; t < c->kernel[0] * c->kernel[1]; t++) {
         int64_t y = py + c->padding[0] - t / c->kernel[1] * c->dilation[0], x = px + c->padding[1] - t % c->kernel[1] * c->dilation[1];
         if (y % c->stride[0] == 0 && x % c->stride[1] == 0) {
+            y /= c->stride[0];
+            x /= c->stride[1];
             if (tap)
                 tap[p->taps] = t;
+            p->dy_min = p->taps ? SOMA_MIN(p->dy_min, y) : y;
+            p->dy_max = p->taps ? SOMA_MAX(p->dy_max, y) : y;
+            p->dx_min = p->taps ? SOMA_MIN(p->dx_min, x) : x;
+            p->dx_max = p->taps ? SOMA_MAX(p->dx_max, x) : x;
             p->taps++;
         }
     }
@@ -353,6 +452,7 @@ static void backward_input(const soma__conv *c, const void *gy, const void *weig
                 p.dy[t] = (py + c->padding[0] - tap[t] / c->kernel[1] * c->dilation[0]) / c->stride[0];
                 p.dx[t] = (px + c->padding[1] - tap[t] % c->kernel[1] * c->dilation[1]) / c->stride[1];
             }
+            fill_table(&p);
             pack_job j = {&p, weight, c, tap};
             soma__parallel(p.groups * p.chunks, SOMA_MAX(1, 50000 / SOMA_MAX(1, p.m * p.chunk_channels * p.taps)), pack_backward, &j);
             soma__parallel(p.slots, 1, run_slots, &p);

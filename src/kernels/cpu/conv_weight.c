@@ -170,28 +170,17 @@ static void run_slots(void *arg, int64_t begin, int64_t end) {
     }
 }
 
-/* Adds the parts and turns the sums: output channels [begin, end), a block of a cache line's width at a time. */
+/* Adds the parts and turns the sums: output channels [begin, end), at most 64 at a time. */
 static void finish(void *arg, int64_t begin, int64_t end) {
     const plan *p = arg;
     const int64_t width = p->vectors * p->gemm->lanes, part = p->c->groups * p->depth * width;
     for (int64_t o = begin; o < end;) {
-        const int64_t group = o / p->out, j = o % p->out, count = SOMA_MIN(SOMA_MIN(16 - j % 16, p->out - j), end - o);
-        for (int64_t i = 0; i < p->depth; i++) {
-            const int64_t from = (group * p->depth + i) * width + j;
-            for (int64_t q = 0; q < count; q++) {
-                if (p->size == 4) {
-                    float sum = ((const float *)p->sums)[from + q];
-                    for (int64_t r = 1; r < p->parts; r++)
-                        sum += ((const float *)p->sums)[r * part + from + q];
-                    ((float *)p->gw)[(o + q) * p->depth + i] = sum;
-                } else {
-                    double sum = ((const double *)p->sums)[from + q];
-                    for (int64_t r = 1; r < p->parts; r++)
-                        sum += ((const double *)p->sums)[r * part + from + q];
-                    ((double *)p->gw)[(o + q) * p->depth + i] = sum;
-                }
-            }
-        }
+        const int64_t group = o / p->out, j = o % p->out, count = SOMA_MIN(SOMA_MIN(64 - j % 64, p->out - j), end - o);
+        char *sums = p->sums + (size_t)(group * p->depth * width + j) * p->size;
+        for (int64_t r = 1; r < p->parts; r++)
+            for (int64_t i = 0; i < p->depth; i++)
+                p->conv->axpy(sums + (size_t)(i * width) * p->size, 1, sums + (size_t)(r * part + i * width) * p->size, 1, 1.0, count);
+        p->gemm->turn(p->gw + (size_t)(o * p->depth) * p->size, p->depth, sums, width, p->depth, count);
         o += count;
     }
 }

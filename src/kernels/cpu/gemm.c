@@ -21,7 +21,7 @@ enum {
     DIRECT_STRIPS_NEAR = 32, /* or so many and it fits in the second-level cache, where its rows do not all fall on one place: */
     DIRECT_BYTES = 1 << 20, DIRECT_PAGE = 4096,
     DIRECT_PANELS = 1,    /* A is not packed when at most so many panels read it */
-    DIRECT_WORK = 32 * 32 * 32, /* nor is anything in products up to this size */
+    DIRECT_SIDE = 64,     /* nor is anything in products whose three sizes are at most this */
     PARALLEL_WORK = 300000 /* multiply-adds below which waking a thread costs more than it brings */
 };
 
@@ -29,7 +29,7 @@ typedef struct plan {
     const soma__gemm_kernels *kernels;
     const soma__gemm_ops *ops;
     size_t size, in_size;       /* bytes of an element in registers and in memory */
-    bool half, vector, dots, swapped; /* vector: neither packed nor tiled, by dots or by rows; swapped: the transposed product */
+    bool half, small, vector, dots, swapped; /* small: tiles straight from the operands; vector: neither packed nor tiled, by dots or by rows; swapped: the transposed product */
     bool a_direct, b_direct;
     int64_t chunks, chunk;      /* of k; the longest */
     int64_t rows, columns;      /* of the largest rectangle */
@@ -63,6 +63,12 @@ static void choose_grid(plan *p, const soma__gemm *g, int64_t threads) {
     }
 }
 
+/* Small products whose B has its rows together skip all planning: for them that would take as long as the work. */
+static bool is_small(const soma__gemm *g, const soma__gemm_ops *ops) {
+    return g->m <= DIRECT_SIDE && g->n <= DIRECT_SIDE && g->k <= DIRECT_SIDE && soma_dtype_size(g->dtype) >= 4 && g->b_col == 1 &&
+           (ops->masks || g->n % ops->lanes == 0);
+}
+
 static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
     *p = (plan){.kernels = soma__gemm_pick(), .size = g->dtype == SOMA_F64 ? 8 : 4, .in_size = soma_dtype_size(g->dtype)};
     p->ops = g->dtype == SOMA_F64 ? &p->kernels->f64 : &p->kernels->f32;
@@ -74,6 +80,9 @@ static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
         threads = 1;
     if (batch >= threads || (batch > 1 && work < PARALLEL_WORK))
         p->batches = batch < threads ? batch : threads;
+    p->small = is_small(g, p->ops);
+    if (p->small)
+        return;
     const bool column = g->n == 1 && g->m > 1;
     p->dots = !p->half && g->a_col == 1 && g->b_row == 1 && (column || g->m <= 4) && g->k > 1;
     p->vector = p->dots || (!p->half && (column ? g->a_row == 1 && g->c_row == 1 : g->m == 1 && g->b_col == 1));
@@ -88,12 +97,11 @@ static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
     p->chunks = SOMA_MAX(1, soma__parts(g->k, CHUNK_BYTES / (int64_t)p->size));
     p->chunk = soma__parts(g->k, p->chunks);
     const int64_t panel = (int64_t)p->ops->vectors * p->ops->lanes;
-    const bool small = work <= DIRECT_WORK;
     /* By the whole product, not its rectangles: so fewer threads never need more workspace than more. */
-    p->a_direct = !p->half && (small || g->n <= DIRECT_PANELS * panel);
+    p->a_direct = !p->half && g->n <= DIRECT_PANELS * panel;
     const bool near = g->k * g->n * (int64_t)p->size <= DIRECT_BYTES && g->b_row * (int64_t)p->size % DIRECT_PAGE != 0;
     p->b_direct = !p->half && g->b_col == 1 &&
-                  (small || g->m <= DIRECT_STRIPS * p->ops->rows || (near && g->m <= DIRECT_STRIPS_NEAR * p->ops->rows));
+                  (g->m <= DIRECT_STRIPS * p->ops->rows || (near && g->m <= DIRECT_STRIPS_NEAR * p->ops->rows));
     if (!p->a_direct)
         p->a_bytes = whole((size_t)(SOMA_MIN(p->rows, MAX_ROWS) * p->chunk) * p->size + 64);
     if (!p->b_direct || !p->ops->masks)
@@ -287,6 +295,33 @@ static void run_area(const area *r) {
     }
 }
 
+/* A whole small product. */
+static void run_small(const soma__gemm *g, const soma__gemm_ops *ops, const char *a, const char *b, char *c, const char *mask) {
+    const size_t size = g->dtype == SOMA_F64 ? 8 : 4;
+    const int64_t width = (int64_t)ops->vectors * ops->lanes, panels = soma__parts(g->n, width), strips = soma__parts(g->m, ops->rows);
+    const int64_t vectors = soma__parts(g->n, ops->lanes);
+    soma__tile t = {.k = g->k, .a_row = g->a_row, .a_step = g->a_col, .b_step = g->b_row, .c_row = g->c_row, .add = g->add,
+                    .last = g->relu || g->bias_row || g->bias_col, .relu = g->relu};
+    for (int64_t s = 0, i = 0; s < strips; s++, i += t.m) {
+        t.m = (int)((g->m - i + strips - s - 1) / (strips - s));
+        t.a = at(a, i * g->a_row, size);
+        t.bias_row = g->bias_row ? at(g->bias_row, i, size) : NULL;
+        for (int64_t q = 0; q < panels; q++) {
+            const int64_t j = panels == 1 ? 0 : soma__part(vectors, panels, q) * ops->lanes;
+            t.n = (int)(panels == 1 ? g->n : SOMA_MIN(soma__part(vectors, panels, q + 1) * ops->lanes, g->n) - j);
+            t.b = at(b, j, size);
+            t.c = c + (i * g->c_row + j) * (int64_t)size;
+            t.bias_col = g->bias_col ? at(g->bias_col, j, size) : NULL;
+            ops->tile(&t);
+        }
+    }
+    if (mask) {
+        const plan p = {.size = size};
+        const area r = {.p = &p, .g = g, .c = c, .c_row = g->c_row, .mask = mask};
+        mask_area(&r, 0, g->m, 0, g->n);
+    }
+}
+
 /* ---- Whole products ------------------------------------------------------------------------------------------------------------------ */
 
 /* Columns [begin, end) of the product or, when swapped, of its transpose. */
@@ -312,6 +347,11 @@ static void run_vector(const plan *p, const soma__gemm *g, int64_t product, int6
                   .mask = at(g->mask, product * g->mask_batch, p->size)};
         mask_area(&r, p->swapped ? begin : 0, p->swapped ? end : g->m, p->swapped ? 0 : begin, p->swapped ? 1 : end);
     }
+}
+
+static void run_small_of(const plan *p, const soma__gemm *g, int64_t product) {
+    run_small(g, p->ops, at(g->a, product * g->a_batch, p->size), at(g->b, product * g->b_batch, p->size),
+              (char *)g->c + product * g->c_batch * (int64_t)p->size, g->mask ? at(g->mask, product * g->mask_batch, p->size) : NULL);
 }
 
 typedef struct half_job {
@@ -386,6 +426,10 @@ static void run_products(void *arg, int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; s++) {
         char *work = j->work ? j->work + (size_t)s * (p->slot_bytes + p->sum_bytes) : NULL, *sum = work ? work + p->slot_bytes : NULL;
         for (int64_t i = soma__part(j->g->batch, p->batches, s); i < soma__part(j->g->batch, p->batches, s + 1); i++) {
+            if (p->small) {
+                run_small_of(p, j->g, i);
+                continue;
+            }
             if (p->vector) {
                 run_vector(p, j->g, i, 0, p->swapped ? j->g->m : j->g->n);
                 continue;
@@ -419,6 +463,10 @@ static void run_vector_range(void *arg, int64_t begin, int64_t end) {
 
 /* One product with all threads. */
 static void run_product(const plan *p, const soma__gemm *g, int64_t product, char *work) {
+    if (p->small) {
+        run_small_of(p, g, product);
+        return;
+    }
     one_job o = {{p, g, work}, product, work + (size_t)(p->grid_m * p->grid_n) * p->slot_bytes};
     if (p->vector) { /* in columns that are whole vectors and lines of the cache */
         int64_t n = p->swapped ? g->m : g->n, rows = p->swapped ? 1 : g->m;
@@ -482,6 +530,11 @@ void soma__gemm_run(const soma__gemm *g, void *work, size_t bytes) {
         return;
     if (is_integer(g->dtype)) {
         run_integers(g);
+        return;
+    }
+    const soma__gemm_ops *ops = g->dtype == SOMA_F64 ? &soma__gemm_pick()->f64 : &soma__gemm_pick()->f32;
+    if (g->batch <= 1 && is_small(g, ops)) {
+        run_small(g, ops, g->a, g->b, g->c, g->mask);
         return;
     }
     soma__gemm h = *g;

@@ -43,6 +43,7 @@ typedef struct soma__tile {
     void *c;
     int64_t c_row;
     int m, n;
+    const int64_t *b_at;        /* not NULL: row p of B is at b + b_at[p] instead; A is packed */
     bool packed;                /* a_row 1, a_step m, b_step the vectors' width: as pack_a and pack_b lay it out */
     bool add;
     bool last;                  /* bias and act below count */
@@ -71,6 +72,8 @@ typedef struct soma__gemm_ops {
     void (*pack_b)(void *dst, const void *src, int64_t row, int64_t col, int n, int64_t k);
     void (*dots)(const soma__dots *d);
     void (*row)(const soma__dots *d); /* one row: a[p * a_row], b[p * b_row + j], m and c_col are 1 */
+    /* dst[j * dst_row + i] = src[i * src_row + j] for `rows` i and `columns` j. */
+    void (*turn)(void *dst, int64_t dst_row, const void *src, int64_t src_row, int64_t rows, int64_t columns);
 } soma__gemm_ops;
 
 typedef struct soma__gemm_kernels {

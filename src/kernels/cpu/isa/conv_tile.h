@@ -53,25 +53,21 @@ static int FN(cut)(const soma__unfold *u, int64_t dy, int64_t dx, FN(piece) * pi
 }
 
 static void FN(unfold)(const soma__unfold *u) {
+#ifdef UNFOLD_MASKED
+    if (u->step <= 2 && sizeof(T) == 4) {
+        unfold_masked(u);
+        return;
+    }
+#endif
     FN(piece) pieces[SOMA__PANEL_MAX];
     const T *src = u->src;
     for (int64_t t = 0; t < u->taps; t++) {
         const int n = FN(cut)(u, u->dy[t], u->dx[t], pieces);
         T *dst = (T *)u->dst + t * u->width;
-#ifdef UNFOLD_MASKED
-        if (u->step <= 2 && sizeof(T) == 4) {
-            unfold_masked((float *)dst, (const float *)src, (const piece_f32 *)pieces, n, u);
-            continue;
-        }
-#endif
         for (int64_t c = 0; c < u->channels; c++)
             for (int i = 0; i < n; i++)
                 FN(copy_piece)(dst + c * u->taps * u->width, src + c * u->plane, &pieces[i], u->step);
     }
-#ifdef UNFOLD_MASKED
-    if (u->step <= 2 && sizeof(T) == 4)
-        return; /* zeros behind the last column are there already */
-#endif
     if (u->n_runs == 0)
         return;
     const int used = u->runs[u->n_runs - 1].pos + u->runs[u->n_runs - 1].count;

@@ -50,7 +50,7 @@ INLINE void FN(finish)(const soma__tile *t, V acc[ROWS][VECTORS], const int m, c
 }
 
 /* B's rows are whole vectors in both cases unless `part`: then its last vector is read up to `rest`. */
-INLINE void FN(tile_any)(const soma__tile *t, const int m, const int nv, const bool packed, const bool part) {
+INLINE void FN(tile_any)(const soma__tile *t, const int m, const int nv, const bool packed, const bool part, const bool table) {
     V acc[ROWS][VECTORS];
     UNROLL for (int i = 0; i < m; i++)
         UNROLL for (int v = 0; v < nv; v++)
@@ -63,8 +63,10 @@ INLINE void FN(tile_any)(const soma__tile *t, const int m, const int nv, const b
             UNROLL for (int v = 0; v < nv; v++)
                 __builtin_prefetch((const T *)t->c + i * t->c_row + v * LANES, 1);
     }
-    for (int64_t p = t->k; p > 0; p--) {
+    for (int64_t p = 0; p < t->k; p++) {
         V x[VECTORS];
+        if (table)
+            b = (const T *)t->b + t->b_at[p];
         UNROLL for (int v = 0; v < nv; v++)
             x[v] = part && v == nv - 1 ? FN(load_n)(b + v * LANES, rest) : FN(load)(b + v * LANES);
         UNROLL for (int i = 0; i < m; i++) {
@@ -73,17 +75,20 @@ INLINE void FN(tile_any)(const soma__tile *t, const int m, const int nv, const b
                 acc[i][v] = FN(fma)(y, x[v], acc[i][v]);
         }
         a += a_step;
-        b += b_step;
+        if (!table)
+            b += b_step;
     }
     FN(finish)(t, acc, m, nv, rest);
 }
 
 #define TILE(m, nv)                                                                                            \
-    static void PASTE1(FN(packed_##m##x##nv), k)(const soma__tile *t) { FN(tile_any)(t, m, nv, true, false); } \
-    static void PASTE1(FN(direct_##m##x##nv), k)(const soma__tile *t) { FN(tile_any)(t, m, nv, false, MASKS); }
+    static void PASTE1(FN(packed_##m##x##nv), k)(const soma__tile *t) { FN(tile_any)(t, m, nv, true, false, false); } \
+    static void PASTE1(FN(direct_##m##x##nv), k)(const soma__tile *t) { FN(tile_any)(t, m, nv, false, MASKS, false); } \
+    static void PASTE1(FN(table_##m##x##nv), k)(const soma__tile *t) { FN(tile_any)(t, m, nv, true, MASKS, true); }
 #define TILES(m) TILE(m, 1) TILE(m, 2) TILES3(m)
 #define PACKED(m, nv) PASTE1(FN(packed_##m##x##nv), k)
 #define DIRECT(m, nv) PASTE1(FN(direct_##m##x##nv), k)
+#define TABLE(m, nv) PASTE1(FN(table_##m##x##nv), k)
 #if VECTORS == 3
 #define TILES3(m) TILE(m, 3)
 #define NAMES(kind, m) {kind(m, 1), kind(m, 2), kind(m, 3)}
@@ -98,22 +103,17 @@ TILES(5) TILES(6)
 #if ROWS > 6
 TILES(7) TILES(8)
 #endif
-static void (*const FN(tiles)[2][ROWS][VECTORS])(const soma__tile *) = {
 #if ROWS == 4
-    {NAMES(DIRECT, 1), NAMES(DIRECT, 2), NAMES(DIRECT, 3), NAMES(DIRECT, 4)},
-    {NAMES(PACKED, 1), NAMES(PACKED, 2), NAMES(PACKED, 3), NAMES(PACKED, 4)},
+#define ALL(kind) {NAMES(kind, 1), NAMES(kind, 2), NAMES(kind, 3), NAMES(kind, 4)}
 #elif ROWS == 6
-    {NAMES(DIRECT, 1), NAMES(DIRECT, 2), NAMES(DIRECT, 3), NAMES(DIRECT, 4), NAMES(DIRECT, 5), NAMES(DIRECT, 6)},
-    {NAMES(PACKED, 1), NAMES(PACKED, 2), NAMES(PACKED, 3), NAMES(PACKED, 4), NAMES(PACKED, 5), NAMES(PACKED, 6)},
+#define ALL(kind) {NAMES(kind, 1), NAMES(kind, 2), NAMES(kind, 3), NAMES(kind, 4), NAMES(kind, 5), NAMES(kind, 6)}
 #else
-    {NAMES(DIRECT, 1), NAMES(DIRECT, 2), NAMES(DIRECT, 3), NAMES(DIRECT, 4), NAMES(DIRECT, 5), NAMES(DIRECT, 6), NAMES(DIRECT, 7),
-     NAMES(DIRECT, 8)},
-    {NAMES(PACKED, 1), NAMES(PACKED, 2), NAMES(PACKED, 3), NAMES(PACKED, 4), NAMES(PACKED, 5), NAMES(PACKED, 6), NAMES(PACKED, 7),
-     NAMES(PACKED, 8)},
+#define ALL(kind)                                                                                                                   \
+    {NAMES(kind, 1), NAMES(kind, 2), NAMES(kind, 3), NAMES(kind, 4), NAMES(kind, 5), NAMES(kind, 6), NAMES(kind, 7), NAMES(kind, 8)}
 #endif
-};
+static void (*const FN(tiles)[3][ROWS][VECTORS])(const soma__tile *) = {ALL(DIRECT), ALL(PACKED), ALL(TABLE)};
 
-static void FN(tile)(const soma__tile *t) { FN(tiles)[t->packed][t->m - 1][(t->n - 1) / LANES](t); }
+static void FN(tile)(const soma__tile *t) { FN(tiles)[t->b_at ? 2 : t->packed][t->m - 1][(t->n - 1) / LANES](t); }
 
 /* ---- Packing ----------------------------------------------------------------------------------------------------------------- */
 
@@ -171,6 +171,24 @@ static void FN(pack_b)(void *out, const void *from, int64_t row, int64_t col, in
                 d[j] = 0;
         }
     }
+}
+
+static void FN(turn)(void *to, int64_t dst_row, const void *from, int64_t src_row, int64_t rows, int64_t columns) {
+    T *dst = to;
+    const T *src = from;
+    for (int64_t i = 0; i < rows; i += LANES)
+        for (int64_t j = 0; j < columns; j += LANES) {
+            const int64_t high = rows - i < LANES ? rows - i : LANES, wide = columns - j < LANES ? columns - j : LANES;
+#ifdef TRANSPOSE_B
+            if (high == LANES && wide == LANES) {
+                FN(transpose_square)(dst + j * dst_row + i, dst_row, src + i * src_row + j, src_row, LANES);
+                continue;
+            }
+#endif
+            for (int64_t q = 0; q < wide; q++)
+                for (int64_t r = 0; r < high; r++)
+                    dst[(j + q) * dst_row + i + r] = src[(i + r) * src_row + j + q];
+        }
 }
 
 /* ---- Dot products: few rows, both operands run along k ------------------------------------------------------------------------ */
@@ -275,4 +293,6 @@ static void FN(row)(const soma__dots *d) {
 #undef TILES3
 #undef PACKED
 #undef DIRECT
+#undef TABLE
+#undef ALL
 #undef NAMES
