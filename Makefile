@@ -11,7 +11,7 @@ LAUNCHER := $(if $(shell command -v ccache 2>/dev/null),-DCMAKE_C_COMPILER_LAUNC
 .PHONY: all setup configure demo test bench install docs clean help
 
 all: configure ## build the tool and the library: build/soma, build/libsoma.so
-	@cmake --build $(BUILD) -j $(JOBS)
+	@cmake --build $(BUILD) -j $(JOBS) --target soma soma_cli soma_manual
 
 configure:
 	@tools/setup --check build
@@ -27,7 +27,9 @@ demo: ## set up, build, train on Fashion-MNIST and show how well it went
 
 test: ## set up, build, run all tests
 	@tools/setup build test
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory configure
+	@cmake $(BUILD) >$(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; } # cmocka may be new here
+	@cmake --build $(BUILD) -j $(JOBS)
 	@tools/test $(BUILD)
 
 bench: all ## time a training step, beside PyTorch where it is installed

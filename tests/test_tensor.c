@@ -94,6 +94,21 @@ static void scopes_release(void **state) {
     assert_int_equal(soma_memory_stats().current, before);
 }
 
+/* Only builds without NDEBUG look for it: .ci/run has one. */
+static void late_use_is_found(void **state) {
+    (void)state;
+#ifdef NDEBUG
+    print_message("skipped: this build does not look for tensors that are used too late\n");
+    skip();
+#else
+    soma_scope scope = soma_scope_begin();
+    soma_tensor *late = soma_neg(soma_ones(SOMA_SHAPE(2), SOMA_F32));
+    soma_scope_end(scope);
+    assert_null(soma_exp(late));
+    check_error(SOMA_ESTATE, "exp: input 'x' (made by neg) is used after its scope ended");
+#endif
+}
+
 static int released;
 static void release(void *user) { released += *(int *)user; }
 
@@ -164,7 +179,7 @@ static void calls_by_name(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(prints_as_pytorch), cmocka_unit_test(converts), cmocka_unit_test(halves_round_trip), cmocka_unit_test(scopes_release),
-        cmocka_unit_test(foreign_memory), cmocka_unit_test(promotes_as_pytorch), cmocka_unit_test(refuses), cmocka_unit_test(calls_by_name),
+        cmocka_unit_test(foreign_memory), cmocka_unit_test(late_use_is_found), cmocka_unit_test(promotes_as_pytorch), cmocka_unit_test(refuses), cmocka_unit_test(calls_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

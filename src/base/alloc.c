@@ -189,6 +189,12 @@ void soma__free(void *block) {
     pthread_mutex_unlock(&b->lock);
 }
 
+void soma__uncount(void *block) {
+    header *h = header_of(block);
+    count(h->owner, -(int64_t)h->bytes);
+    h->bytes = 0;
+}
+
 void *soma__realloc(void *block, size_t bytes) {
     if (!block)
         return soma__alloc(bytes);

@@ -18,6 +18,7 @@ void *soma__alloc_silent(size_t bytes);                  /* NULL without an erro
 void *soma__calloc(size_t count, size_t bytes);         /* zeroed; the product is checked */
 void *soma__realloc(void *block, size_t bytes);         /* grows or shrinks; the old block stays when it fails */
 void soma__free(void *block);                           /* NULL is ignored; any thread */
+void soma__uncount(void *block);                        /* takes it out of the figures, for what is kept only to find mistakes */
 char *soma__strdup(const char *text);
 size_t soma__block_size(const void *block);             /* bytes asked for */
 soma_owner soma__owner_set(soma_owner owner);           /* owner of this thread's next blocks; returns the old one */

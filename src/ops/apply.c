@@ -79,7 +79,7 @@ static soma_tensor *convert(soma_tensor *t, soma_dtype dtype) {
 
 /* Brings inputs to their common dtype. `room` holds the converted list. */
 static bool promote(const soma_op *op, soma_tensor *const *in, int n_in, soma_tensor **room, soma_dtype *common, bool in_place) {
-    soma_tensor *taking_part[SOMA_MAX_NAMED_INPUTS];
+    soma_tensor *taking_part[SOMA_MAX_NAMED_INPUTS] = {0};
     soma_tensor *const *list = in;
     int n = n_in;
     if (!op->variadic) {

@@ -144,6 +144,7 @@ static _Atomic uint32_t next_grave;
 
 static void bury(soma_tensor *t) {
     t->dead = true;
+    soma__uncount(t);
     t->storage = NULL;
     t->node = NULL;
     t->grad = NULL;

@@ -80,7 +80,7 @@ SOMA__INLINE float soma__expm1f(float x) {
 /* log of m 2^e with m in [sqrt(1/2), sqrt(2)). */
 SOMA__INLINE float soma__logf(float x) {
     float big = x < 1.17549435e-38f ? x * 8388608.0f : x;
-    int32_t bits = soma__float_bits(big) - 0x3f3504f3;
+    int32_t bits = (int32_t)((uint32_t)soma__float_bits(big) - 0x3f3504f3u);
     float e = (float)(bits >> 23) - (x < 1.17549435e-38f ? 23.0f : 0.0f);
     float f = soma__bits_float((bits & 0x7fffff) + 0x3f3504f3) - 1.0f;
     float p = SOMA__FMA(-0.07666337f, f, 0.12789622f);
