@@ -1,6 +1,6 @@
-/* Timing for the micro-benchmarks: contestants take turns in short bursts, and of each one's times the lower fifth's upper end counts, so
- * that what else runs on the machine hits all of them alike and mostly drops out (the very least would be an outlier of the clock:
- * a thread's own time, on a shared virtual machine, is now and then far too short). */
+/* Timing for the micro-benchmarks: contestants take turns in short bursts, and of each one's times the lower fifth's upper
+ * end counts, so that what else runs on the machine hits all of them alike and mostly drops out (the very least would be an
+ * outlier of the clock: a thread's own time, on a shared virtual machine, is now and then far too short). */
 #ifndef SOMA_BENCH_H
 #define SOMA_BENCH_H
 

@@ -1,8 +1,8 @@
 /* soma's convolution and its gradients against oneDNN's:
  *     bench_conv [-t THREADS] [-s SECONDS] [NAME:BATCH,IC,IH,IW,OC,K,STRIDE,PAD …]
- * oneDNN stands twice: on plain NCHW tensors, as soma works (weights in the layout that it likes), and wholly in the layouts that it
- * likes, without counting what the conversion costs ("blocked"). GFLOP/s at the least time, padding's products counted; the last
- * columns are soma over each. */
+ * oneDNN stands twice: on plain NCHW tensors, as soma works (weights in the layout that it likes), and wholly in the layouts
+ * that it likes, without counting what the conversion costs ("blocked"). GFLOP/s at the least time, padding's products
+ * counted; the last columns are soma over each. */
 #include "bench.h"
 
 #include "base/base.h"
@@ -77,7 +77,8 @@ static bool make(primitive *p, const soma__conv *c, int kind, bool blocked) {
     if (kind && dnnl_primitive_desc_create(&p->pd, &d, NULL, engine, forward) != dnnl_success)
         return false;
     give(p, 0, kind == 1 ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, kind == 1 ? dnnl_query_diff_src_md : dnnl_query_src_md);
-    give(p, 1, kind == 2 ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, kind == 2 ? dnnl_query_diff_weights_md : dnnl_query_weights_md);
+    give(p, 1, kind == 2 ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS,
+         kind == 2 ? dnnl_query_diff_weights_md : dnnl_query_weights_md);
     give(p, 2, kind ? DNNL_ARG_DIFF_DST : DNNL_ARG_DST, kind ? dnnl_query_diff_dst_md : dnnl_query_dst_md);
     return dnnl_primitive_create(&p->p, p->pd) == dnnl_success;
 }
@@ -98,9 +99,19 @@ static void race(const char *text, double budget) {
         fprintf(stderr, "%s: expected NAME:BATCH,IC,IH,IW,OC,K,STRIDE,PAD\n", text);
         exit(2);
     }
-    shape s = {.c = {.dtype = SOMA_F32, .batch = b, .groups = 1, .in_channels = ic, .in_h = ih, .in_w = iw, .out_channels = oc,
-                     .out_h = (ih + 2 * p - k) / st + 1, .out_w = (iw + 2 * p - k) / st + 1, .kernel = {k, k}, .stride = {st, st},
-                     .padding = {p, p}, .dilation = {1, 1}}};
+    shape s = {.c = {.dtype = SOMA_F32,
+                     .batch = b,
+                     .groups = 1,
+                     .in_channels = ic,
+                     .in_h = ih,
+                     .in_w = iw,
+                     .out_channels = oc,
+                     .out_h = (ih + 2 * p - k) / st + 1,
+                     .out_w = (iw + 2 * p - k) / st + 1,
+                     .kernel = {k, k},
+                     .stride = {st, st},
+                     .padding = {p, p},
+                     .dilation = {1, 1}}};
     s.x = floats((int64_t)b * ic * ih * iw);
     s.w = floats((int64_t)oc * ic * k * k);
     s.y = floats((int64_t)b * oc * s.c.out_h * s.c.out_w);
@@ -108,7 +119,9 @@ static void race(const char *text, double budget) {
     for (int kind = 0; kind < 3; kind++) {
         if (kind == 1 && ic <= 3)
             continue; /* images need no gradient */
-        s.bytes = kind == 0 ? soma__conv_forward_work(&s.c) : kind == 1 ? soma__conv_backward_input_work(&s.c) : soma__conv_backward_weight_work(&s.c);
+        s.bytes = kind == 0   ? soma__conv_forward_work(&s.c)
+                  : kind == 1 ? soma__conv_backward_input_work(&s.c)
+                              : soma__conv_backward_weight_work(&s.c);
         s.work = aligned_alloc(64, (s.bytes + 127) / 64 * 64);
         contestant c[3] = {{"soma", kind == 0 ? run_forward : kind == 1 ? run_input : run_weight, &s, 0}};
         int count = 1;
@@ -139,12 +152,14 @@ static void race(const char *text, double budget) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const usual[] = {
-        "lenet1_1-32_28:64,1,28,28,32,3,1,0", "lenet2_32-64_26:64,32,26,26,64,3,1,0", "same_32-64_28:64,32,28,28,64,3,1,1",
-        "rn_cifar_64_32:32,64,32,32,64,3,1,1", "rn_cifar_128_16:32,128,16,16,128,3,1,1", "rn_cifar_256_8:32,256,8,8,256,3,1,1",
-        "rn_cifar_512_4:32,512,4,4,512,3,1,1", "rn_cifar_64-128_s2:32,64,32,32,128,3,2,1", "rn224_stem_7x7s2:8,3,224,224,64,7,2,3",
-        "rn224_64_56:8,64,56,56,64,3,1,1", "rn224_128_28:8,128,28,28,128,3,1,1", "rn224_256_14:8,256,14,14,256,3,1,1",
-        "rn224_512_7:8,512,7,7,512,3,1,1", "rn224_64-128_1x1s2:8,64,56,56,128,1,2,0", "demo2_32-64_13:64,32,13,13,64,3,1,0"};
+    static const char *const usual[] = {"lenet1_1-32_28:64,1,28,28,32,3,1,0",     "lenet2_32-64_26:64,32,26,26,64,3,1,0",
+                                        "same_32-64_28:64,32,28,28,64,3,1,1",     "rn_cifar_64_32:32,64,32,32,64,3,1,1",
+                                        "rn_cifar_128_16:32,128,16,16,128,3,1,1", "rn_cifar_256_8:32,256,8,8,256,3,1,1",
+                                        "rn_cifar_512_4:32,512,4,4,512,3,1,1",    "rn_cifar_64-128_s2:32,64,32,32,128,3,2,1",
+                                        "rn224_stem_7x7s2:8,3,224,224,64,7,2,3",  "rn224_64_56:8,64,56,56,64,3,1,1",
+                                        "rn224_128_28:8,128,28,28,128,3,1,1",     "rn224_256_14:8,256,14,14,256,3,1,1",
+                                        "rn224_512_7:8,512,7,7,512,3,1,1",        "rn224_64-128_1x1s2:8,64,56,56,128,1,2,0",
+                                        "demo2_32-64_13:64,32,13,13,64,3,1,0"};
     double budget = 0.4;
     int shapes = 0;
     soma_set_threads(1);

@@ -1,8 +1,8 @@
 /* soma's sgemm against oneDNN's and any cblas:
  *     bench_gemm [-t THREADS] [-s SECONDS] [-b libopenblas.so] [nn|nt|tn:MxNxK …]
- * Without shapes it runs those of the anchors: squares, small squares, and the products of linear layers (nt forward, nn for the
- * gradient of the input, tn for the gradient of the weight). GFLOP/s at the least time; the last column is soma over the best other.
- * The others' threads are set with OMP_NUM_THREADS before the start. */
+ * Without shapes it runs those of the anchors: squares, small squares, and the products of linear layers (nt forward, nn for
+ * the gradient of the input, tn for the gradient of the weight). GFLOP/s at the least time; the last column is soma over the
+ * best other. The others' threads are set with OMP_NUM_THREADS before the start. */
 #include "bench.h"
 
 #include "base/base.h"
@@ -31,13 +31,14 @@ static void run_soma(void *arg) {
 }
 static void run_cblas(void *arg) {
     shape *s = arg;
-    cblas(101, s->ta ? 112 : 111, s->tb ? 112 : 111, (int)s->m, (int)s->n, (int)s->k, 1, s->a, (int)(s->ta ? s->m : s->k), s->b,
-          (int)(s->tb ? s->k : s->n), 0, s->c, (int)s->n);
+    cblas(101, s->ta ? 112 : 111, s->tb ? 112 : 111, (int)s->m, (int)s->n, (int)s->k, 1, s->a, (int)(s->ta ? s->m : s->k),
+          s->b, (int)(s->tb ? s->k : s->n), 0, s->c, (int)s->n);
 }
 #ifdef HAVE_DNNL
 static void run_dnnl(void *arg) {
     shape *s = arg;
-    dnnl_sgemm(s->ta ? 'T' : 'N', s->tb ? 'T' : 'N', s->m, s->n, s->k, 1, s->a, s->ta ? s->m : s->k, s->b, s->tb ? s->k : s->n, 0, s->c, s->n);
+    dnnl_sgemm(s->ta ? 'T' : 'N', s->tb ? 'T' : 'N', s->m, s->n, s->k, 1, s->a, s->ta ? s->m : s->k, s->b,
+               s->tb ? s->k : s->n, 0, s->c, s->n);
 }
 #endif
 
@@ -52,8 +53,18 @@ static void race(const char *text, double budget) {
     s.a = floats(m * k);
     s.b = floats(k * n);
     s.c = floats(m * n);
-    s.g = (soma__gemm){.dtype = SOMA_F32, .m = m, .n = n, .k = k, .a = s.a, .b = s.b, .c = s.c, .c_row = n, .a_row = s.ta ? 1 : k,
-                       .a_col = s.ta ? m : 1, .b_row = s.tb ? 1 : n, .b_col = s.tb ? k : 1};
+    s.g = (soma__gemm){.dtype = SOMA_F32,
+                       .m = m,
+                       .n = n,
+                       .k = k,
+                       .a = s.a,
+                       .b = s.b,
+                       .c = s.c,
+                       .c_row = n,
+                       .a_row = s.ta ? 1 : k,
+                       .a_col = s.ta ? m : 1,
+                       .b_row = s.tb ? 1 : n,
+                       .b_col = s.tb ? k : 1};
     s.bytes = soma__gemm_work(&s.g);
     s.work = aligned_alloc(64, (s.bytes + 127) / 64 * 64);
     contestant c[3] = {{"soma", run_soma, &s, 0}};
@@ -82,11 +93,14 @@ static void race(const char *text, double budget) {
 }
 
 int main(int argc, char **argv) {
-    static const char *const usual[] = {
-        "nn:16x16x16", "nn:32x32x32", "nn:64x64x64", "nn:128x128x128", "nn:256x256x256", "nn:512x512x512", "nn:1024x1024x1024",
-        "nn:2048x2048x2048", "nt:256x256x256", "tn:256x256x256", "nt:64x128x784", "nt:64x512x512", "nt:128x1024x1024", "nt:32x3072x768",
-        "nt:2048x1024x256", "nt:2048x8192x256", "nt:1x1024x1024", "nt:1x512x784", "nn:1x1024x1024", "nn:64x512x512", "nn:64x784x128",
-        "tn:512x512x64", "tn:128x784x64", "tn:1024x256x2048", "nt:64x10x128", "nn:4x4x4", "nn:8x8x8", "nn:24x24x24", "nn:48x48x48", "nn:96x96x96"};
+    static const char *const usual[] = {"nn:16x16x16",      "nn:32x32x32",    "nn:64x64x64",       "nn:128x128x128",
+                                        "nn:256x256x256",   "nn:512x512x512", "nn:1024x1024x1024", "nn:2048x2048x2048",
+                                        "nt:256x256x256",   "tn:256x256x256", "nt:64x128x784",     "nt:64x512x512",
+                                        "nt:128x1024x1024", "nt:32x3072x768", "nt:2048x1024x256",  "nt:2048x8192x256",
+                                        "nt:1x1024x1024",   "nt:1x512x784",   "nn:1x1024x1024",    "nn:64x512x512",
+                                        "nn:64x784x128",    "tn:512x512x64",  "tn:128x784x64",     "tn:1024x256x2048",
+                                        "nt:64x10x128",     "nn:4x4x4",       "nn:8x8x8",          "nn:24x24x24",
+                                        "nn:48x48x48",      "nn:96x96x96"};
     double budget = 0.3;
     int shapes = 0;
     soma_set_threads(1);

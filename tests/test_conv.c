@@ -1,5 +1,6 @@
-/* Convolution and its gradients against plain loops in double, for every instruction set that the machine has. The bound of the error
- * is that of a sum of k products (see test_gemm.c): (k + 4) u sum|a b|, with one rounding of the result more for halves. */
+/* Convolution and its gradients against plain loops in double, for every instruction set that the machine has. The bound of
+ * the error is that of a sum of k products (see test_gemm.c): (k + 4) u sum|a b|, with one rounding of the result more for
+ * halves. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -63,7 +64,8 @@ static void drop(data *d) {
 }
 
 /* Calls visit for each product: indices of x, w and y. */
-static void each_product(const soma__conv *c, void (*visit)(double *const p[6], int64_t x, int64_t w, int64_t y), double *const p[6]) {
+static void each_product(const soma__conv *c, void (*visit)(double *const p[6], int64_t x, int64_t w, int64_t y),
+                         double *const p[6]) {
     const int64_t in = c->in_channels / c->groups, out = c->out_channels / c->groups;
     for (int64_t n = 0; n < c->batch; n++)
         for (int64_t o = 0; o < c->out_channels; o++)
@@ -96,15 +98,20 @@ static void into_w(double *const p[6], int64_t x, int64_t w, int64_t y) {
 }
 
 static void compare(const char *what, const soma__conv *c, const data *d, int64_t k, bool relu) {
-    const double unit = c->dtype == SOMA_F64 ? 0x1p-53 : 0x1p-24, half = c->dtype == SOMA_BF16 ? 0x1p-8 : c->dtype == SOMA_F16 ? 0x1p-11 : 0;
+    const double unit = c->dtype == SOMA_F64 ? 0x1p-53 : 0x1p-24, half = c->dtype == SOMA_BF16  ? 0x1p-8
+                                                                         : c->dtype == SOMA_F16 ? 0x1p-11
+                                                                                                : 0;
     for (int64_t i = 0; i < d->n; i++) {
         double want = relu && d->exact[i] < 0 ? 0 : d->exact[i], got = get(d->held, c->dtype, i);
-        double bound = ((double)k + 4) * unit * (d->size[i] + 1e-30) + half * fabs(want) + (c->dtype == SOMA_F16 ? 0x1p-25 : 0);
+        double bound =
+            ((double)k + 4) * unit * (d->size[i] + 1e-30) + half * fabs(want) + (c->dtype == SOMA_F16 ? 0x1p-25 : 0);
         if (!(fabs(got - want) <= bound))
-            fail_msg("%s %s %s %ld threads, batch %ld, %ldx%ldx%ld -> %ldx%ldx%ld, kernel %ldx%ld, stride %ld, %ld, padding %ld, %ld, dilation %ld, "
-                     "%ld, groups %ld: [%ld] is %.9g, expected %.9g +- %.3g", soma_isa(), soma_dtype_name(c->dtype), what, (long)soma_threads(),
-                     (long)c->batch, (long)c->in_channels, (long)c->in_h, (long)c->in_w, (long)c->out_channels, (long)c->out_h, (long)c->out_w,
-                     (long)c->kernel[0], (long)c->kernel[1], (long)c->stride[0], (long)c->stride[1], (long)c->padding[0], (long)c->padding[1],
+            fail_msg("%s %s %s %ld threads, batch %ld, %ldx%ldx%ld -> %ldx%ldx%ld, kernel %ldx%ld, stride %ld, %ld, padding "
+                     "%ld, %ld, dilation %ld, "
+                     "%ld, groups %ld: [%ld] is %.9g, expected %.9g +- %.3g",
+                     soma_isa(), soma_dtype_name(c->dtype), what, (long)soma_threads(), (long)c->batch, (long)c->in_channels,
+                     (long)c->in_h, (long)c->in_w, (long)c->out_channels, (long)c->out_h, (long)c->out_w, (long)c->kernel[0],
+                     (long)c->kernel[1], (long)c->stride[0], (long)c->stride[1], (long)c->padding[0], (long)c->padding[1],
                      (long)c->dilation[0], (long)c->dilation[1], (long)c->groups, (long)i, got, want, bound);
     }
 }
@@ -115,7 +122,8 @@ static void check(const soma__conv *c, bool with_bias, bool relu) {
     const int64_t in = c->in_channels / c->groups, taps = c->kernel[0] * c->kernel[1];
     const int64_t nx = c->batch * c->in_channels * c->in_h * c->in_w, nw = c->out_channels * in * taps;
     const int64_t ny = c->out_h > 0 && c->out_w > 0 ? c->batch * c->out_channels * c->out_h * c->out_w : 0;
-    data x = make(c->dtype, nx, false), w = make(c->dtype, nw, false), y = make(c->dtype, ny, false), bias = make(c->dtype, c->out_channels, false);
+    data x = make(c->dtype, nx, false), w = make(c->dtype, nw, false), y = make(c->dtype, ny, false),
+         bias = make(c->dtype, c->out_channels, false);
     data ry = make(c->dtype, ny, true), rx = make(c->dtype, nx, true), rw = make(c->dtype, nw, true);
     for (int64_t i = 0; i < ny && with_bias; i++) {
         ry.exact[i] = bias.exact[i / (c->out_h * c->out_w) % c->out_channels];
@@ -148,10 +156,19 @@ static void check(const soma__conv *c, bool with_bias, bool relu) {
     drop(&ry);
 }
 
-static soma__conv conv(soma_dtype dtype, int64_t batch, int64_t in, int64_t h, int64_t w, int64_t out, int64_t k, int64_t s, int64_t p, int64_t d,
-                       int64_t groups) {
-    soma__conv c = {.dtype = dtype, .batch = batch, .groups = groups, .in_channels = in, .in_h = h, .in_w = w, .out_channels = out,
-                    .kernel = {k, k}, .stride = {s, s}, .padding = {p, p}, .dilation = {d, d}};
+static soma__conv conv(soma_dtype dtype, int64_t batch, int64_t in, int64_t h, int64_t w, int64_t out, int64_t k, int64_t s,
+                       int64_t p, int64_t d, int64_t groups) {
+    soma__conv c = {.dtype = dtype,
+                    .batch = batch,
+                    .groups = groups,
+                    .in_channels = in,
+                    .in_h = h,
+                    .in_w = w,
+                    .out_channels = out,
+                    .kernel = {k, k},
+                    .stride = {s, s},
+                    .padding = {p, p},
+                    .dilation = {d, d}};
     c.out_h = (h + 2 * p - d * (k - 1) - 1) / s + 1;
     c.out_w = (w + 2 * p - d * (k - 1) - 1) / s + 1;
     return c;
@@ -168,11 +185,12 @@ static void each_isa(void (*fn)(void)) {
 static void all_shapes(void) {
     static const int shapes[][10] = {
         /* batch in h w out k s p d groups */
-        {2, 1, 12, 12, 32, 3, 1, 0, 1, 1},  {3, 32, 8, 9, 20, 3, 1, 1, 1, 1},   {2, 3, 15, 14, 17, 7, 2, 3, 1, 1},  {5, 8, 4, 4, 9, 3, 1, 1, 1, 1},
-        {1, 1, 1, 1, 1, 1, 1, 0, 1, 1},     {2, 70, 5, 5, 30, 3, 2, 1, 1, 1},   {3, 6, 10, 11, 8, 1, 2, 0, 1, 1},   {1, 5, 30, 31, 7, 3, 1, 2, 2, 1},
-        {2, 12, 9, 9, 18, 3, 1, 1, 1, 3},   {2, 6, 9, 10, 6, 3, 1, 1, 1, 6},    {2, 4, 11, 9, 8, 5, 2, 2, 1, 4},    {1, 3, 40, 60, 5, 3, 1, 1, 1, 1},
-        {2, 8, 13, 13, 8, 3, 3, 0, 2, 2},   {1, 2, 6, 6, 3, 6, 1, 0, 1, 1},     {2, 2, 5, 5, 2, 3, 1, 4, 1, 1},     {2, 4, 7, 7, 60, 2, 4, 0, 1, 1},
-        {7, 130, 3, 3, 10, 1, 1, 0, 1, 1},
+        {2, 1, 12, 12, 32, 3, 1, 0, 1, 1}, {3, 32, 8, 9, 20, 3, 1, 1, 1, 1},  {2, 3, 15, 14, 17, 7, 2, 3, 1, 1},
+        {5, 8, 4, 4, 9, 3, 1, 1, 1, 1},    {1, 1, 1, 1, 1, 1, 1, 0, 1, 1},    {2, 70, 5, 5, 30, 3, 2, 1, 1, 1},
+        {3, 6, 10, 11, 8, 1, 2, 0, 1, 1},  {1, 5, 30, 31, 7, 3, 1, 2, 2, 1},  {2, 12, 9, 9, 18, 3, 1, 1, 1, 3},
+        {2, 6, 9, 10, 6, 3, 1, 1, 1, 6},   {2, 4, 11, 9, 8, 5, 2, 2, 1, 4},   {1, 3, 40, 60, 5, 3, 1, 1, 1, 1},
+        {2, 8, 13, 13, 8, 3, 3, 0, 2, 2},  {1, 2, 6, 6, 3, 6, 1, 0, 1, 1},    {2, 2, 5, 5, 2, 3, 1, 4, 1, 1},
+        {2, 4, 7, 7, 60, 2, 4, 0, 1, 1},   {7, 130, 3, 3, 10, 1, 1, 0, 1, 1},
     };
     for (size_t i = 0; i < SOMA_LEN(shapes); i++) {
         const int *s = shapes[i];
@@ -180,8 +198,17 @@ static void all_shapes(void) {
         check(&c, i % 2, i % 4 == 1);
     }
     /* All different in the two directions. */
-    soma__conv c = {.dtype = SOMA_F32, .batch = 2, .groups = 1, .in_channels = 3, .in_h = 14, .in_w = 19, .out_channels = 10, .kernel = {3, 4},
-                    .stride = {2, 1}, .padding = {0, 3}, .dilation = {1, 2}};
+    soma__conv c = {.dtype = SOMA_F32,
+                    .batch = 2,
+                    .groups = 1,
+                    .in_channels = 3,
+                    .in_h = 14,
+                    .in_w = 19,
+                    .out_channels = 10,
+                    .kernel = {3, 4},
+                    .stride = {2, 1},
+                    .padding = {0, 3},
+                    .dilation = {1, 2}};
     c.out_h = (14 - 2 - 1) / 2 + 1;
     c.out_w = 19 + 6 - 6;
     check(&c, true, true);
@@ -221,12 +248,15 @@ static void empty_sizes(void **state) {
 
 /* The same bits for every number of threads, also when the workspace was asked for at another one. */
 static void all_threads_agree(void) {
-    const soma__conv shapes[] = {conv(SOMA_F32, 9, 1, 28, 28, 32, 3, 1, 0, 1, 1), conv(SOMA_F32, 5, 32, 13, 13, 64, 3, 1, 1, 1, 1),
-                                 conv(SOMA_F32, 3, 16, 17, 17, 40, 3, 2, 1, 1, 2), conv(SOMA_BF16, 4, 8, 16, 16, 8, 3, 1, 1, 1, 8)};
+    const soma__conv shapes[] = {conv(SOMA_F32, 9, 1, 28, 28, 32, 3, 1, 0, 1, 1),
+                                 conv(SOMA_F32, 5, 32, 13, 13, 64, 3, 1, 1, 1, 1),
+                                 conv(SOMA_F32, 3, 16, 17, 17, 40, 3, 2, 1, 1, 2),
+                                 conv(SOMA_BF16, 4, 8, 16, 16, 8, 3, 1, 1, 1, 8)};
     for (size_t i = 0; i < SOMA_LEN(shapes); i++) {
         const soma__conv *c = &shapes[i];
         const size_t size = soma_dtype_size(c->dtype);
-        const int64_t nx = c->batch * c->in_channels * c->in_h * c->in_w, ny = c->batch * c->out_channels * c->out_h * c->out_w;
+        const int64_t nx = c->batch * c->in_channels * c->in_h * c->in_w,
+                      ny = c->batch * c->out_channels * c->out_h * c->out_w;
         const int64_t nw = c->out_channels * (c->in_channels / c->groups) * c->kernel[0] * c->kernel[1];
         data x = make(c->dtype, nx, false), w = make(c->dtype, nw, false), y = make(c->dtype, ny, false);
         data first[3] = {make(c->dtype, ny, true), make(c->dtype, nx, true), make(c->dtype, nw, true)};

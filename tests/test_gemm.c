@@ -1,6 +1,7 @@
-/* Matrix products against plain loops in double, for every instruction set that the machine has, with the bound that theory gives for
- * the error: a sum of k products in any order is off by at most (k + 1) u sum|a b| (Higham 2002, section 3.1; u: half the distance
- * from 1 to the next number), bias and C add one rounding each, and halves add one rounding of the result. */
+/* Matrix products against plain loops in double, for every instruction set that the machine has, with the bound that theory
+ * gives for the error: a sum of k products in any order is off by at most (k + 1) u sum|a b| (Higham 2002, section 3.1; u:
+ * half the distance from 1 to the next number), bias and C add one rounding each, and halves add one rounding of the result.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -116,14 +117,17 @@ static void check(soma_dtype dtype, shape s, unsigned options) {
             for (int64_t j = 0; j < s.n; j++) {
                 double bound, want = expected(&g, before, q, i, j, &bound), got = get(c, dtype, q * c_batch + i * c_row + j);
                 if (!(fabs(got - want) <= bound))
-                    fail_msg("%s %s %ldx%ldx%ld batch %ld ta %d tb %d options %u: [%ld][%ld][%ld] is %.9g, expected %.9g +- %.3g", soma_isa(),
-                             soma_dtype_name(dtype), (long)s.m, (long)s.n, (long)s.k, (long)s.batch, s.ta, s.tb, options, (long)q,
-                             (long)i, (long)j, got, want, bound);
+                    fail_msg(
+                        "%s %s %ldx%ldx%ld batch %ld ta %d tb %d options %u: [%ld][%ld][%ld] is %.9g, expected %.9g +- %.3g",
+                        soma_isa(), soma_dtype_name(dtype), (long)s.m, (long)s.n, (long)s.k, (long)s.batch, s.ta, s.tb,
+                        options, (long)q, (long)i, (long)j, got, want, bound);
             }
-            assert_memory_equal((char *)c + (size_t)(q * c_batch + i * c_row + s.n) * size, /* the gap behind each row is untouched */
+            assert_memory_equal((char *)c + (size_t)(q * c_batch + i * c_row + s.n) *
+                                                size, /* the gap behind each row is untouched */
                                 (char *)before + (size_t)(q * c_batch + i * c_row + s.n) * size, 3 * size);
         }
-    assert_memory_equal((char *)c + (size_t)(total - GUARD) * size, (char *)before + (size_t)(total - GUARD) * size, GUARD * size);
+    assert_memory_equal((char *)c + (size_t)(total - GUARD) * size, (char *)before + (size_t)(total - GUARD) * size,
+                        GUARD * size);
     free(a);
     free(b);
     free(before);
@@ -158,8 +162,9 @@ static void small_sizes(void **state) {
 
 static void all_large_sizes(void) {
     static const shape shapes[] = {
-        {64, 128, 784, 0, 0, 0}, {1, 513, 300, 0, 0, 0},  {3, 100, 777, 0, 0, 0}, {130, 70, 129, 0, 0, 0}, {2100, 33, 5, 0, 0, 0},
-        {97, 301, 401, 0, 0, 0}, {300, 1, 200, 0, 0, 0}, {10, 128, 64, 0, 0, 0}, {50, 260, 390, 0, 0, 0},
+        {64, 128, 784, 0, 0, 0}, {1, 513, 300, 0, 0, 0}, {3, 100, 777, 0, 0, 0},
+        {130, 70, 129, 0, 0, 0}, {2100, 33, 5, 0, 0, 0}, {97, 301, 401, 0, 0, 0},
+        {300, 1, 200, 0, 0, 0},  {10, 128, 64, 0, 0, 0}, {50, 260, 390, 0, 0, 0},
     };
     for (size_t i = 0; i < SOMA_LEN(shapes); i++)
         for (int t = 0; t < 4; t++) {
@@ -179,7 +184,11 @@ static void large_sizes(void **state) {
 }
 
 static void all_halves(void) {
-    static const shape shapes[] = {{1, 1, 1, 0, 0, 0}, {7, 50, 33, 0, 0, 0}, {65, 90, 400, 0, 0, 0}, {9, 17, 20, 3, 0, 0}, {4, 60, 800, 0, 0, 0}};
+    static const shape shapes[] = {{1, 1, 1, 0, 0, 0},
+                                   {7, 50, 33, 0, 0, 0},
+                                   {65, 90, 400, 0, 0, 0},
+                                   {9, 17, 20, 3, 0, 0},
+                                   {4, 60, 800, 0, 0, 0}};
     for (size_t i = 0; i < SOMA_LEN(shapes); i++)
         for (int t = 0; t < 4; t++) {
             shape s = shapes[i];
@@ -212,8 +221,9 @@ static void batches_and_empty(void **state) {
 
 /* The same bits for every number of threads, alone and in a batch. */
 static void all_threads_agree(void) {
-    static const shape shapes[] = {{64, 512, 784, 0, 0, 1}, {200, 333, 500, 0, 0, 0}, {1, 1000, 1000, 0, 0, 1}, {1, 1000, 1000, 0, 0, 0},
-                                   {513, 40, 900, 0, 1, 0}, {900, 1, 800, 0, 0, 0}, {60, 70, 80, 5, 0, 0}};
+    static const shape shapes[] = {{64, 512, 784, 0, 0, 1},  {200, 333, 500, 0, 0, 0}, {1, 1000, 1000, 0, 0, 1},
+                                   {1, 1000, 1000, 0, 0, 0}, {513, 40, 900, 0, 1, 0},  {900, 1, 800, 0, 0, 0},
+                                   {60, 70, 80, 5, 0, 0}};
     for (size_t i = 0; i < SOMA_LEN(shapes); i++) {
         const shape s = shapes[i];
         const int64_t batch = s.batch ? s.batch : 1;
@@ -224,9 +234,22 @@ static void all_threads_agree(void) {
         static const int threads[] = {1, 2, 3, 7};
         for (size_t t = 0; t < SOMA_LEN(threads); t++) {
             soma_set_threads(threads[t]);
-            soma__gemm g = {.dtype = dtype, .m = s.m, .n = s.n, .k = s.k, .a = a, .b = b, .c = t ? c : first, .c_row = s.n, .batch = s.batch,
-                            .a_row = s.ta ? 1 : s.k, .a_col = s.ta ? s.m : 1, .b_row = s.tb ? 1 : s.n, .b_col = s.tb ? s.k : 1,
-                            .a_batch = s.m * s.k, .b_batch = s.k * s.n, .c_batch = s.m * s.n};
+            soma__gemm g = {.dtype = dtype,
+                            .m = s.m,
+                            .n = s.n,
+                            .k = s.k,
+                            .a = a,
+                            .b = b,
+                            .c = t ? c : first,
+                            .c_row = s.n,
+                            .batch = s.batch,
+                            .a_row = s.ta ? 1 : s.k,
+                            .a_col = s.ta ? s.m : 1,
+                            .b_row = s.tb ? 1 : s.n,
+                            .b_col = s.tb ? s.k : 1,
+                            .a_batch = s.m * s.k,
+                            .b_batch = s.k * s.n,
+                            .c_batch = s.m * s.n};
             size_t bytes = soma__gemm_work(&g);
             void *work = bytes ? aligned_alloc(64, (bytes + 63) / 64 * 64) : NULL;
             if (t == 2)
@@ -252,7 +275,18 @@ static void integers_wrap(void **state) {
     (void)state;
     const int8_t a[] = {100, 50, -7, 3}, b[] = {2, 1, 1, 0}; /* [2][2] each */
     int8_t c[4] = {1, 1, 1, 1};
-    soma__gemm g = {.dtype = SOMA_I8, .m = 2, .n = 2, .k = 2, .a = a, .a_row = 2, .a_col = 1, .b = b, .b_row = 1, .b_col = 2, .c = c, .c_row = 2};
+    soma__gemm g = {.dtype = SOMA_I8,
+                    .m = 2,
+                    .n = 2,
+                    .k = 2,
+                    .a = a,
+                    .a_row = 2,
+                    .a_col = 1,
+                    .b = b,
+                    .b_row = 1,
+                    .b_col = 2,
+                    .c = c,
+                    .c_row = 2};
     assert_int_equal(soma__gemm_work(&g), 0);
     soma__gemm_run(&g, NULL, 0); /* b is read transposed: columns (2, 1) and (1, 0) */
     assert_int_equal(c[0], (int8_t)250);
@@ -271,7 +305,18 @@ static void integers_wrap(void **state) {
 /* NaN and infinities go through, also through relu, as IEEE says. */
 static void not_finite(void) {
     float a[] = {NAN, 1, INFINITY, 1}, b[] = {1, 2, 3, 4}, c[4];
-    soma__gemm g = {.dtype = SOMA_F32, .m = 2, .n = 2, .k = 2, .a = a, .a_row = 2, .a_col = 1, .b = b, .b_row = 2, .b_col = 1, .c = c, .c_row = 2,
+    soma__gemm g = {.dtype = SOMA_F32,
+                    .m = 2,
+                    .n = 2,
+                    .k = 2,
+                    .a = a,
+                    .a_row = 2,
+                    .a_col = 1,
+                    .b = b,
+                    .b_row = 2,
+                    .b_col = 1,
+                    .c = c,
+                    .c_row = 2,
                     .relu = true};
     char work[4096] __attribute__((aligned(64)));
     assert_true(soma__gemm_work(&g) <= sizeof work);

@@ -141,8 +141,9 @@ static void stop_and_start_again(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_index_once),        cmocka_unit_test(parked_workers_wake), cmocka_unit_test(nested_calls_run_inline),
-        cmocka_unit_test(callers_from_many_threads), cmocka_unit_test(child_after_fork),  cmocka_unit_test(stop_and_start_again),
+        cmocka_unit_test(every_index_once),        cmocka_unit_test(parked_workers_wake),
+        cmocka_unit_test(nested_calls_run_inline), cmocka_unit_test(callers_from_many_threads),
+        cmocka_unit_test(child_after_fork),        cmocka_unit_test(stop_and_start_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

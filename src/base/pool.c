@@ -1,13 +1,14 @@
 /* The thread pool behind soma__parallel: a few parked threads, one job at a time, no allocation, no signals.
  *
- * A job is cut into parts by size and thread count alone; its bounds are fixed before anyone starts. Which thread runs a part
- * is not: the caller takes parts from the front, workers take them from the back, until none is left. So with idle cores each
- * thread meets the same range from one operator to the next (its data are in that core's cache), and on a busy machine a
- * worker that the system has not woken yet costs nothing: the caller does its parts.
+ * A job is cut into parts by size and thread count alone; its bounds are fixed before anyone starts. Which thread runs a
+ * part is not: the caller takes parts from the front, workers take them from the back, until none is left. So with idle
+ * cores each thread meets the same range from one operator to the next (its data are in that core's cache), and on a busy
+ * machine a worker that the system has not woken yet costs nothing: the caller does its parts.
  *
  * What always holds: `state` packs (job number, first part left, end of parts left) in one word, so taking a part by
  * compare-and-swap also proves that the job is still the one that was read. The job's fields are written before `state` is
- * published and stay until the caller has seen `done` reach the number of parts, and the holder of a part is what it waits for. */
+ * published and stay until the caller has seen `done` reach the number of parts, and the holder of a part is what it waits
+ * for. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -51,7 +52,7 @@ static struct {
 
 static _Thread_local bool inside; /* this thread is running a part: calls from it run inline */
 
-/* ---- How many threads ---------------------------------------------------------------------------------------------- */
+/* ---- How many threads ------------------------------------------------------------------------------------------------- */
 
 #if defined(__linux__)
 static int from_affinity(void) {
@@ -166,7 +167,7 @@ void soma_set_threads(int n) {
     atomic_store_explicit(&pool.wanted, n < 0 ? 0 : n > MAX_THREADS ? MAX_THREADS : n, memory_order_relaxed);
 }
 
-/* ---- Parts ----------------------------------------------------------------------------------------------------------- */
+/* ---- Parts ------------------------------------------------------------------------------------------------------------ */
 
 #define FIRST(state) ((uint32_t)(state) >> 16)
 #define END(state) ((uint32_t)(state) & 0xffff)
@@ -252,7 +253,7 @@ static void *worker(void *unused) {
     }
 }
 
-/* ---- Starting and ending threads (under `owner`) ------------------------------------------------------------------------ */
+/* ---- Starting and ending threads (under `owner`) ---------------------------------------------------------------------- */
 
 static void stop_workers(void) {
     if (pool.workers == 0)
@@ -311,7 +312,7 @@ __attribute__((destructor)) static void close_pool(void) {
     pthread_mutex_unlock(&pool.owner);
 }
 
-/* ---- Running a job -------------------------------------------------------------------------------------------------------- */
+/* ---- Running a job ---------------------------------------------------------------------------------------------------- */
 
 static void run_job(int parts) {
     atomic_store(&pool.done, 0);

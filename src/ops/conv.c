@@ -1,12 +1,12 @@
-/* conv2d and its two gradients, each an operator: the three are linear in both inputs, and the gradients of each are the other two, so
- * derivatives of any order exist. */
+/* conv2d and its two gradients, each an operator: the three are linear in both inputs, and the gradients of each are the
+ * other two, so derivatives of any order exist. */
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/copy.h"
 #include "ops/op.h"
 
 #include <string.h>
 
-/* ---- Attributes and shapes ---------------------------------------------------------------------------------------------------------- */
+/* ---- Attributes and shapes -------------------------------------------------------------------------------------------- */
 
 enum { STRIDE, PADDING, DILATION, GROUPS, SIZE }; /* SIZE: the gradients' last attribute */
 
@@ -25,7 +25,8 @@ static bool pair(const char *op, const soma_attr *attr, int64_t least, int64_t *
     char text[SOMA__SHAPE_TEXT];
     if (!ok)
         soma_fail(SOMA_EINVAL, "%s: %s is %s, expected one or two numbers from %lld to 2147483647", op, attr->name,
-                  soma__shape_text(SOMA_MIN(attr->count, SOMA_MAX_DIMS), attr->value.ints, text, sizeof text), (long long)least);
+                  soma__shape_text(SOMA_MIN(attr->count, SOMA_MAX_DIMS), attr->value.ints, text, sizeof text),
+                  (long long)least);
     return ok;
 }
 
@@ -35,11 +36,13 @@ static bool geometry(const soma_args *a, soma_dtype dtype, int nx, const int64_t
     char one[SOMA__SHAPE_TEXT], two[SOMA__SHAPE_TEXT];
     *c = (soma__conv){.dtype = dtype, .groups = soma__attr_int(a, GROUPS)};
     if ((nx != 3 && nx != 4) || nw != 4) {
-        soma_fail(SOMA_ESHAPE, "%s: input is %s and weight is %s, expected [N, C, H, W] or [C, H, W], and [out, C / groups, kh, kw]", op,
+        soma_fail(SOMA_ESHAPE,
+                  "%s: input is %s and weight is %s, expected [N, C, H, W] or [C, H, W], and [out, C / groups, kh, kw]", op,
                   soma__shape_text(nx, x, one, sizeof one), soma__shape_text(nw, w, two, sizeof two));
         return false;
     }
-    if (!pair(op, &a->attrs[STRIDE], 1, c->stride) || !pair(op, &a->attrs[PADDING], 0, c->padding) || !pair(op, &a->attrs[DILATION], 1, c->dilation))
+    if (!pair(op, &a->attrs[STRIDE], 1, c->stride) || !pair(op, &a->attrs[PADDING], 0, c->padding) ||
+        !pair(op, &a->attrs[DILATION], 1, c->dilation))
         return false;
     c->batch = nx == 4 ? x[0] : 1;
     c->in_channels = x[nx - 3];
@@ -49,20 +52,22 @@ static bool geometry(const soma_args *a, soma_dtype dtype, int nx, const int64_t
     c->kernel[0] = w[2];
     c->kernel[1] = w[3];
     if (c->groups < 1 || c->in_channels % c->groups != 0 || c->out_channels % c->groups != 0) {
-        soma_fail(SOMA_EINVAL, "%s: groups is %lld, expected a divisor of the %lld input channels and of the %lld output channels", op,
+        soma_fail(SOMA_EINVAL,
+                  "%s: groups is %lld, expected a divisor of the %lld input channels and of the %lld output channels", op,
                   (long long)c->groups, (long long)c->in_channels, (long long)c->out_channels);
         return false;
     }
     if (w[1] != c->in_channels / c->groups) {
-        soma_fail(SOMA_ESHAPE, "%s: input is %s with %lld channels a group, weight is %s for %lld", op, soma__shape_text(nx, x, one, sizeof one),
-                  (long long)(c->in_channels / c->groups), soma__shape_text(nw, w, two, sizeof two), (long long)w[1]);
+        soma_fail(SOMA_ESHAPE, "%s: input is %s with %lld channels a group, weight is %s for %lld", op,
+                  soma__shape_text(nx, x, one, sizeof one), (long long)(c->in_channels / c->groups),
+                  soma__shape_text(nw, w, two, sizeof two), (long long)w[1]);
         return false;
     }
     for (int i = 0; i < 2; i++) {
         const int64_t size = x[nx - 2 + i] + 2 * c->padding[i], span = c->dilation[i] * (c->kernel[i] - 1) + 1;
         if (c->kernel[i] < 1 || size < span || size > INT32_MAX) {
-            soma_fail(SOMA_ESHAPE, "%s: a kernel of %s %lld does not fit an input of %lld with padding %lld", op, i ? "width" : "height",
-                      (long long)span, (long long)x[nx - 2 + i], (long long)c->padding[i]);
+            soma_fail(SOMA_ESHAPE, "%s: a kernel of %s %lld does not fit an input of %lld with padding %lld", op,
+                      i ? "width" : "height", (long long)span, (long long)x[nx - 2 + i], (long long)c->padding[i]);
             return false;
         }
         *(i ? &c->out_w : &c->out_h) = (size - span) / c->stride[i] + 1;
@@ -87,12 +92,13 @@ static bool fits(const soma_args *a, const soma__conv *c, const soma_tensor *g, 
         ok = g->shape[i] == want.shape[i];
     char one[SOMA__SHAPE_TEXT], two[SOMA__SHAPE_TEXT];
     if (!ok)
-        soma_fail(SOMA_ESHAPE, "%s: the gradient is %s, expected %s", a->op->name, soma__shape_text(g->ndim, g->shape, one, sizeof one),
+        soma_fail(SOMA_ESHAPE, "%s: the gradient is %s, expected %s", a->op->name,
+                  soma__shape_text(g->ndim, g->shape, one, sizeof one),
                   soma__shape_text(want.ndim, want.shape, two, sizeof two));
     return ok;
 }
 
-/* ---- Operands: row-major, in the workspace if need be ------------------------------------------------------------------------------- */
+/* ---- Operands: row-major, in the workspace if need be ----------------------------------------------------------------- */
 
 static size_t room_for(const soma_tensor *t) {
     return !t || soma__contiguous(t) ? 0 : ((size_t)t->numel * soma_dtype_size((soma_dtype)t->dtype) + 63) / 64 * 64;
@@ -129,32 +135,39 @@ static size_t operand_bytes(const soma_args *a) {
     return bytes;
 }
 
-/* ---- The reference: one product at a time, in double ---------------------------------------------------------------------------------- */
+/* ---- The reference: one product at a time, in double ------------------------------------------------------------------ */
 
-/* Indices of x, weight and y of product `p`, counted over weight's elements and then y's pixels; false outside of the image. */
+/* Indices of x, weight and y of product `p`, counted over weight's elements and then y's pixels; false outside of the image.
+ */
 static bool product_at(const soma__conv *c, int64_t n, int64_t w, int64_t oy, int64_t ox, int64_t *x, int64_t *y) {
     const int64_t in = c->in_channels / c->groups, out = c->out_channels / c->groups, taps = c->kernel[0] * c->kernel[1];
     const int64_t o = w / taps / in, i = w / taps % in, r = w % taps / c->kernel[1], s = w % c->kernel[1];
-    const int64_t iy = oy * c->stride[0] + r * c->dilation[0] - c->padding[0], ix = ox * c->stride[1] + s * c->dilation[1] - c->padding[1];
+    const int64_t iy = oy * c->stride[0] + r * c->dilation[0] - c->padding[0],
+                  ix = ox * c->stride[1] + s * c->dilation[1] - c->padding[1];
     *x = ((n * c->in_channels + o / out * in + i) * c->in_h + iy) * c->in_w + ix;
     *y = ((n * c->out_channels + o) * c->out_h + oy) * c->out_w + ox;
     return iy >= 0 && iy < c->in_h && ix >= 0 && ix < c->in_w;
 }
 
-/* Sums all products into `to` (numbered by x, weight or y), whose elements are of the tensors' dtype; halves round at each step, so it
- * takes one output at a time. */
-static void plain(const soma__conv *c, const void *x, const void *w, const void *y, const void *bias, int what, int64_t count, void *to) {
+/* Sums all products into `to` (numbered by x, weight or y), whose elements are of the tensors' dtype; halves round at each
+ * step, so it takes one output at a time. */
+static void plain(const soma__conv *c, const void *x, const void *w, const void *y, const void *bias, int what,
+                  int64_t count, void *to) {
     const size_t size = soma_dtype_size(c->dtype);
     const int64_t weights = c->out_channels * (c->in_channels / c->groups) * c->kernel[0] * c->kernel[1];
     for (int64_t k = 0; k < count; k++) {
-        double sum = bias ? soma__load((const char *)bias + (size_t)(k / (c->out_h * c->out_w) % c->out_channels) * size, c->dtype) : 0;
+        double sum =
+            bias ? soma__load((const char *)bias + (size_t)(k / (c->out_h * c->out_w) % c->out_channels) * size, c->dtype)
+                 : 0;
         for (int64_t n = 0; n < c->batch; n++)
             for (int64_t i = what == 1 ? k : 0; i < (what == 1 ? k + 1 : weights); i++)
                 for (int64_t p = 0; p < c->out_h * c->out_w; p++) {
                     int64_t at_x, at_y;
-                    if (!product_at(c, n, i, p / c->out_w, p % c->out_w, &at_x, &at_y) || (what == 0 && at_x != k) || (what == 2 && at_y != k))
+                    if (!product_at(c, n, i, p / c->out_w, p % c->out_w, &at_x, &at_y) || (what == 0 && at_x != k) ||
+                        (what == 2 && at_y != k))
                         continue;
-                    const void *left = what == 0 ? (const char *)y + (size_t)at_y * size : (const char *)x + (size_t)at_x * size;
+                    const void *left =
+                        what == 0 ? (const char *)y + (size_t)at_y * size : (const char *)x + (size_t)at_x * size;
                     const void *right = what == 1 ? (const char *)y + (size_t)at_y * size : (const char *)w + (size_t)i * size;
                     sum += soma__load(left, c->dtype) * soma__load(right, c->dtype);
                 }
@@ -162,7 +175,9 @@ static void plain(const soma__conv *c, const void *x, const void *w, const void 
     }
 }
 
-/* ---- conv2d ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- conv2d
+ * ----------------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool conv_geometry(const soma_args *a, soma__conv *c) {
     const soma_tensor *x = a->in[0], *w = a->in[1];
@@ -176,8 +191,8 @@ static bool conv_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *bias = a->in[2];
     char one[SOMA__SHAPE_TEXT], two[SOMA__SHAPE_TEXT];
     if (bias && (bias->ndim != 1 || bias->shape[0] != c.out_channels)) {
-        soma_fail(SOMA_ESHAPE, "conv2d: bias is %s, expected [%lld] for weight %s", soma__tensor_text(bias, one), (long long)c.out_channels,
-                  soma__tensor_text(a->in[1], two));
+        soma_fail(SOMA_ESHAPE, "conv2d: bias is %s, expected [%lld] for weight %s", soma__tensor_text(bias, one),
+                  (long long)c.out_channels, soma__tensor_text(a->in[1], two));
         return false;
     }
     output_shape(&c, a->in[0]->ndim, out);
@@ -214,8 +229,8 @@ static int64_t conv_flops(soma_args *a) {
 static const soma_op conv2d_op, conv2d_backward_input_op, conv2d_backward_weight_op;
 
 /* The four attributes of conv2d, and as fifth the sizes of what is to be made. */
-static soma_tensor *gradient(const soma_op *op, const soma_attr *attrs, const char *name, const int64_t *sizes, soma_tensor *left,
-                             soma_tensor *right) {
+static soma_tensor *gradient(const soma_op *op, const soma_attr *attrs, const char *name, const int64_t *sizes,
+                             soma_tensor *left, soma_tensor *right) {
     soma_attr all[5] = {attrs[STRIDE], attrs[PADDING], attrs[DILATION], attrs[GROUPS], SOMA_INTS(name, sizes[0], sizes[1])};
     return left && right ? SOMA__RUN(op, all, left, right) : NULL;
 }
@@ -259,9 +274,33 @@ static const conv_case cases[] = {
 };
 
 static const conv_case wrong[] = {
-    {2, {4, 4}, {3, 2, 3, 3}, {0}, {0}, {0}, 0, "input is [4, 4] and weight is [3, 2, 3, 3], expected [N, C, H, W]", SOMA_ESHAPE},
-    {4, {1, 3, 4, 4}, {3, 2, 3, 3}, {0}, {0}, {0}, 0, "input is [1, 3, 4, 4] with 3 channels a group, weight is [3, 2, 3, 3] for 2", SOMA_ESHAPE},
-    {4, {1, 2, 4, 4}, {3, 2, 5, 3}, {0}, {0}, {0}, 0, "a kernel of height 5 does not fit an input of 4 with padding 0", SOMA_ESHAPE},
+    {2,
+     {4, 4},
+     {3, 2, 3, 3},
+     {0},
+     {0},
+     {0},
+     0,
+     "input is [4, 4] and weight is [3, 2, 3, 3], expected [N, C, H, W]",
+     SOMA_ESHAPE},
+    {4,
+     {1, 3, 4, 4},
+     {3, 2, 3, 3},
+     {0},
+     {0},
+     {0},
+     0,
+     "input is [1, 3, 4, 4] with 3 channels a group, weight is [3, 2, 3, 3] for 2",
+     SOMA_ESHAPE},
+    {4,
+     {1, 2, 4, 4},
+     {3, 2, 5, 3},
+     {0},
+     {0},
+     {0},
+     0,
+     "a kernel of height 5 does not fit an input of 4 with padding 0",
+     SOMA_ESHAPE},
     {4, {1, 2, 4, 4}, {3, 2, 3, 3}, {-1}, {0}, {0}, 0, "stride is [-1, 0], expected one or two numbers from 1", SOMA_EINVAL},
     {4, {1, 2, 4, 4}, {3, 1, 3, 3}, {0}, {0}, {0}, 2, "groups is 2, expected a divisor", SOMA_EINVAL},
 };
@@ -305,12 +344,25 @@ static bool conv_errors(int i, soma_dtype dtype, soma_sample *s) {
 static const soma_attr_info conv_attrs[] = {CONV_ATTRS};
 
 static const soma_op conv2d_op = {
-    .name = "conv2d", .family = "conv", .onnx = "Conv",
+    .name = "conv2d",
+    .family = "conv",
+    .onnx = "Conv",
     .doc = "Cross-correlation of x [N, C, H, W] (or [C, H, W]) with weight [out, C / groups, kh, kw], plus bias [out].",
-    .in = {{.name = "x"}, {.name = "weight"}, {.name = "bias", .optional = true}}, .n_in = 3, .outputs = 1, .attrs = conv_attrs,
-    .n_attrs = (int)SOMA_LEN(conv_attrs), .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .shape = conv_shape, .work = conv_work,
-    .cpu = {conv_packed, conv_plain}, .backward = conv_backward, .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)}, .flops = conv_flops,
-    .samples = conv_samples, .errors = conv_errors,
+    .in = {{.name = "x"}, {.name = "weight"}, {.name = "bias", .optional = true}},
+    .n_in = 3,
+    .outputs = 1,
+    .attrs = conv_attrs,
+    .n_attrs = (int)SOMA_LEN(conv_attrs),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = conv_shape,
+    .work = conv_work,
+    .cpu = {conv_packed, conv_plain},
+    .backward = conv_backward,
+    .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)},
+    .flops = conv_flops,
+    .samples = conv_samples,
+    .errors = conv_errors,
 };
 
 soma_tensor *soma_conv2d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv2d_opts *opts) {
@@ -330,7 +382,7 @@ soma_tensor *soma_conv2d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bi
     return SOMA__RUN(&conv2d_op, attrs, x, weight, bias);
 }
 
-/* ---- The gradient of x --------------------------------------------------------------------------------------------------------------------- */
+/* ---- The gradient of x ------------------------------------------------------------------------------------------------ */
 
 static bool two_sizes(const soma_args *a, int64_t *to) {
     const soma_attr *attr = &a->attrs[SIZE];
@@ -433,7 +485,8 @@ static bool gradient_sample(int i, soma_dtype dtype, bool of_input, soma_sample 
     if (i % 2)
         s->in[i / 2 % 2] = soma__strided(s->in[i / 2 % 2]);
     case_attrs(c, s);
-    s->attrs[s->n_attrs++] = of_input ? SOMA_INTS("input_size", c->x[c->nx - 2], c->x[c->nx - 1]) : SOMA_INTS("kernel_size", c->w[2], c->w[3]);
+    s->attrs[s->n_attrs++] =
+        of_input ? SOMA_INTS("input_size", c->x[c->nx - 2], c->x[c->nx - 1]) : SOMA_INTS("kernel_size", c->w[2], c->w[3]);
     return true;
 }
 
@@ -460,14 +513,28 @@ static bool weight_errors(int i, soma_dtype dtype, soma_sample *s) { return grad
 static const soma_attr_info input_attrs[] = {CONV_ATTRS, SOMA_NEED_INTS("input_size", "height and width of x")};
 
 static const soma_op conv2d_backward_input_op = {
-    .name = "conv2d_backward_input", .family = "conv", .doc = "Gradient of conv2d with respect to x, from that of its output.",
-    .in = {{.name = "g"}, {.name = "weight"}}, .n_in = 2, .outputs = 1, .attrs = input_attrs,
-    .n_attrs = (int)SOMA_LEN(input_attrs), .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .shape = input_shape, .work = input_work,
-    .cpu = {input_packed, input_plain}, .backward = input_backward, .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)}, .internal = true,
-    .flops = input_flops, .samples = input_samples, .errors = input_errors,
+    .name = "conv2d_backward_input",
+    .family = "conv",
+    .doc = "Gradient of conv2d with respect to x, from that of its output.",
+    .in = {{.name = "g"}, {.name = "weight"}},
+    .n_in = 2,
+    .outputs = 1,
+    .attrs = input_attrs,
+    .n_attrs = (int)SOMA_LEN(input_attrs),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = input_shape,
+    .work = input_work,
+    .cpu = {input_packed, input_plain},
+    .backward = input_backward,
+    .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)},
+    .internal = true,
+    .flops = input_flops,
+    .samples = input_samples,
+    .errors = input_errors,
 };
 
-/* ---- The gradient of weight ------------------------------------------------------------------------------------------------------------------ */
+/* ---- The gradient of weight ------------------------------------------------------------------------------------------- */
 
 static bool weight_geometry(const soma_args *a, soma__conv *c) {
     const soma_tensor *x = a->in[0], *g = a->in[1];
@@ -536,11 +603,25 @@ static void weight_backward(soma_grad_args *g) {
 static const soma_attr_info weight_attrs[] = {CONV_ATTRS, SOMA_NEED_INTS("kernel_size", "height and width of the kernel")};
 
 static const soma_op conv2d_backward_weight_op = {
-    .name = "conv2d_backward_weight", .family = "conv", .doc = "Gradient of conv2d with respect to weight, from that of its output.",
-    .in = {{.name = "x"}, {.name = "g"}}, .n_in = 2, .outputs = 1, .attrs = weight_attrs, .n_attrs = (int)SOMA_LEN(weight_attrs),
-    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .shape = weight_shape, .work = weight_work, .cpu = {weight_packed, weight_plain},
-    .backward = weight_backward, .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)}, .internal = true, .flops = weight_flops,
-    .samples = weight_samples, .errors = weight_errors,
+    .name = "conv2d_backward_weight",
+    .family = "conv",
+    .doc = "Gradient of conv2d with respect to weight, from that of its output.",
+    .in = {{.name = "x"}, {.name = "g"}},
+    .n_in = 2,
+    .outputs = 1,
+    .attrs = weight_attrs,
+    .n_attrs = (int)SOMA_LEN(weight_attrs),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = weight_shape,
+    .work = weight_work,
+    .cpu = {weight_packed, weight_plain},
+    .backward = weight_backward,
+    .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)},
+    .internal = true,
+    .flops = weight_flops,
+    .samples = weight_samples,
+    .errors = weight_errors,
 };
 
 const soma_op *const soma__conv_ops[] = {&conv2d_op, &conv2d_backward_input_op, &conv2d_backward_weight_op, NULL};

@@ -1,11 +1,11 @@
-/* Matrix products: matmul as torch.matmul, linear with its bias inside. Operands are read through their strides, so neither transposes
- * nor broadcast batches are ever copied, and their gradients are matrix products over the same operands. */
+/* Matrix products: matmul as torch.matmul, linear with its bias inside. Operands are read through their strides, so neither
+ * transposes nor broadcast batches are ever copied, and their gradients are matrix products over the same operands. */
 #include "kernels/cpu/gemm.h"
 #include "ops/op.h"
 
 #include <string.h>
 
-/* ---- From tensors to one product ------------------------------------------------------------------------------------------------ */
+/* ---- From tensors to one product -------------------------------------------------------------------------------------- */
 
 /* A product and the batch dimensions around it; the innermost of them is in `g` itself. Strides in elements. */
 typedef struct batched {
@@ -25,7 +25,8 @@ static void join_batches(batched *p) {
     for (int i = 0; i < p->ndim; i++) {
         if (p->size[i] == 1)
             continue;
-        if (n > 0 && p->a[n - 1] == p->a[i] * p->size[i] && p->b[n - 1] == p->b[i] * p->size[i] && p->c[n - 1] == p->c[i] * p->size[i]) {
+        if (n > 0 && p->a[n - 1] == p->a[i] * p->size[i] && p->b[n - 1] == p->b[i] * p->size[i] &&
+            p->c[n - 1] == p->c[i] * p->size[i]) {
             p->size[n - 1] *= p->size[i];
             p->a[n - 1] = p->a[i];
             p->b[n - 1] = p->b[i];
@@ -102,7 +103,7 @@ static void run_batched(const batched *p, void *work) {
     }
 }
 
-/* ---- The reference: one sum at a time, in double ----------------------------------------------------------------------------------- */
+/* ---- The reference: one sum at a time, in double ---------------------------------------------------------------------- */
 
 static void reference_one(const soma__gemm *g, int64_t q, int64_t i, int64_t j) {
     const size_t size = soma_dtype_size(g->dtype);
@@ -143,14 +144,16 @@ static void run_reference(const batched *p) {
     }
 }
 
-/* ---- matmul ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- matmul
+ * ----------------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool matmul_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0], *y = a->in[1];
     char have[SOMA__SHAPE_TEXT], want[SOMA__SHAPE_TEXT];
     if (x->ndim == 0 || y->ndim == 0) {
-        soma_fail(SOMA_ESHAPE, "matmul: both inputs need at least one dimension, got %s and %s; use mul for numbers", soma__tensor_text(x, have),
-                  soma__tensor_text(y, want));
+        soma_fail(SOMA_ESHAPE, "matmul: both inputs need at least one dimension, got %s and %s; use mul for numbers",
+                  soma__tensor_text(x, have), soma__tensor_text(y, want));
         return false;
     }
     const int64_t k = x->shape[x->ndim - 1], rows = y->shape[y->ndim > 1 ? y->ndim - 2 : 0];
@@ -163,7 +166,8 @@ static bool matmul_shape(soma_args *a, soma_meta *out) {
     }
     if (!ok) {
         soma_fail(SOMA_ESHAPE, "matmul: %s times %s: %s", soma__tensor_text(x, have), soma__tensor_text(y, want),
-                  k != rows ? "the last size of the first must be the last but one of the second" : "the batch sizes do not broadcast");
+                  k != rows ? "the last size of the first must be the last but one of the second"
+                            : "the batch sizes do not broadcast");
         return false;
     }
     out->ndim = n;
@@ -261,17 +265,33 @@ static bool two_sample(const two_shapes *c, int n, int i, soma_dtype dtype, soma
 
 static bool matmul_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const two_shapes c[] = {
-        {2, 2, {3, 4}, {4, 5}, 0},          {2, 2, {1, 7}, {7, 3}, 0},          {1, 1, {6}, {6}, 0},         {2, 1, {3, 5}, {5}, 0},
-        {1, 2, {4}, {4, 3}, 0},             {3, 3, {2, 3, 4}, {2, 4, 2}, 0},    {3, 2, {2, 3, 4}, {4, 2}, 0}, {2, 3, {3, 4}, {2, 4, 2}, 0},
-        {4, 4, {2, 1, 2, 3}, {1, 3, 3, 2}, 0}, {4, 3, {2, 3, 2, 3}, {3, 3, 2}, 0}, {1, 3, {4}, {2, 4, 3}, 0},  {3, 1, {2, 3, 4}, {4}, 0},
-        {2, 2, {3, 0}, {0, 2}, 0},          {3, 2, {0, 3, 4}, {4, 2}, 0},       {2, 2, {17, 40}, {40, 19}, 0}, {4, 4, {2, 2, 3, 2}, {2, 1, 2, 3}, 0},
+        {2, 2, {3, 4}, {4, 5}, 0},
+        {2, 2, {1, 7}, {7, 3}, 0},
+        {1, 1, {6}, {6}, 0},
+        {2, 1, {3, 5}, {5}, 0},
+        {1, 2, {4}, {4, 3}, 0},
+        {3, 3, {2, 3, 4}, {2, 4, 2}, 0},
+        {3, 2, {2, 3, 4}, {4, 2}, 0},
+        {2, 3, {3, 4}, {2, 4, 2}, 0},
+        {4, 4, {2, 1, 2, 3}, {1, 3, 3, 2}, 0},
+        {4, 3, {2, 3, 2, 3}, {3, 3, 2}, 0},
+        {1, 3, {4}, {2, 4, 3}, 0},
+        {3, 1, {2, 3, 4}, {4}, 0},
+        {2, 2, {3, 0}, {0, 2}, 0},
+        {3, 2, {0, 3, 4}, {4, 2}, 0},
+        {2, 2, {17, 40}, {40, 19}, 0},
+        {4, 4, {2, 2, 3, 2}, {2, 1, 2, 3}, 0},
     };
     return two_sample(c, (int)SOMA_LEN(c), i, dtype, s);
 }
 
 static bool matmul_errors(int i, soma_dtype dtype, soma_sample *s) {
     static const two_shapes c[] = {
-        {2, 2, {3, 4}, {5, 4}, "matmul: [3, 4] f32 times [5, 4] f32: the last size of the first must be the last but one of the second"},
+        {2,
+         2,
+         {3, 4},
+         {5, 4},
+         "matmul: [3, 4] f32 times [5, 4] f32: the last size of the first must be the last but one of the second"},
         {3, 3, {2, 3, 4}, {3, 4, 5}, "the batch sizes do not broadcast"},
         {0, 2, {0}, {5, 4}, "both inputs need at least one dimension"},
         {1, 1, {3}, {4}, "the last size of the first must be"},
@@ -280,29 +300,44 @@ static bool matmul_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op matmul_op = {
-    .name = "matmul", .family = "matmul", .onnx = "MatMul",
-    .doc = "Matrix product: [..., m, k] times [..., k, n], batches broadcast. A 1-d input is a row (first) or a column (second) whose "
+    .name = "matmul",
+    .family = "matmul",
+    .onnx = "MatMul",
+    .doc = "Matrix product: [..., m, k] times [..., k, n], batches broadcast. A 1-d input is a row (first) or a column "
+           "(second) whose "
            "dimension the result does not have. Integers wrap; f16 and bf16 are summed in f32.",
-    .in = {{.name = "a"}, {.name = "b"}}, .n_in = 2, .outputs = 1, .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME,
-    .shape = matmul_shape, .work = matmul_work, .cpu = {matmul_packed, matmul_plain}, .backward = matmul_backward,
-    .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)}, .flops = matmul_flops, .samples = matmul_samples, .errors = matmul_errors,
+    .in = {{.name = "a"}, {.name = "b"}},
+    .n_in = 2,
+    .outputs = 1,
+    .dtypes = SOMA_NUMBERS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = matmul_shape,
+    .work = matmul_work,
+    .cpu = {matmul_packed, matmul_plain},
+    .backward = matmul_backward,
+    .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)},
+    .flops = matmul_flops,
+    .samples = matmul_samples,
+    .errors = matmul_errors,
 };
 
 soma_tensor *soma_matmul(soma_tensor *a, soma_tensor *b) { return a && b ? SOMA__RUN(&matmul_op, NULL, a, b) : NULL; }
 
-/* ---- linear ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- linear
+ * ----------------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool linear_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0], *w = a->in[1], *bias = a->in[2];
     char one[SOMA__SHAPE_TEXT], two[SOMA__SHAPE_TEXT];
     if (w->ndim != 2 || x->ndim == 0 || x->shape[x->ndim - 1] != w->shape[1]) {
-        soma_fail(SOMA_ESHAPE, "linear: input is %s and weight is %s, expected [..., in] and [out, in]", soma__tensor_text(x, one),
-                  soma__tensor_text(w, two));
+        soma_fail(SOMA_ESHAPE, "linear: input is %s and weight is %s, expected [..., in] and [out, in]",
+                  soma__tensor_text(x, one), soma__tensor_text(w, two));
         return false;
     }
     if (bias && (bias->ndim != 1 || bias->shape[0] != w->shape[0])) {
-        soma_fail(SOMA_ESHAPE, "linear: bias is %s, expected [%lld] for weight %s", soma__tensor_text(bias, one), (long long)w->shape[0],
-                  soma__tensor_text(w, two));
+        soma_fail(SOMA_ESHAPE, "linear: bias is %s, expected [%lld] for weight %s", soma__tensor_text(bias, one),
+                  (long long)w->shape[0], soma__tensor_text(w, two));
         return false;
     }
     out->ndim = x->ndim;
@@ -313,7 +348,8 @@ static bool linear_shape(soma_args *a, soma_meta *out) {
 
 /* A bias whose elements do not lie together is put in front of the workspace. */
 static size_t bias_bytes(const soma_tensor *bias) {
-    return !bias || soma__contiguous(bias) ? 0 : ((size_t)bias->numel * soma_dtype_size((soma_dtype)bias->dtype) + 63) / 64 * 64;
+    return !bias || soma__contiguous(bias) ? 0
+                                           : ((size_t)bias->numel * soma_dtype_size((soma_dtype)bias->dtype) + 63) / 64 * 64;
 }
 
 static size_t linear_work(soma_args *a) {
@@ -395,8 +431,9 @@ static bool linear_sample(const two_shapes *c, int n, int i, soma_dtype dtype, s
 
 static bool linear_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const two_shapes c[] = {
-        {2, 2, {3, 4}, {5, 4}, 0},    {2, 2, {2, 7}, {3, 7}, 0},       {3, 2, {2, 3, 4}, {2, 4}, 0}, {1, 2, {6}, {4, 6}, 0},
-        {4, 2, {2, 1, 2, 3}, {5, 3}, 0}, {2, 2, {0, 4}, {3, 4}, 0},    {2, 2, {1, 5}, {3, 5}, 0},    {2, 2, {18, 33}, {20, 33}, 0},
+        {2, 2, {3, 4}, {5, 4}, 0}, {2, 2, {2, 7}, {3, 7}, 0},       {3, 2, {2, 3, 4}, {2, 4}, 0},
+        {1, 2, {6}, {4, 6}, 0},    {4, 2, {2, 1, 2, 3}, {5, 3}, 0}, {2, 2, {0, 4}, {3, 4}, 0},
+        {2, 2, {1, 5}, {3, 5}, 0}, {2, 2, {18, 33}, {20, 33}, 0},
     };
     return linear_sample(c, (int)SOMA_LEN(c), i, dtype, s);
 }
@@ -419,11 +456,22 @@ static bool linear_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op linear_op = {
-    .name = "linear", .family = "matmul", .onnx = "Gemm",
+    .name = "linear",
+    .family = "matmul",
+    .onnx = "Gemm",
     .doc = "x [..., in] times the transpose of weight [out, in], plus bias [out]: a fully connected layer.",
-    .in = {{.name = "x"}, {.name = "weight"}, {.name = "bias", .optional = true}}, .n_in = 3, .outputs = 1, .dtypes = SOMA_FLOATS,
-    .promote = SOMA_PROMOTE_SAME, .shape = linear_shape, .work = linear_work, .cpu = {linear_packed, linear_plain},
-    .backward = linear_backward, .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)}, .flops = linear_flops, .samples = linear_samples,
+    .in = {{.name = "x"}, {.name = "weight"}, {.name = "bias", .optional = true}},
+    .n_in = 3,
+    .outputs = 1,
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = linear_shape,
+    .work = linear_work,
+    .cpu = {linear_packed, linear_plain},
+    .backward = linear_backward,
+    .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)},
+    .flops = linear_flops,
+    .samples = linear_samples,
     .errors = linear_errors,
 };
 

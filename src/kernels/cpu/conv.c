@@ -1,12 +1,13 @@
-/* Convolution: forward and the gradient of the input as products of packed weights and gathered patches. The gradient of the weight
- * is in conv_weight.c, groups of one or two channels in conv_direct.c.
+/* Convolution: forward and the gradient of the input as products of packed weights and gathered patches. The gradient of the
+ * weight is in conv_weight.c, groups of one or two channels in conv_direct.c.
  *
- * The columns of the product are output pixels of all images one after the other, in panels of a few vectors; a panel's rows are
- * (channel, tap). Patches are gathered straight into the packed panel of B, so no image is ever unfolded in memory. Where a panel
- * lies within one image its tile is written in place; else (image borders, strided outputs) it goes through a small buffer.
+ * The columns of the product are output pixels of all images one after the other, in panels of a few vectors; a panel's rows
+ * are (channel, tap). Patches are gathered straight into the packed panel of B, so no image is ever unfolded in memory.
+ * Where a panel lies within one image its tile is written in place; else (image borders, strided outputs) it goes through a
+ * small buffer.
  *
- * The gradient of the input is the same product with other weights: input pixels are sorted by their place (y mod stride, x mod
- * stride); those of one place meet the same taps, and reading gy for them is a plain convolution of stride 1. */
+ * The gradient of the input is the same product with other weights: input pixels are sorted by their place (y mod stride, x
+ * mod stride); those of one place meet the same taps, and reading gy for them is a plain convolution of stride 1. */
 #include "conv.h"
 
 #include "base/base.h"
@@ -53,7 +54,7 @@ typedef struct product {
 
 static inline size_t whole(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-/* ---- Sizes ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- Sizes ------------------------------------------------------------------------------------------------------------ */
 
 /* Whether the image is read in place, and the frame that this takes. */
 static void choose_flat(product *p) {
@@ -96,10 +97,11 @@ static size_t table_bytes(const product *p) {
 }
 
 static size_t product_bytes(const product *p) {
-    return table_bytes(p) + whole((size_t)(p->groups * p->m * p->channels * p->taps) * p->size + 64) + (size_t)p->slots * p->slot_bytes;
+    return table_bytes(p) + whole((size_t)(p->groups * p->m * p->channels * p->taps) * p->size + 64) +
+           (size_t)p->slots * p->slot_bytes;
 }
 
-/* ---- Running -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Running ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct panel {
     soma__pixels runs[SOMA__PANEL_MAX];
@@ -110,12 +112,14 @@ typedef struct panel {
 } panel;
 
 static int64_t pixel_at(const product *p, int64_t image, int64_t i, int64_t j) {
-    return image * p->groups * p->m * p->dst_h * p->dst_w + (i * p->dst_step_y + p->dst_y) * p->dst_w + j * p->dst_step_x + p->dst_x;
+    return image * p->groups * p->m * p->dst_h * p->dst_w + (i * p->dst_step_y + p->dst_y) * p->dst_w + j * p->dst_step_x +
+           p->dst_x;
 }
 
 /* Columns of a flat panel: runs are what lies within the rows of the output. */
 static void make_flat_runs(const product *p, int64_t number, panel *q) {
-    const int64_t image = number / p->per_image, part = number % p->per_image, vectors = soma__parts(p->columns, p->gemm->lanes);
+    const int64_t image = number / p->per_image, part = number % p->per_image,
+                  vectors = soma__parts(p->columns, p->gemm->lanes);
     const int64_t first = soma__part(vectors, p->per_image, part) * p->gemm->lanes;
     const int64_t end = SOMA_MIN(soma__part(vectors, p->per_image, part + 1) * p->gemm->lanes, p->columns);
     q->columns = (int)(end - first);
@@ -123,7 +127,9 @@ static void make_flat_runs(const product *p, int64_t number, panel *q) {
     for (int64_t column = first; column < end;) {
         const int64_t i = column / p->frame_w, j = column % p->frame_w, count = SOMA_MIN(p->grid_w - j, end - column);
         if (count > 0)
-            q->runs[q->n_runs++] = (soma__pixels){.image = image, .pixel = pixel_at(p, image, i, j), .pos = (int)(column - first),
+            q->runs[q->n_runs++] = (soma__pixels){.image = image,
+                                                  .pixel = pixel_at(p, image, i, j),
+                                                  .pos = (int)(column - first),
                                                   .count = (int)count};
         column += p->frame_w - j;
     }
@@ -148,7 +154,8 @@ static void make_runs(const product *p, int64_t number, panel *q) {
             image++;
         }
     }
-    q->direct = q->runs[0].image == q->runs[q->n_runs - 1].image && p->dst_step_y == 1 && p->dst_step_x == 1 && p->grid_w == p->dst_w;
+    q->direct = q->runs[0].image == q->runs[q->n_runs - 1].image && p->dst_step_y == 1 && p->dst_step_x == 1 &&
+                p->grid_w == p->dst_w;
 }
 
 static void scatter(const product *p, const panel *q, int64_t group) {
@@ -172,11 +179,21 @@ static void scatter(const product *p, const panel *q, int64_t group) {
 }
 
 static void run_chunk(const product *p, const panel *panels, int64_t count, int64_t group, int64_t chunk) {
-    const int64_t c0 = soma__part(p->channels, p->chunks, chunk), channels = soma__part(p->channels, p->chunks, chunk + 1) - c0;
+    const int64_t c0 = soma__part(p->channels, p->chunks, chunk),
+                  channels = soma__part(p->channels, p->chunks, chunk + 1) - c0;
     const int64_t k = channels * p->taps, strips = soma__parts(p->m, p->gemm->rows), plane = p->h * p->w;
     for (int64_t q = 0; q < count && !p->flat; q++) {
-        soma__unfold u = {.image = p->groups * p->channels * plane, .plane = plane, .h = p->h, .w = p->w, .step = p->step_x,
-                          .channels = channels, .taps = p->taps, .dy = p->dy, .dx = p->dx, .runs = panels[q].runs, .n_runs = panels[q].n_runs};
+        soma__unfold u = {.image = p->groups * p->channels * plane,
+                          .plane = plane,
+                          .h = p->h,
+                          .w = p->w,
+                          .step = p->step_x,
+                          .channels = channels,
+                          .taps = p->taps,
+                          .dy = p->dy,
+                          .dx = p->dx,
+                          .runs = panels[q].runs,
+                          .n_runs = panels[q].n_runs};
         u.src = p->src + (group * p->channels + c0) * plane * (int64_t)p->size;
         u.width = (panels[q].columns + p->gemm->lanes - 1) / p->gemm->lanes * p->gemm->lanes;
         u.dst = panels[q].b;
@@ -216,13 +233,15 @@ static void fill_frame(const product *p, int64_t group, int64_t image, char *fra
 static void run_panels(const product *p, int64_t group, int64_t begin, int64_t end, char *work, bool first_image) {
     panel panels[MAX_PANELS];
     const int64_t plane = p->dst_h * p->dst_w, blocks = soma__parts(end - begin, p->block);
-    const char *image = p->flat && !p->framed
-                            ? p->src + (size_t)((begin / p->per_image * p->groups + group) * p->channels * p->h * p->w) * p->size
-                            : work;
+    const char *image =
+        p->flat && !p->framed
+            ? p->src + (size_t)((begin / p->per_image * p->groups + group) * p->channels * p->h * p->w) * p->size
+            : work;
     if (p->flat && p->framed)
         fill_frame(p, group, begin / p->per_image, work, first_image);
     for (int64_t b = 0; b < blocks; b++) {
-        const int64_t first = begin + soma__part(end - begin, blocks, b), count = begin + soma__part(end - begin, blocks, b + 1) - first;
+        const int64_t first = begin + soma__part(end - begin, blocks, b),
+                      count = begin + soma__part(end - begin, blocks, b + 1) - first;
         for (int64_t q = 0; q < count; q++) {
             panel *to = &panels[q];
             if (p->flat)
@@ -284,12 +303,24 @@ static void choose_kernels(product *p, soma_dtype dtype) {
     p->size = dtype == SOMA_F64 ? 8 : 4;
 }
 
-/* ---- Forward -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Forward ---------------------------------------------------------------------------------------------------------- */
 
 static product forward_product(const soma__conv *c) {
-    product p = {.batch = c->batch, .groups = c->groups, .m = c->out_channels / c->groups, .channels = c->in_channels / c->groups,
-                 .taps = c->kernel[0] * c->kernel[1], .grid_h = c->out_h, .grid_w = c->out_w, .h = c->in_h, .w = c->in_w,
-                 .step_y = c->stride[0], .step_x = c->stride[1], .dst_h = c->out_h, .dst_w = c->out_w, .dst_step_y = 1, .dst_step_x = 1};
+    product p = {.batch = c->batch,
+                 .groups = c->groups,
+                 .m = c->out_channels / c->groups,
+                 .channels = c->in_channels / c->groups,
+                 .taps = c->kernel[0] * c->kernel[1],
+                 .grid_h = c->out_h,
+                 .grid_w = c->out_w,
+                 .h = c->in_h,
+                 .w = c->in_w,
+                 .step_y = c->stride[0],
+                 .step_x = c->stride[1],
+                 .dst_h = c->out_h,
+                 .dst_w = c->out_w,
+                 .dst_step_y = 1,
+                 .dst_step_x = 1};
     p.dy_min = -c->padding[0];
     p.dx_min = -c->padding[1];
     p.dy_max = (c->kernel[0] - 1) * c->dilation[0] - c->padding[0];
@@ -312,7 +343,8 @@ static void pack_forward(void *arg, int64_t begin, int64_t end) {
     const int64_t strips = soma__parts(p->m, p->gemm->rows), depth = p->channels * p->taps;
     for (int64_t item = begin; item < end; item++) {
         const int64_t group = item / p->chunks, chunk = item % p->chunks;
-        const int64_t c0 = soma__part(p->channels, p->chunks, chunk), k = (soma__part(p->channels, p->chunks, chunk + 1) - c0) * p->taps;
+        const int64_t c0 = soma__part(p->channels, p->chunks, chunk),
+                      k = (soma__part(p->channels, p->chunks, chunk + 1) - c0) * p->taps;
         for (int64_t s = 0; s < strips; s++) {
             const int64_t i = soma__part(p->m, strips, s), m = soma__part(p->m, strips, s + 1) - i;
             p->gemm->pack_a(p->a + (size_t)(group * p->m * depth + p->m * c0 * p->taps + i * k) * p->size,
@@ -334,7 +366,8 @@ static void fit(product *p, size_t bytes) {
         plan_product(p, --threads);
 }
 
-static void forward(const soma__conv *c, const void *x, const void *weight, const void *bias, bool relu, void *y, void *work, size_t bytes) {
+static void forward(const soma__conv *c, const void *x, const void *weight, const void *bias, bool relu, void *y, void *work,
+                    size_t bytes) {
     product p = forward_product(c);
     p.src = x;
     p.dst = y;
@@ -352,17 +385,31 @@ static void forward(const soma__conv *c, const void *x, const void *weight, cons
     soma__parallel(p.slots, 1, run_slots, &p);
 }
 
-/* ---- Gradient of the input ---------------------------------------------------------------------------------------------------------- */
+/* ---- Gradient of the input -------------------------------------------------------------------------------------------- */
 
-/* The product for input pixels at (py, px) modulo the stride; with `tap` NULL only the sizes. False when there are no such pixels. */
+/* The product for input pixels at (py, px) modulo the stride; with `tap` NULL only the sizes. False when there are no such
+ * pixels. */
 static bool place_product(const soma__conv *c, int64_t py, int64_t px, product *p, int64_t *tap) {
-    *p = (product){.batch = c->batch, .groups = c->groups, .m = c->in_channels / c->groups, .channels = c->out_channels / c->groups,
-                   .grid_h = (c->in_h - py + c->stride[0] - 1) / c->stride[0], .grid_w = (c->in_w - px + c->stride[1] - 1) / c->stride[1],
-                   .h = c->out_h, .w = c->out_w, .step_y = 1, .step_x = 1, .dst_h = c->in_h, .dst_w = c->in_w, .dst_y = py, .dst_x = px,
-                   .dst_step_y = c->stride[0], .dst_step_x = c->stride[1]};
+    *p = (product){.batch = c->batch,
+                   .groups = c->groups,
+                   .m = c->in_channels / c->groups,
+                   .channels = c->out_channels / c->groups,
+                   .grid_h = (c->in_h - py + c->stride[0] - 1) / c->stride[0],
+                   .grid_w = (c->in_w - px + c->stride[1] - 1) / c->stride[1],
+                   .h = c->out_h,
+                   .w = c->out_w,
+                   .step_y = 1,
+                   .step_x = 1,
+                   .dst_h = c->in_h,
+                   .dst_w = c->in_w,
+                   .dst_y = py,
+                   .dst_x = px,
+                   .dst_step_y = c->stride[0],
+                   .dst_step_x = c->stride[1]};
     choose_kernels(p, c->dtype);
     for (int64_t t = 0; t < c->kernel[0] * c->kernel[1]; t++) {
-        int64_t y = py + c->padding[0] - t / c->kernel[1] * c->dilation[0], x = px + c->padding[1] - t % c->kernel[1] * c->dilation[1];
+        int64_t y = py + c->padding[0] - t / c->kernel[1] * c->dilation[0],
+                x = px + c->padding[1] - t % c->kernel[1] * c->dilation[1];
         if (y % c->stride[0] == 0 && x % c->stride[1] == 0) {
             y /= c->stride[0];
             x /= c->stride[1];
@@ -382,7 +429,8 @@ static bool place_product(const soma__conv *c, int64_t py, int64_t px, product *
 static void pack_backward(void *arg, int64_t begin, int64_t end) {
     const pack_job *j = arg;
     const product *p = j->p;
-    const int64_t strips = soma__parts(p->m, p->gemm->rows), depth = p->channels * p->taps, all = j->c->kernel[0] * j->c->kernel[1];
+    const int64_t strips = soma__parts(p->m, p->gemm->rows), depth = p->channels * p->taps,
+                  all = j->c->kernel[0] * j->c->kernel[1];
     for (int64_t item = begin; item < end; item++) {
         const int64_t group = item / p->chunks, chunk = item % p->chunks;
         const int64_t c0 = soma__part(p->channels, p->chunks, chunk), c1 = soma__part(p->channels, p->chunks, chunk + 1);
@@ -431,14 +479,17 @@ static bool has_gaps(const soma__conv *c) {
 typedef struct zero_job {
     char *to;
 } zero_job;
-static void zero_range(void *arg, int64_t begin, int64_t end) { memset(((const zero_job *)arg)->to + begin, 0, (size_t)(end - begin)); }
+static void zero_range(void *arg, int64_t begin, int64_t end) {
+    memset(((const zero_job *)arg)->to + begin, 0, (size_t)(end - begin));
+}
 
 static void backward_input(const soma__conv *c, const void *gy, const void *weight, void *gx, void *work, size_t bytes) {
     int64_t *tap = work;
     const size_t list = whole((size_t)(c->kernel[0] * c->kernel[1]) * sizeof(int64_t));
     zero_job zero = {gx};
     if (has_gaps(c))
-        soma__parallel(c->batch * c->in_channels * c->in_h * c->in_w * (c->dtype == SOMA_F64 ? 8 : 4), 1 << 18, zero_range, &zero);
+        soma__parallel(c->batch * c->in_channels * c->in_h * c->in_w * (c->dtype == SOMA_F64 ? 8 : 4), 1 << 18, zero_range,
+                       &zero);
     for (int64_t py = 0; py < c->stride[0]; py++)
         for (int64_t px = 0; px < c->stride[1]; px++) {
             product p;
@@ -454,19 +505,23 @@ static void backward_input(const soma__conv *c, const void *gy, const void *weig
             }
             fill_table(&p);
             pack_job j = {&p, weight, c, tap};
-            soma__parallel(p.groups * p.chunks, SOMA_MAX(1, 50000 / SOMA_MAX(1, p.m * p.chunk_channels * p.taps)), pack_backward, &j);
+            soma__parallel(p.groups * p.chunks, SOMA_MAX(1, 50000 / SOMA_MAX(1, p.m * p.chunk_channels * p.taps)),
+                           pack_backward, &j);
             soma__parallel(p.slots, 1, run_slots, &p);
         }
 }
 
-/* ---- Entries: empty ones, halves, groups of a channel or two --------------------------------------------------------------------------- */
+/* ---- Entries: empty ones, halves, groups of a channel or two ---------------------------------------------------------- */
 
 static bool empty(const soma__conv *c) {
-    return c->batch == 0 || c->out_channels == 0 || c->in_channels == 0 || c->out_h <= 0 || c->out_w <= 0 || c->kernel[0] * c->kernel[1] == 0;
+    return c->batch == 0 || c->out_channels == 0 || c->in_channels == 0 || c->out_h <= 0 || c->out_w <= 0 ||
+           c->kernel[0] * c->kernel[1] == 0;
 }
 static int64_t x_count(const soma__conv *c) { return c->batch * c->in_channels * c->in_h * c->in_w; }
 static int64_t y_count(const soma__conv *c) { return c->batch * c->out_channels * c->out_h * c->out_w; }
-static int64_t w_count(const soma__conv *c) { return c->out_channels * (c->in_channels / c->groups) * c->kernel[0] * c->kernel[1]; }
+static int64_t w_count(const soma__conv *c) {
+    return c->out_channels * (c->in_channels / c->groups) * c->kernel[0] * c->kernel[1];
+}
 
 /* Narrow groups waste nearly all of a panel's tile. */
 static bool narrow(const soma__conv *c) {
@@ -483,9 +538,11 @@ static void cast_range(void *arg, int64_t begin, int64_t end) {
     const cast_job *j = arg;
     const soma__gemm_kernels *k = soma__gemm_pick();
     if (j->widen)
-        (j->dtype == SOMA_F16 ? k->from_f16 : k->from_bf16)((float *)j->to + begin, (const uint16_t *)j->from + begin, end - begin);
+        (j->dtype == SOMA_F16 ? k->from_f16 : k->from_bf16)((float *)j->to + begin, (const uint16_t *)j->from + begin,
+                                                            end - begin);
     else
-        (j->dtype == SOMA_F16 ? k->to_f16 : k->to_bf16)((uint16_t *)j->to + begin, (const float *)j->from + begin, end - begin);
+        (j->dtype == SOMA_F16 ? k->to_f16 : k->to_bf16)((uint16_t *)j->to + begin, (const float *)j->from + begin,
+                                                        end - begin);
 }
 static void cast(soma_dtype dtype, bool widen, void *to, const void *from, int64_t n) {
     cast_job j = {to, from, dtype, widen};
@@ -502,7 +559,8 @@ typedef struct wide {
 static size_t wide_bytes(const soma__conv *c) {
     if (soma_dtype_size(c->dtype) != 2)
         return 0;
-    return whole((size_t)x_count(c) * 4) + whole((size_t)y_count(c) * 4) + whole((size_t)w_count(c) * 4) + whole((size_t)c->out_channels * 4);
+    return whole((size_t)x_count(c) * 4) + whole((size_t)y_count(c) * 4) + whole((size_t)w_count(c) * 4) +
+           whole((size_t)c->out_channels * 4);
 }
 static wide widen(const soma__conv *c, void *work, size_t bytes) {
     wide h = {.c = *c};
@@ -530,7 +588,8 @@ size_t soma__conv_forward_work(const soma__conv *c) {
     soma__conv f = in_floats(c);
     return empty(c) ? 0 : wide_bytes(c) + (narrow(c) ? 0 : forward_work(&f));
 }
-void soma__conv_forward(const soma__conv *c, const void *x, const void *weight, const void *bias, bool relu, void *y, void *work, size_t bytes) {
+void soma__conv_forward(const soma__conv *c, const void *x, const void *weight, const void *bias, bool relu, void *y,
+                        void *work, size_t bytes) {
     if (empty(c)) {
         soma__conv_fill(c, bias, relu, y);
     } else if (soma_dtype_size(c->dtype) == 2) {

@@ -20,14 +20,14 @@ typedef struct soma__conv {
  * asked for at some number of threads. Nothing may overlap. */
 size_t soma__conv_forward_work(const soma__conv *c);
 /* bias [out_channels] or NULL; relu comes after it. */
-void soma__conv_forward(const soma__conv *c, const void *x, const void *weight, const void *bias, bool relu, void *y, void *work,
-                        size_t bytes);
+void soma__conv_forward(const soma__conv *c, const void *x, const void *weight, const void *bias, bool relu, void *y,
+                        void *work, size_t bytes);
 size_t soma__conv_backward_input_work(const soma__conv *c);
 void soma__conv_backward_input(const soma__conv *c, const void *gy, const void *weight, void *gx, void *work, size_t bytes);
 size_t soma__conv_backward_weight_work(const soma__conv *c);
 void soma__conv_backward_weight(const soma__conv *c, const void *x, const void *gy, void *gw, void *work, size_t bytes);
 
-/* ---- Inside: what an instruction set provides (isa/conv.c) ------------------------------------------------------------------------- */
+/* ---- Inside: what an instruction set provides (isa/conv.c) ------------------------------------------------------------ */
 
 enum { SOMA__PANEL_MAX = 48 }; /* columns of a panel, at most: VECTORS * LANES of every instruction set */
 
@@ -38,8 +38,8 @@ typedef struct soma__pixels {
     int pos, count;      /* in the panel */
 } soma__pixels;
 
-/* Gathers rows of a panel: for channel c and tap t, row (c * taps + t) holds src[image][c][y + dy[t]][x + dx[t] + j * step] for each
- * column, 0 outside of the image. */
+/* Gathers rows of a panel: for channel c and tap t, row (c * taps + t) holds src[image][c][y + dy[t]][x + dx[t] + j * step]
+ * for each column, 0 outside of the image. */
 typedef struct soma__unfold {
     const void *src;                /* the first channel of image 0 */
     int64_t image, plane, h, w;     /* elements from image to image, from channel to channel; size of a plane */

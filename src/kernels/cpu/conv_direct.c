@@ -1,5 +1,5 @@
-/* Convolution whose groups have one or two channels (depthwise): too narrow for tiles, so it goes row by row, one tap at a time.
- * A row of the output stays in the first-level cache while all its taps pass over it. */
+/* Convolution whose groups have one or two channels (depthwise): too narrow for tiles, so it goes row by row, one tap at a
+ * time. A row of the output stays in the first-level cache while all its taps pass over it. */
 #include "base/base.h"
 #include "conv_inside.h"
 
@@ -15,10 +15,14 @@ typedef struct narrow_job {
 } narrow_job;
 
 static narrow_job job_of(const soma__conv *c) {
-    return (narrow_job){.c = c, .ops = c->dtype == SOMA_F64 ? &soma__conv_pick()->f64 : &soma__conv_pick()->f32, .size = soma_dtype_size(c->dtype)};
+    return (narrow_job){.c = c,
+                        .ops = c->dtype == SOMA_F64 ? &soma__conv_pick()->f64 : &soma__conv_pick()->f32,
+                        .size = soma_dtype_size(c->dtype)};
 }
 
-static double value(const char *p, int64_t i, size_t size) { return size == 4 ? (double)((const float *)p)[i] : ((const double *)p)[i]; }
+static double value(const char *p, int64_t i, size_t size) {
+    return size == 4 ? (double)((const float *)p)[i] : ((const double *)p)[i];
+}
 
 /* Outputs [*low, *high) of a row for which the tap `s` reads inside of the image; returns where output 0 would read. */
 static int64_t span(const soma__conv *c, int64_t s, int64_t *low, int64_t *high) {
@@ -61,7 +65,8 @@ static void forward_planes(void *arg, int64_t begin, int64_t end) {
                     int64_t low, high, first = span(c, t % c->kernel[1], &low, &high);
                     if (iy < 0 || iy >= c->in_h || low >= high)
                         continue;
-                    const int64_t at = ((image * c->in_channels + group * in + i) * c->in_h + iy) * c->in_w + first + low * c->stride[1];
+                    const int64_t at =
+                        ((image * c->in_channels + group * in + i) * c->in_h + iy) * c->in_w + first + low * c->stride[1];
                     j->ops->axpy(row + (size_t)low * j->size, 1, j->x + at * (int64_t)j->size, c->stride[1],
                                  value(j->w, (channel * in + i) * taps + t, j->size), high - low);
                 }
@@ -78,7 +83,8 @@ void soma__conv_forward_narrow(const soma__conv *c, const void *x, const void *w
     j.bias = bias;
     j.relu = relu;
     j.out = y;
-    soma__parallel(c->batch * c->out_channels, SOMA_MAX(1, 65536 / (c->out_h * c->out_w * c->kernel[0] * c->kernel[1])), forward_planes, &j);
+    soma__parallel(c->batch * c->out_channels, SOMA_MAX(1, 65536 / (c->out_h * c->out_w * c->kernel[0] * c->kernel[1])),
+                   forward_planes, &j);
 }
 
 static void input_planes(void *arg, int64_t begin, int64_t end) {
@@ -98,7 +104,8 @@ static void input_planes(void *arg, int64_t begin, int64_t end) {
                         continue;
                     const int64_t from = ((image * c->out_channels + o) * c->out_h + oy) * c->out_w + low;
                     j->ops->axpy(gx + (iy * c->in_w + first + low * c->stride[1]) * (int64_t)j->size, c->stride[1],
-                                 j->y + (size_t)from * j->size, 1, value(j->w, (o * in + channel % in) * taps + t, j->size), high - low);
+                                 j->y + (size_t)from * j->size, 1, value(j->w, (o * in + channel % in) * taps + t, j->size),
+                                 high - low);
                 }
     }
 }
@@ -108,7 +115,8 @@ void soma__conv_backward_input_narrow(const soma__conv *c, const void *gy, const
     j.y = gy;
     j.w = weight;
     j.out = gx;
-    soma__parallel(c->batch * c->in_channels, SOMA_MAX(1, 65536 / (c->out_h * c->out_w * c->kernel[0] * c->kernel[1])), input_planes, &j);
+    soma__parallel(c->batch * c->in_channels, SOMA_MAX(1, 65536 / (c->out_h * c->out_w * c->kernel[0] * c->kernel[1])),
+                   input_planes, &j);
 }
 
 /* One weight at a time: rows are summed in double, image by image. */
@@ -151,7 +159,10 @@ void soma__conv_fill(const soma__conv *c, const void *bias, bool relu, void *y) 
             memset(to, 0, size);
             if (bias)
                 memcpy(to, (const char *)bias + (size_t)(i % c->out_channels) * size, size);
-            if (bias && relu && (size == 8 ? ((double *)to)[0] < 0 : size == 4 ? ((float *)to)[0] < 0 : (*(uint16_t *)to & 0x8000) != 0))
+            if (bias && relu &&
+                (size == 8   ? ((double *)to)[0] < 0
+                 : size == 4 ? ((float *)to)[0] < 0
+                             : (*(uint16_t *)to & 0x8000) != 0))
                 memset(to, 0, size);
         }
 }

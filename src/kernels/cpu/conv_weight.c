@@ -1,9 +1,11 @@
-/* The gradient of a convolution's weight: for each (channel, tap) and each output channel a sum over all output pixels of x times gy.
+/* The gradient of a convolution's weight: for each (channel, tap) and each output channel a sum over all output pixels of x
+ * times gy.
  *
- * It is computed transposed, [channel, tap][output channel]: gy is turned once so that output channels lie together (each of its
- * values then serves all channels and taps), and x is read in place, value by value, so that patches are never gathered; images
- * with padding are first copied into a frame of zeros. Images go through in passes of a size that fits the caches; the order of
- * sums is image by image within `parts` sums, which are added in order at the end. None of this depends on the threads. */
+ * It is computed transposed, [channel, tap][output channel]: gy is turned once so that output channels lie together (each of
+ * its values then serves all channels and taps), and x is read in place, value by value, so that patches are never gathered;
+ * images with padding are first copied into a frame of zeros. Images go through in passes of a size that fits the caches;
+ * the order of sums is image by image within `parts` sums, which are added in order at the end. None of this depends on the
+ * threads. */
 #include "base/base.h"
 #include "conv_inside.h"
 #include "gemm.h"
@@ -78,7 +80,7 @@ static size_t place(plan *p, char *work) {
     return (size_t)(at - work);
 }
 
-/* ---- Preparing a pass ---------------------------------------------------------------------------------------------------------- */
+/* ---- Preparing a pass ------------------------------------------------------------------------------------------------- */
 
 /* The first column of panel `q`, in channels; panel `panels` is the end. */
 static int64_t panel_at(const plan *p, int64_t q) { return soma__part(p->vectors, p->panels, q) * p->gemm->lanes; }
@@ -90,9 +92,11 @@ static void turn(void *arg, int64_t begin, int64_t end) {
     for (int64_t item = begin; item < end; item++) {
         const int64_t image = item % p->images, q = item / p->images % p->panels, group = item / p->images / p->panels;
         const int64_t j0 = panel_at(p, q), j1 = panel_at(p, q + 1);
-        char *dst = p->turned + (size_t)((group * width + j0) * p->images * p->pixels + image * p->pixels * (j1 - j0)) * p->size;
+        char *dst =
+            p->turned + (size_t)((group * width + j0) * p->images * p->pixels + image * p->pixels * (j1 - j0)) * p->size;
         const int64_t plane = (p->first + image) * p->c->out_channels + group * p->out + j0;
-        p->gemm->pack_b(dst, p->gy + (size_t)(plane * p->pixels) * p->size, 1, p->pixels, (int)(SOMA_MIN(j1, p->out) - j0), p->pixels);
+        p->gemm->pack_b(dst, p->gy + (size_t)(plane * p->pixels) * p->size, 1, p->pixels, (int)(SOMA_MIN(j1, p->out) - j0),
+                        p->pixels);
     }
 }
 
@@ -115,22 +119,31 @@ static void frame(void *arg, int64_t begin, int64_t end) {
     }
 }
 
-/* ---- Tiles --------------------------------------------------------------------------------------------------------------------- */
+/* ---- Tiles ------------------------------------------------------------------------------------------------------------ */
 
 /* Strips [begin, end) of one group over images [i0, i1) of the pass, rows [y0, y1) of each. */
-static void run_block(const plan *p, int64_t group, int64_t begin, int64_t end, int64_t i0, int64_t i1, int64_t y0, int64_t y1, char *sums,
-                      bool add) {
+static void run_block(const plan *p, int64_t group, int64_t begin, int64_t end, int64_t i0, int64_t i1, int64_t y0,
+                      int64_t y1, char *sums, bool add) {
     const soma__conv *c = p->c;
-    const int64_t width = p->vectors * p->gemm->lanes, fw = p->framed ? p->frame_w : c->in_w, plane = (p->framed ? p->frame_h : c->in_h) * fw;
-    soma__wtile t = {.images = i1 - i0, .h = y1 - y0, .w = c->out_w, .a_image = c->in_channels * plane, .a_y = c->stride[0] * fw,
-                     .a_x = c->stride[1], .c_row = width, .add = add};
+    const int64_t width = p->vectors * p->gemm->lanes, fw = p->framed ? p->frame_w : c->in_w,
+                  plane = (p->framed ? p->frame_h : c->in_h) * fw;
+    soma__wtile t = {.images = i1 - i0,
+                     .h = y1 - y0,
+                     .w = c->out_w,
+                     .a_image = c->in_channels * plane,
+                     .a_y = c->stride[0] * fw,
+                     .a_x = c->stride[1],
+                     .c_row = width,
+                     .add = add};
     const char *a = p->framed ? p->frame : p->x + (size_t)(p->first * c->in_channels * plane) * p->size;
     t.a = a + (size_t)((i0 * c->in_channels + group * p->in) * plane + y0 * t.a_y) * p->size;
     for (int64_t q = 0; q < p->panels; q++) {
         const int64_t j0 = panel_at(p, q), j1 = panel_at(p, q + 1);
         t.b_step = j1 - j0;
         t.vectors = (int)((j1 - j0) / p->gemm->lanes);
-        t.b = p->turned + (size_t)((group * width + j0) * p->images * p->pixels + (i0 * p->pixels + y0 * c->out_w) * (j1 - j0)) * p->size;
+        t.b =
+            p->turned +
+            (size_t)((group * width + j0) * p->images * p->pixels + (i0 * p->pixels + y0 * c->out_w) * (j1 - j0)) * p->size;
         for (int64_t s = begin; s < end; s++) {
             const int64_t i = soma__part(p->depth, p->strips, s);
             t.offset = p->offset + i;
@@ -146,14 +159,19 @@ static void run_part(const plan *p, int64_t part, int64_t group, int64_t begin, 
     const soma__conv *c = p->c;
     char *sums = p->sums + (size_t)(part * c->groups * p->depth * p->vectors * p->gemm->lanes) * p->size;
     const int64_t i0 = soma__part(p->images, p->parts, part), i1 = soma__part(p->images, p->parts, part + 1);
-    const int64_t together = SOMA_MAX(1, RUN / p->pixels), cuts = p->pixels > RUN ? SOMA_MIN(soma__parts(p->pixels, RUN), c->out_h) : 1;
+    const int64_t together = SOMA_MAX(1, RUN / p->pixels),
+                  cuts = p->pixels > RUN ? SOMA_MIN(soma__parts(p->pixels, RUN), c->out_h) : 1;
     for (int64_t i = i0; i < i1; i += together)
         for (int64_t y = 0; y < cuts; y++)
-            run_block(p, group, begin, end, i, SOMA_MIN(i + together, i1), soma__part(c->out_h, cuts, y), soma__part(c->out_h, cuts, y + 1),
-                      sums, p->first > 0 || i > i0 || y > 0);
+            run_block(p, group, begin, end, i, SOMA_MIN(i + together, i1), soma__part(c->out_h, cuts, y),
+                      soma__part(c->out_h, cuts, y + 1), sums, p->first > 0 || i > i0 || y > 0);
     if (i0 == i1 && p->first == 0) /* a part without images in this pass */
-        memset(sums + (size_t)((group * p->depth + soma__part(p->depth, p->strips, begin)) * p->vectors * p->gemm->lanes) * p->size, 0,
-               (size_t)((soma__part(p->depth, p->strips, end) - soma__part(p->depth, p->strips, begin)) * p->vectors * p->gemm->lanes) * p->size);
+        memset(sums + (size_t)((group * p->depth + soma__part(p->depth, p->strips, begin)) * p->vectors * p->gemm->lanes) *
+                          p->size,
+               0,
+               (size_t)((soma__part(p->depth, p->strips, end) - soma__part(p->depth, p->strips, begin)) * p->vectors *
+                        p->gemm->lanes) *
+                   p->size);
 }
 
 static void run_slots(void *arg, int64_t begin, int64_t end) {
@@ -179,13 +197,14 @@ static void finish(void *arg, int64_t begin, int64_t end) {
         char *sums = p->sums + (size_t)(group * p->depth * width + j) * p->size;
         for (int64_t r = 1; r < p->parts; r++)
             for (int64_t i = 0; i < p->depth; i++)
-                p->conv->axpy(sums + (size_t)(i * width) * p->size, 1, sums + (size_t)(r * part + i * width) * p->size, 1, 1.0, count);
+                p->conv->axpy(sums + (size_t)(i * width) * p->size, 1, sums + (size_t)(r * part + i * width) * p->size, 1,
+                              1.0, count);
         p->gemm->turn(p->gw + (size_t)(o * p->depth) * p->size, p->depth, sums, width, p->depth, count);
         o += count;
     }
 }
 
-/* ---- Entry --------------------------------------------------------------------------------------------------------------------- */
+/* ---- Entry ------------------------------------------------------------------------------------------------------------ */
 
 size_t soma__conv_weight_work(const soma__conv *c) {
     plan p;
@@ -201,7 +220,8 @@ void soma__conv_weight(const soma__conv *c, const void *x, const void *gy, void 
     p.x = x;
     p.gy = gy;
     p.gw = gw;
-    const int64_t fw = p.framed ? p.frame_w : c->in_w, plane = (p.framed ? p.frame_h : c->in_h) * fw, taps = c->kernel[0] * c->kernel[1];
+    const int64_t fw = p.framed ? p.frame_w : c->in_w, plane = (p.framed ? p.frame_h : c->in_h) * fw,
+                  taps = c->kernel[0] * c->kernel[1];
     for (int64_t i = 0; i < p.depth; i++) {
         const int64_t t = i % taps;
         p.offset[i] = i / taps * plane + t / c->kernel[1] * c->dilation[0] * fw + t % c->kernel[1] * c->dilation[1];

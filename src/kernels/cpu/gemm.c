@@ -1,10 +1,11 @@
 /* Matrix products: how one is cut into tiles, packed and shared out. The kernels themselves are in isa/gemm.c.
  *
- * C is split among the threads into a grid of rectangles, never along k, and each thread packs what its rectangle needs, so there is
- * nothing to wait for. Inside: k in chunks that fit the caches; a chunk of A (all rows of the rectangle) is packed in strips of
- * ops->rows rows; B in blocks of a few panels that stay in the second-level cache while the strips, each of which fits in the
- * first, pass over them. Sizes that are no multiple are split evenly instead of leaving a thin rest. Small products, and operands
- * that each thread reads only once or twice, are not packed. Chunks and the choice of path depend on sizes and strides alone. */
+ * C is split among the threads into a grid of rectangles, never along k, and each thread packs what its rectangle needs, so
+ * there is nothing to wait for. Inside: k in chunks that fit the caches; a chunk of A (all rows of the rectangle) is packed
+ * in strips of ops->rows rows; B in blocks of a few panels that stay in the second-level cache while the strips, each of
+ * which fits in the first, pass over them. Sizes that are no multiple are split evenly instead of leaving a thin rest. Small
+ * products, and operands that each thread reads only once or twice, are not packed. Chunks and the choice of path depend on
+ * sizes and strides alone. */
 #include "gemm.h"
 
 #include "base/base.h"
@@ -13,15 +14,17 @@
 #include <string.h>
 
 enum {
-    CHUNK_BYTES = 2048,   /* of one row of a strip: 512 floats, 256 doubles */
-    BLOCK_PANELS = 4,     /* panels of B in a block: 4 * 48 columns * 2048 bytes = 384 KiB with AVX-512 */
-    SLICE = 16,           /* rows of k packed at a time where rows of memory run across strips or panels: each is read once */
-    MAX_ROWS = 2048,      /* of A packed at a time */
-    DIRECT_STRIPS = 1,    /* B is not packed when at most so many strips read it, */
-    DIRECT_STRIPS_NEAR = 32, /* or so many and it fits in the second-level cache, where its rows do not all fall on one place: */
-    DIRECT_BYTES = 1 << 20, DIRECT_PAGE = 4096,
-    DIRECT_PANELS = 1,    /* A is not packed when at most so many panels read it */
-    DIRECT_SIDE = 64,     /* nor is anything in products whose three sizes are at most this */
+    CHUNK_BYTES = 2048, /* of one row of a strip: 512 floats, 256 doubles */
+    BLOCK_PANELS = 4,   /* panels of B in a block: 4 * 48 columns * 2048 bytes = 384 KiB with AVX-512 */
+    SLICE = 16,         /* rows of k packed at a time where rows of memory run across strips or panels: each is read once */
+    MAX_ROWS = 2048,    /* of A packed at a time */
+    DIRECT_STRIPS = 1,  /* B is not packed when at most so many strips read it, */
+    DIRECT_STRIPS_NEAR =
+        32, /* or so many and it fits in the second-level cache, where its rows do not all fall on one place: */
+    DIRECT_BYTES = 1 << 20,
+    DIRECT_PAGE = 4096,
+    DIRECT_PANELS = 1,     /* A is not packed when at most so many panels read it */
+    DIRECT_SIDE = 64,      /* nor is anything in products whose three sizes are at most this */
     PARALLEL_WORK = 300000 /* multiply-adds below which waking a thread costs more than it brings */
 };
 
@@ -29,13 +32,15 @@ typedef struct plan {
     const soma__gemm_kernels *kernels;
     const soma__gemm_ops *ops;
     size_t size, in_size;       /* bytes of an element in registers and in memory */
-    bool half, small, vector, dots, swapped; /* small: tiles straight from the operands; vector: neither packed nor tiled, by dots or by rows; swapped: the transposed product */
+    bool half, small, vector, dots, swapped; /* small: tiles straight from the operands; vector: neither packed nor tiled, by
+                                                dots or by rows; swapped: the transposed product */
     bool a_direct, b_direct;
     int64_t chunks, chunk;      /* of k; the longest */
     int64_t rows, columns;      /* of the largest rectangle */
     int64_t grid_m, grid_n;     /* rectangles of one product */
     int64_t batches;            /* products that run at the same time, each in a grid of 1 x 1 if above 1 */
-    size_t a_bytes, b_bytes, temp_bytes, slot_bytes, sum_bytes; /* packed A and B, conversion; of one thread; of f32 sums of halves */
+    size_t a_bytes, b_bytes, temp_bytes, slot_bytes,
+        sum_bytes; /* packed A and B, conversion; of one thread; of f32 sums of halves */
 } plan;
 
 static inline size_t whole(size_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -44,16 +49,17 @@ static inline const char *at(const void *p, int64_t index, size_t size) {
     return p ? (const char *)p + index * (int64_t)size : NULL;
 }
 
-/* ---- The plan ------------------------------------------------------------------------------------------------------------------ */
+/* ---- The plan --------------------------------------------------------------------------------------------------------- */
 
-/* The grid of at most `threads` rectangles in which the slowest has least to do: multiply-adds in vectors, and packing at a third of
- * a step an element. */
+/* The grid of at most `threads` rectangles in which the slowest has least to do: multiply-adds in vectors, and packing at a
+ * third of a step an element. */
 static void choose_grid(plan *p, const soma__gemm *g, int64_t threads) {
     const int64_t strips = soma__parts(g->m, p->ops->rows), vectors = soma__parts(g->n, p->ops->lanes);
     double best = INFINITY;
     for (int64_t tn = 1; tn <= threads && tn <= vectors; tn++) {
         int64_t tm = threads / tn < strips ? threads / tn : strips;
-        double rows = (double)(soma__parts(strips, tm) * p->ops->rows), columns = (double)(soma__parts(vectors, tn) * p->ops->lanes);
+        double rows = (double)(soma__parts(strips, tm) * p->ops->rows),
+               columns = (double)(soma__parts(vectors, tn) * p->ops->lanes);
         double cost = rows * columns / p->ops->lanes + 0.3 * (rows + columns);
         if (cost < best) {
             best = cost;
@@ -65,8 +71,8 @@ static void choose_grid(plan *p, const soma__gemm *g, int64_t threads) {
 
 /* Small products whose B has its rows together skip all planning: for them that would take as long as the work. */
 static bool is_small(const soma__gemm *g, const soma__gemm_ops *ops) {
-    return g->m <= DIRECT_SIDE && g->n <= DIRECT_SIDE && g->k <= DIRECT_SIDE && soma_dtype_size(g->dtype) >= 4 && g->b_col == 1 &&
-           (ops->masks || g->n % ops->lanes == 0);
+    return g->m <= DIRECT_SIDE && g->n <= DIRECT_SIDE && g->k <= DIRECT_SIDE && soma_dtype_size(g->dtype) >= 4 &&
+           g->b_col == 1 && (ops->masks || g->n % ops->lanes == 0);
 }
 
 static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
@@ -129,11 +135,11 @@ size_t soma__gemm_work(const soma__gemm *g) {
     return plan_bytes(&p);
 }
 
-/* ---- Packing, with conversion of halves ------------------------------------------------------------------------------------------ */
+/* ---- Packing, with conversion of halves ------------------------------------------------------------------------------- */
 
 /* Converts a [major][minor] block with strides to f32, minor together, into `temp`. */
-static void convert(const plan *p, soma_dtype dtype, float *temp, const void *src, int64_t major, int64_t minor, int64_t major_step,
-                    int64_t minor_step) {
+static void convert(const plan *p, soma_dtype dtype, float *temp, const void *src, int64_t major, int64_t minor,
+                    int64_t major_step, int64_t minor_step) {
     void (*from)(float *, const uint16_t *, int64_t) = dtype == SOMA_F16 ? p->kernels->from_f16 : p->kernels->from_bf16;
     for (int64_t i = 0; i < major; i++) {
         const uint16_t *row = (const uint16_t *)src + i * major_step;
@@ -145,8 +151,8 @@ static void convert(const plan *p, soma_dtype dtype, float *temp, const void *sr
     }
 }
 
-static void pack(const plan *p, const soma__gemm *g, bool is_a, void *dst, const void *src, int64_t row, int64_t col, int n, int64_t k,
-                 float *temp) {
+static void pack(const plan *p, const soma__gemm *g, bool is_a, void *dst, const void *src, int64_t row, int64_t col, int n,
+                 int64_t k, float *temp) {
     if (p->half) { /* keep the direction in which the elements lie together */
         bool along_k = is_a ? row != 1 : col != 1;
         int64_t step_k = is_a ? col : row, step_n = is_a ? row : col;
@@ -163,7 +169,7 @@ static void pack(const plan *p, const soma__gemm *g, bool is_a, void *dst, const
     (is_a ? p->ops->pack_a : p->ops->pack_b)(dst, src, row, col, n, k);
 }
 
-/* ---- One rectangle ----------------------------------------------------------------------------------------------------------------- */
+/* ---- One rectangle ---------------------------------------------------------------------------------------------------- */
 
 typedef struct job {
     const plan *p;
@@ -213,7 +219,8 @@ static void pack_block(const area *r, block_panel *panel, int64_t count, int64_t
         for (int64_t q = 0; q < count; q++)
             if (panel[q].packed)
                 pack(p, g, false, panel[q].room + (size_t)(at_k * soma__parts(panel[q].n, lanes) * lanes) * p->size,
-                     at(panel[q].b, at_k * g->b_row, p->in_size), g->b_row, g->b_col, (int)panel[q].n, SOMA_MIN(slice, k - at_k), r->temp);
+                     at(panel[q].b, at_k * g->b_row, p->in_size), g->b_row, g->b_col, (int)panel[q].n,
+                     SOMA_MIN(slice, k - at_k), r->temp);
     for (int64_t q = 0; q < count; q++)
         if (panel[q].packed) {
             panel[q].b = panel[q].room;
@@ -230,8 +237,8 @@ static void pack_strips(const area *r, int64_t i0, int64_t i1, int64_t k0, int64
         for (int64_t s = 0; s < strips; s++) {
             const int64_t i = soma__part(i1 - i0, strips, s), m = soma__part(i1 - i0, strips, s + 1) - i;
             pack(p, g, true, r->pack_a + (size_t)(i * k + at_k * m) * p->size,
-                 at(r->a, (i0 + i) * g->a_row + (k0 + at_k) * g->a_col, p->in_size), g->a_row, g->a_col, (int)m, SOMA_MIN(slice, k - at_k),
-                 r->temp);
+                 at(r->a, (i0 + i) * g->a_row + (k0 + at_k) * g->a_col, p->in_size), g->a_row, g->a_col, (int)m,
+                 SOMA_MIN(slice, k - at_k), r->temp);
         }
 }
 
@@ -240,7 +247,8 @@ static void run_block(const area *r, int64_t i0, int64_t i1, int64_t q0, int64_t
     const plan *p = r->p;
     const soma__gemm *g = r->g;
     const size_t size = p->size;
-    const int64_t lanes = p->ops->lanes, vectors = soma__parts(r->n1 - r->n0, lanes), strips = soma__parts(i1 - i0, p->ops->rows);
+    const int64_t lanes = p->ops->lanes, vectors = soma__parts(r->n1 - r->n0, lanes),
+                  strips = soma__parts(i1 - i0, p->ops->rows);
     block_panel panel[BLOCK_PANELS];
     char *room = r->pack_b;
     for (int64_t q = q0; q < q1; q++) {
@@ -284,7 +292,8 @@ static void run_area(const area *r) {
     const int64_t panels = soma__parts(soma__parts(r->n1 - r->n0, p->ops->lanes), p->ops->vectors);
     const int64_t blocks = soma__parts(panels, BLOCK_PANELS), groups = soma__parts(r->m1 - r->m0, MAX_ROWS);
     for (int64_t group = 0; group < groups; group++) {
-        int64_t i0 = r->m0 + soma__part(r->m1 - r->m0, groups, group), i1 = r->m0 + soma__part(r->m1 - r->m0, groups, group + 1);
+        int64_t i0 = r->m0 + soma__part(r->m1 - r->m0, groups, group),
+                i1 = r->m0 + soma__part(r->m1 - r->m0, groups, group + 1);
         for (int64_t c = 0; c < p->chunks; c++) {
             int64_t k0 = soma__part(g->k, p->chunks, c), k = soma__part(g->k, p->chunks, c + 1) - k0;
             if (!p->a_direct)
@@ -296,9 +305,11 @@ static void run_area(const area *r) {
 }
 
 /* A whole small product. */
-static void run_small(const soma__gemm *g, const soma__gemm_ops *ops, const char *a, const char *b, char *c, const char *mask) {
+static void run_small(const soma__gemm *g, const soma__gemm_ops *ops, const char *a, const char *b, char *c,
+                      const char *mask) {
     const size_t size = g->dtype == SOMA_F64 ? 8 : 4;
-    const int64_t width = (int64_t)ops->vectors * ops->lanes, panels = soma__parts(g->n, width), strips = soma__parts(g->m, ops->rows);
+    const int64_t width = (int64_t)ops->vectors * ops->lanes, panels = soma__parts(g->n, width),
+                  strips = soma__parts(g->m, ops->rows);
     const int64_t vectors = soma__parts(g->n, ops->lanes);
     soma__tile t = {.k = g->k, .a_row = g->a_row, .a_step = g->a_col, .b_step = g->b_row, .c_row = g->c_row, .add = g->add,
                     .last = g->relu || g->bias_row || g->bias_col, .relu = g->relu};
@@ -322,7 +333,7 @@ static void run_small(const soma__gemm *g, const soma__gemm_ops *ops, const char
     }
 }
 
-/* ---- Whole products ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Whole products --------------------------------------------------------------------------------------------------- */
 
 /* Columns [begin, end) of the product or, when swapped, of its transpose. */
 static void run_vector(const plan *p, const soma__gemm *g, int64_t product, int64_t begin, int64_t end) {
@@ -351,7 +362,8 @@ static void run_vector(const plan *p, const soma__gemm *g, int64_t product, int6
 
 static void run_small_of(const plan *p, const soma__gemm *g, int64_t product) {
     run_small(g, p->ops, at(g->a, product * g->a_batch, p->size), at(g->b, product * g->b_batch, p->size),
-              (char *)g->c + product * g->c_batch * (int64_t)p->size, g->mask ? at(g->mask, product * g->mask_batch, p->size) : NULL);
+              (char *)g->c + product * g->c_batch * (int64_t)p->size,
+              g->mask ? at(g->mask, product * g->mask_batch, p->size) : NULL);
 }
 
 typedef struct half_job {
@@ -365,7 +377,8 @@ typedef struct half_job {
 static void finish_half(void *arg, int64_t begin, int64_t end) {
     const half_job *h = arg;
     const soma__gemm *g = h->g;
-    void (*from)(float *, const uint16_t *, int64_t) = g->dtype == SOMA_F16 ? h->p->kernels->from_f16 : h->p->kernels->from_bf16;
+    void (*from)(float *, const uint16_t *, int64_t) =
+        g->dtype == SOMA_F16 ? h->p->kernels->from_f16 : h->p->kernels->from_bf16;
     void (*to)(uint16_t *, const float *, int64_t) = g->dtype == SOMA_F16 ? h->p->kernels->to_f16 : h->p->kernels->to_bf16;
     float tmp[64], x;
     for (int64_t i = begin; i < end; i++) {
@@ -393,7 +406,8 @@ static void finish_half(void *arg, int64_t begin, int64_t end) {
 
 static void load_half(const half_job *h) {
     const soma__gemm *g = h->g;
-    void (*from)(float *, const uint16_t *, int64_t) = g->dtype == SOMA_F16 ? h->p->kernels->from_f16 : h->p->kernels->from_bf16;
+    void (*from)(float *, const uint16_t *, int64_t) =
+        g->dtype == SOMA_F16 ? h->p->kernels->from_f16 : h->p->kernels->from_bf16;
     for (int64_t i = 0; i < g->m; i++)
         from(h->sum + i * g->n, (const uint16_t *)g->c + h->product * g->c_batch + i * g->c_row, g->n);
 }
@@ -424,7 +438,8 @@ static void run_products(void *arg, int64_t begin, int64_t end) {
     const job *j = arg;
     const plan *p = j->p;
     for (int64_t s = begin; s < end; s++) {
-        char *work = j->work ? j->work + (size_t)s * (p->slot_bytes + p->sum_bytes) : NULL, *sum = work ? work + p->slot_bytes : NULL;
+        char *work = j->work ? j->work + (size_t)s * (p->slot_bytes + p->sum_bytes) : NULL,
+             *sum = work ? work + p->slot_bytes : NULL;
         for (int64_t i = soma__part(j->g->batch, p->batches, s); i < soma__part(j->g->batch, p->batches, s + 1); i++) {
             if (p->small) {
                 run_small_of(p, j->g, i);
@@ -482,7 +497,7 @@ static void run_product(const plan *p, const soma__gemm *g, int64_t product, cha
         soma__parallel(g->m, SOMA_MAX(1, 16384 / SOMA_MAX(1, g->n)), finish_half, &h);
 }
 
-/* ---- Integers: plain loops that wrap ------------------------------------------------------------------------------------------------- */
+/* ---- Integers: plain loops that wrap ---------------------------------------------------------------------------------- */
 
 typedef struct int_job {
     const soma__gemm *g;
@@ -523,7 +538,9 @@ static void run_integers(const soma__gemm *g) {
     soma__parallel(rows, SOMA_MAX(1, PARALLEL_WORK / 4 / work), fn, &j);
 }
 
-/* ---- Entry ----------------------------------------------------------------------------------------------------------------------------- */
+/* ---- Entry
+ * -----------------------------------------------------------------------------------------------------------------------------
+ */
 
 void soma__gemm_run(const soma__gemm *g, void *work, size_t bytes) {
     if (g->m == 0 || g->n == 0)

@@ -1,7 +1,7 @@
 /* Matrix products of any strides, and the tables of kernels behind them. Knows pointers and sizes, no tensors.
  *
- * C = act(A B [+ C] + bias), A is m x k, B is k x n. Each element of C is a sum over k in an order that depends on the sizes and the
- * instruction set alone, so its bits do not depend on threads, batches or strides of C. */
+ * C = act(A B [+ C] + bias), A is m x k, B is k x n. Each element of C is a sum over k in an order that depends on the sizes
+ * and the instruction set alone, so its bits do not depend on threads, batches or strides of C. */
 #ifndef SOMA_SRC_GEMM_H
 #define SOMA_SRC_GEMM_H
 
@@ -27,11 +27,11 @@ typedef struct soma__gemm {
 
 /* Bytes of workspace with which soma__gemm_run uses all of soma_threads(). 0 is possible. */
 size_t soma__gemm_work(const soma__gemm *g);
-/* `work` is 64-byte aligned and has `bytes` bytes: at least soma__gemm_work at some number of threads; with less than now, fewer
- * threads are used. C must not overlap anything else. */
+/* `work` is 64-byte aligned and has `bytes` bytes: at least soma__gemm_work at some number of threads; with less than now,
+ * fewer threads are used. C must not overlap anything else. */
 void soma__gemm_run(const soma__gemm *g, void *work, size_t bytes);
 
-/* ---- Inside: what an instruction set provides (isa/gemm.c) -------------------------------------------------------------------- */
+/* ---- Inside: what an instruction set provides (isa/gemm.c) ------------------------------------------------------------ */
 
 /* One tile of C that fits in registers: at most ops->rows by ops->vectors * ops->lanes. */
 typedef struct soma__tile {
@@ -51,7 +51,8 @@ typedef struct soma__tile {
     const void *bias_row, *bias_col; /* NULL: none */
 } soma__tile;
 
-/* Sums along k for C's with few rows, both operands with k together: c[i * c_row + j * c_col] = a[i] . b[j], then bias and act. */
+/* Sums along k for C's with few rows, both operands with k together: c[i * c_row + j * c_col] = a[i] . b[j], then bias and
+ * act. */
 typedef struct soma__dots {
     int64_t m, n, k;
     const void *a, *b;

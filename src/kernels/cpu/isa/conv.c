@@ -1,5 +1,5 @@
-/* The convolution kernels of one instruction set: gathering image patches into panels, the tile of the weight's gradient, and rows.
- * The product of packed panels itself is the tile of gemm.c. Compiled once per instruction set. */
+/* The convolution kernels of one instruction set: gathering image patches into panels, the tile of the weight's gradient,
+ * and rows. The product of packed panels itself is the tile of gemm.c. Compiled once per instruction set. */
 #include "kernels/cpu/conv.h"
 #include "vec.h"
 
@@ -19,8 +19,8 @@ static void unfold_masked(const soma__unfold *u);
 #undef F
 
 #if SOMA_ISA_avx512
-/* Sixteen columns of a panel at one tap: what each run puts there is read at its place in the vector, the rest is left out by masks,
- * which also keep the reads inside of the image. `from` is where lane 0 would read. */
+/* Sixteen columns of a panel at one tap: what each run puts there is read at its place in the vector, the rest is left out
+ * by masks, which also keep the reads inside of the image. `from` is where lane 0 would read. */
 typedef struct part_f32 {
     int64_t from;
     __mmask16 lanes, low, high; /* step 2: the elements to read from the first and the second sixteen */
@@ -52,7 +52,8 @@ static void cut_parts(const piece_f32 *pieces, int n, int64_t step, int vectors,
 }
 
 /* One vector of a panel over all channels, for a number of parts that the compiler knows. */
-INLINE void unfold_vector(float *dst, int64_t dst_step, const float *src, int64_t plane, int64_t channels, const part_f32 *q, const int n) {
+INLINE void unfold_vector(float *dst, int64_t dst_step, const float *src, int64_t plane, int64_t channels, const part_f32 *q,
+                          const int n) {
     for (int64_t c = 0; c < channels; c++, src += plane, dst += dst_step) {
         __m512 x = _mm512_setzero_ps();
         for (int i = 0; i < n; i++)
@@ -61,7 +62,8 @@ INLINE void unfold_vector(float *dst, int64_t dst_step, const float *src, int64_
     }
 }
 /* The same for every second element: the even ones of two vectors. */
-INLINE void unfold_even(float *dst, int64_t dst_step, const float *src, int64_t plane, int64_t channels, const part_f32 *q, const int n) {
+INLINE void unfold_even(float *dst, int64_t dst_step, const float *src, int64_t plane, int64_t channels, const part_f32 *q,
+                        const int n) {
     const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     for (int64_t c = 0; c < channels; c++, src += plane, dst += dst_step) {
         __m512 x = _mm512_setzero_ps();

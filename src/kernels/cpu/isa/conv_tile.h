@@ -1,4 +1,5 @@
-/* The convolution kernels of one element type: included by conv.c with T (the type) and F (the ending of vec.h's names) defined. */
+/* The convolution kernels of one element type: included by conv.c with T (the type) and F (the ending of vec.h's names)
+ * defined. */
 
 #define PASTE2(name, f) name##_##f
 #define PASTE1(name, f) PASTE2(name, f)
@@ -76,7 +77,7 @@ static void FN(unfold)(const soma__unfold *u) {
             ((T *)u->dst)[k * u->width + j] = 0;
 }
 
-/* ---- Gradient of the weight ---------------------------------------------------------------------------------------------------- */
+/* ---- Gradient of the weight ------------------------------------------------------------------------------------------- */
 
 INLINE void FN(wtile_any)(const soma__wtile *t, const int m, const int nv) {
     V acc[ROWS][VECTORS];
@@ -139,7 +140,7 @@ static void FN(wtile)(const soma__wtile *t) {
     tiles[t->m - 1][t->vectors - 1](t);
 }
 
-/* ---- Rows, for groups of a channel or two --------------------------------------------------------------------------------------- */
+/* ---- Rows, for groups of a channel or two ----------------------------------------------------------------------------- */
 
 static void FN(axpy)(void *to, int64_t dst_step, const void *from, int64_t src_step, double factor, int64_t n) {
     T *dst = to;
@@ -150,7 +151,8 @@ static void FN(axpy)(void *to, int64_t dst_step, const void *from, int64_t src_s
         for (; i + LANES <= n; i += LANES)
             FN(store)(dst + i, FN(fma)(f, FN(load)(src + i), FN(load)(dst + i)));
         if (i < n)
-            FN(store_n)(dst + i, FN(fma)(f, FN(load_n)(src + i, (int)(n - i)), FN(load_n)(dst + i, (int)(n - i))), (int)(n - i));
+            FN(store_n)
+            (dst + i, FN(fma)(f, FN(load_n)(src + i, (int)(n - i)), FN(load_n)(dst + i, (int)(n - i))), (int)(n - i));
         return;
     }
     for (; i < n; i++)

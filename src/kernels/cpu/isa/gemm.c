@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Square blocks turned in registers, where there are instructions for it. transpose_rows: m rows of TRANSPOSE values to columns of
- * m, writing up to ROWS values at the last. transpose_square: LANES x LANES. */
+/* Square blocks turned in registers, where there are instructions for it. transpose_rows: m rows of TRANSPOSE values to
+ * columns of m, writing up to ROWS values at the last. transpose_square: LANES x LANES. */
 #if SOMA_ISA_avx512 || SOMA_ISA_avx2
 #define TRANSPOSE 8
 INLINE void turn8(__m256 r[8]) {
@@ -95,7 +95,7 @@ static void transpose_square_f64(double *dst, int64_t step, const double *src, i
 #undef T
 #undef F
 
-/* ---- Sixteen-bit floats ------------------------------------------------------------------------------------------------------- */
+/* ---- Sixteen-bit floats ----------------------------------------------------------------------------------------------- */
 
 static void from_bf16(float *dst, const uint16_t *src, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
@@ -135,7 +135,8 @@ static void from_f16(float *dst, const uint16_t *src, int64_t n) {
         float small = (float)rest * 0x1p-24f;
         memcpy(&bits, &small, 4);
         if (rest >= 0x0400)
-            bits = rest >= 0x7c00 ? 0x7f800000 | (rest & 0x3ff) << 13 | (rest > 0x7c00 ? 0x400000 : 0) : (rest << 13) + 0x38000000;
+            bits = rest >= 0x7c00 ? 0x7f800000 | (rest & 0x3ff) << 13 | (rest > 0x7c00 ? 0x400000 : 0)
+                                  : (rest << 13) + 0x38000000;
         bits |= sign;
         memcpy(dst + i, &bits, 4);
     }

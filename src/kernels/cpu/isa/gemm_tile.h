@@ -1,8 +1,8 @@
 /* The matrix kernels of one element type: included by gemm.c with T (the type) and F (the ending of vec.h's names) defined.
  *
- * A tile keeps up to ROWS x VECTORS vectors of C in registers while it runs along k: per step it loads VECTORS vectors of B and
- * multiplies each by one value of each row of A. One function per size, so that the compiler sees constants; each element of C is
- * one chain of multiply-adds along k, whatever the size of the tile around it. */
+ * A tile keeps up to ROWS x VECTORS vectors of C in registers while it runs along k: per step it loads VECTORS vectors of B
+ * and multiplies each by one value of each row of A. One function per size, so that the compiler sees constants; each
+ * element of C is one chain of multiply-adds along k, whatever the size of the tile around it. */
 
 #define PASTE2(name, f) name##_##f
 #define PASTE1(name, f) PASTE2(name, f)
@@ -50,7 +50,8 @@ INLINE void FN(finish)(const soma__tile *t, V acc[ROWS][VECTORS], const int m, c
 }
 
 /* B's rows are whole vectors in both cases unless `part`: then its last vector is read up to `rest`. */
-INLINE void FN(tile_any)(const soma__tile *t, const int m, const int nv, const bool packed, const bool part, const bool table) {
+INLINE void FN(tile_any)(const soma__tile *t, const int m, const int nv, const bool packed, const bool part,
+                         const bool table) {
     V acc[ROWS][VECTORS];
     UNROLL for (int i = 0; i < m; i++)
         UNROLL for (int v = 0; v < nv; v++)
@@ -108,14 +109,17 @@ TILES(7) TILES(8)
 #elif ROWS == 6
 #define ALL(kind) {NAMES(kind, 1), NAMES(kind, 2), NAMES(kind, 3), NAMES(kind, 4), NAMES(kind, 5), NAMES(kind, 6)}
 #else
-#define ALL(kind)                                                                                                                   \
-    {NAMES(kind, 1), NAMES(kind, 2), NAMES(kind, 3), NAMES(kind, 4), NAMES(kind, 5), NAMES(kind, 6), NAMES(kind, 7), NAMES(kind, 8)}
+#define ALL(kind)                                                                                                           \
+    {                                                                                                                       \
+        NAMES(kind, 1), NAMES(kind, 2), NAMES(kind, 3), NAMES(kind, 4), NAMES(kind, 5), NAMES(kind, 6), NAMES(kind, 7),     \
+            NAMES(kind, 8)                                                                                                  \
+    }
 #endif
 static void (*const FN(tiles)[3][ROWS][VECTORS])(const soma__tile *) = {ALL(DIRECT), ALL(PACKED), ALL(TABLE)};
 
 static void FN(tile)(const soma__tile *t) { FN(tiles)[t->b_at ? 2 : t->packed][t->m - 1][(t->n - 1) / LANES](t); }
 
-/* ---- Packing ----------------------------------------------------------------------------------------------------------------- */
+/* ---- Packing ---------------------------------------------------------------------------------------------------------- */
 
 static void FN(pack_a)(void *out, const void *from, int64_t row, int64_t col, int m, int64_t k) {
     T *dst = out;
@@ -151,7 +155,9 @@ static void FN(pack_b)(void *out, const void *from, int64_t row, int64_t col, in
         for (int64_t p = 0; p < k; p++, dst += width, src += row) {
             for (int v = 0; v < nv - 1; v++)
                 FN(store)(dst + v * LANES, FN(load)(src + v * LANES));
-            FN(store)(dst + (nv - 1) * LANES, rest == LANES ? FN(load)(src + (nv - 1) * LANES) : FN(load_n)(src + (nv - 1) * LANES, rest));
+            FN(store)
+            (dst + (nv - 1) * LANES,
+             rest == LANES ? FN(load)(src + (nv - 1) * LANES) : FN(load_n)(src + (nv - 1) * LANES, rest));
         }
         return;
     }
@@ -191,7 +197,7 @@ static void FN(turn)(void *to, int64_t dst_row, const void *from, int64_t src_ro
         }
 }
 
-/* ---- Dot products: few rows, both operands run along k ------------------------------------------------------------------------ */
+/* ---- Dot products: few rows, both operands run along k ---------------------------------------------------------------- */
 
 INLINE void FN(dots_any)(const soma__dots *d, int64_t i, int64_t j, const int m, const int n) {
     const T *a = (const T *)d->a + i * d->a_row, *b = (const T *)d->b + j * d->b_row;
@@ -244,7 +250,7 @@ static void FN(dots)(const soma__dots *d) {
     }
 }
 
-/* ---- One row: B is read along its rows, a broad band at a time -------------------------------------------------------------------- */
+/* ---- One row: B is read along its rows, a broad band at a time -------------------------------------------------------- */
 
 INLINE void FN(row_any)(const soma__dots *d, int64_t j, const int nv, int rest) {
     const T *a = d->a, *b = (const T *)d->b + j;
@@ -254,8 +260,8 @@ INLINE void FN(row_any)(const soma__dots *d, int64_t j, const int nv, int rest) 
         acc[v] = FN(set)(0);
     for (int64_t p = 0; p < d->k; p++, a += d->a_row, b += d->b_row) {
         V x = FN(set)(*a);
-        UNROLL for (int v = 0; v < nv; v++)
-            acc[v] = FN(fma)(x, v < nv - 1 || rest == LANES ? FN(load)(b + v * LANES) : FN(load_n)(b + v * LANES, rest), acc[v]);
+        UNROLL for (int v = 0; v < nv; v++) acc[v] =
+            FN(fma)(x, v < nv - 1 || rest == LANES ? FN(load)(b + v * LANES) : FN(load_n)(b + v * LANES, rest), acc[v]);
     }
     const V low = FN(set)(d->relu ? 0 : -(T)INFINITY), bias = FN(set)(d->bias_row ? *(const T *)d->bias_row : 0);
     const T *col = d->bias_col ? (const T *)d->bias_col + j : NULL;
