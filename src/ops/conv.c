@@ -16,20 +16,6 @@ enum { STRIDE, PADDING, DILATION, GROUPS, SIZE }; /* SIZE: the gradients' last a
     SOMA_DEF_INTS("dilation", "distance of the kernel's elements", 1, 1),                                                 \
     SOMA_DEF_INT("groups", 1, "parts of the channels that do not mix")
 
-static bool pair(const char *op, const soma_attr *attr, int64_t least, int64_t *to) {
-    bool ok = attr->count == 1 || attr->count == 2;
-    for (int i = 0; ok && i < 2; i++) {
-        to[i] = attr->value.ints[attr->count == 1 ? 0 : i];
-        ok = to[i] >= least && to[i] <= INT32_MAX;
-    }
-    char text[SOMA__SHAPE_TEXT];
-    if (!ok)
-        soma_fail(SOMA_EINVAL, "%s: %s is %s, expected one or two numbers from %lld to 2147483647", op, attr->name,
-                  soma__shape_text(SOMA_MIN(attr->count, SOMA_MAX_DIMS), attr->value.ints, text, sizeof text),
-                  (long long)least);
-    return ok;
-}
-
 /* Fills `c` from the shapes of x and weight, and checks that they fit. x is [N, C, H, W] or [C, H, W]. */
 static bool geometry(const soma_args *a, soma_dtype dtype, int nx, const int64_t *x, int nw, const int64_t *w, soma__conv *c) {
     const char *op = a->op->name;
@@ -41,8 +27,8 @@ static bool geometry(const soma_args *a, soma_dtype dtype, int nx, const int64_t
                   soma__shape_text(nx, x, one, sizeof one), soma__shape_text(nw, w, two, sizeof two));
         return false;
     }
-    if (!pair(op, &a->attrs[STRIDE], 1, c->stride) || !pair(op, &a->attrs[PADDING], 0, c->padding) ||
-        !pair(op, &a->attrs[DILATION], 1, c->dilation))
+    if (!soma__attr_pair(op, &a->attrs[STRIDE], 1, NULL, c->stride) || !soma__attr_pair(op, &a->attrs[PADDING], 0, NULL, c->padding) ||
+        !soma__attr_pair(op, &a->attrs[DILATION], 1, NULL, c->dilation))
         return false;
     c->batch = nx == 4 ? x[0] : 1;
     c->in_channels = x[nx - 3];

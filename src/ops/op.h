@@ -145,6 +145,7 @@ const soma_op *soma__op_at(int i);                              /* sorted by nam
 
 bool soma__shape_same(soma_args *a, soma_meta *out);      /* as input 0, all outputs */
 bool soma__shape_broadcast(soma_args *a, soma_meta *out); /* all inputs broadcast */
+bool soma__attr_pair(const char *op, const soma_attr *attr, int64_t least, const int64_t *none, int64_t *to);
 /* Gradient of something broadcast: sums `g` down to `meta`'s shape and dtype. */
 soma_tensor *soma__sum_to(soma_tensor *g, const soma_meta *meta);
 static inline int64_t soma__attr_int(const soma_args *a, int i) { return a->attrs[i].value.i; }

@@ -12,21 +12,6 @@ static bool small_float(const soma_tensor *t) { return t->dtype == SOMA_F16 || t
 
 /* ---- Windows ---------------------------------------------------------------------------------------------------- */
 
-/* A list of two, or one number for both; an empty one is `none` for both. */
-static bool pair(const char *op, const soma_attr *attr, int64_t least, const int64_t *none, int64_t *to) {
-    bool ok = attr->count <= 2;
-    for (int i = 0; ok && i < 2; i++) {
-        to[i] = attr->count == 0 ? none[i] : attr->value.ints[attr->count == 1 ? 0 : i];
-        ok = to[i] >= least && to[i] <= INT32_MAX;
-    }
-    char text[SOMA__SHAPE_TEXT];
-    if (!ok)
-        soma_fail(SOMA_EINVAL, "%s: %s is %s, expected one or two numbers from %lld to 2147483647", op, attr->name,
-                  soma__shape_text(SOMA_MIN(attr->count, SOMA_MAX_DIMS), attr->value.ints, text, sizeof text),
-                  (long long)least);
-    return ok;
-}
-
 static bool plane_input(const char *op, int ndim, const int64_t *shape, soma__pool *p) {
     char text[SOMA__SHAPE_TEXT];
     bool ok = ndim == 3 || ndim == 4;
@@ -82,9 +67,9 @@ static bool find_windows(const soma_args *a, int at, int dilation, int ndim, con
         soma_fail(SOMA_EINVAL, "%s: kernel_size is empty, expected one or two numbers", op);
         return false;
     }
-    return plane_input(op, ndim, shape, p) && pair(op, &a->attrs[at], 1, one, p->kernel) &&
-           pair(op, &a->attrs[at + 1], 1, p->kernel, p->stride) && pair(op, &a->attrs[at + 2], 0, zero, p->padding) &&
-           (dilation < 0 || pair(op, &a->attrs[dilation], 1, one, p->dilation)) && count_windows(op, p, 0, up) &&
+    return plane_input(op, ndim, shape, p) && soma__attr_pair(op, &a->attrs[at], 1, one, p->kernel) &&
+           soma__attr_pair(op, &a->attrs[at + 1], 1, p->kernel, p->stride) && soma__attr_pair(op, &a->attrs[at + 2], 0, zero, p->padding) &&
+           (dilation < 0 || soma__attr_pair(op, &a->attrs[dilation], 1, one, p->dilation)) && count_windows(op, p, 0, up) &&
            count_windows(op, p, 1, up);
 }
 
@@ -648,7 +633,7 @@ static bool adaptive_windows(const soma_args *a, int ndim, const int64_t *shape,
 
 static bool adaptive_forward(const soma_args *a, soma__pool *p) {
     int64_t size[2];
-    return pair(a->op->name, &a->attrs[0], 1, (const int64_t[]){0, 0}, size) &&
+    return soma__attr_pair(a->op->name, &a->attrs[0], 1, (const int64_t[]){0, 0}, size) &&
            adaptive_windows(a, a->in[0]->ndim, a->in[0]->shape, size[0], size[1], p);
 }
 

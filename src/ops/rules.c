@@ -35,3 +35,17 @@ soma_tensor *soma__sum_to(soma_tensor *g, const soma_meta *meta) {
         g = soma_reshape(g, meta->ndim, meta->shape);
     return soma_to(g, meta->dtype);
 }
+
+/* A list of two numbers from `least` on, or one number for both; an empty list is `none` for both (NULL: an error). */
+bool soma__attr_pair(const char *op, const soma_attr *attr, int64_t least, const int64_t *none, int64_t *to) {
+    bool ok = attr->count <= 2 && (attr->count > 0 || none);
+    for (int i = 0; ok && i < 2; i++) {
+        to[i] = attr->count == 0 ? none[i] : attr->value.ints[attr->count == 1 ? 0 : i];
+        ok = to[i] >= least && to[i] <= INT32_MAX;
+    }
+    char text[SOMA__SHAPE_TEXT];
+    if (!ok)
+        soma_fail(SOMA_EINVAL, "%s: %s is %s, expected one or two numbers from %lld to 2147483647", op, attr->name,
+                  soma__shape_text(SOMA_MIN(attr->count, SOMA_MAX_DIMS), attr->value.ints, text, sizeof text), (long long)least);
+    return ok;
+}
