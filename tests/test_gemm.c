@@ -231,7 +231,7 @@ static void all_threads_agree(void) {
         const size_t size = soma_dtype_size(dtype), bytes_c = (size_t)(batch * s.m * s.n) * size;
         void *a = values(dtype, batch * s.m * s.k), *b = values(dtype, batch * s.n * s.k);
         char *first = malloc(bytes_c), *c = malloc(bytes_c);
-        static const int threads[] = {1, 2, 3, 7};
+        static const int threads[] = {1, 2, 3, 7, 7};
         for (size_t t = 0; t < SOMA_LEN(threads); t++) {
             soma_set_threads(threads[t]);
             soma__gemm g = {.dtype = dtype,
@@ -254,6 +254,8 @@ static void all_threads_agree(void) {
             void *work = bytes ? aligned_alloc(64, (bytes + 63) / 64 * 64) : NULL;
             if (t == 2)
                 soma_set_threads(5); /* more threads than the workspace was asked for */
+            if (t == 4)
+                soma_set_threads(1); /* or fewer */
             soma__gemm_run(&g, work, bytes);
             free(work);
             if (t)
