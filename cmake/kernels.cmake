@@ -3,13 +3,14 @@
 file(GLOB SOMA_ISA_SOURCES CONFIGURE_DEPENDS src/kernels/cpu/isa/*.c)
 # Vectors pass between inlined functions only: how they would be passed elsewhere (psabi) is no concern.
 # No errno and no traps, so that loops become vectors; no contraction, so that bits do not depend on how a loop was split.
+# No unwind tables: kernels call back nobody, and the tables of three copies are a twentieth of the library.
 # Builds that look for mistakes take -O1: sanitizers make the unrolled tiles so large that -O3 would compile for minutes.
 if(SOMA_SANITIZE OR SOMA_FUZZ)
   set(SOMA_KERNEL_LEVEL -O1)
 else()
   set(SOMA_KERNEL_LEVEL -O3)
 endif()
-set(SOMA_KERNEL_OPTIONS ${SOMA_KERNEL_LEVEL} -fno-math-errno -fno-trapping-math -ffp-contract=off -Wno-psabi)
+set(SOMA_KERNEL_OPTIONS ${SOMA_KERNEL_LEVEL} -fno-asynchronous-unwind-tables -fno-math-errno -fno-trapping-math -ffp-contract=off -Wno-psabi)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(SOMA_ISAS sse2 avx2 avx512)
   set(SOMA_FLAGS_sse2 "")

@@ -42,7 +42,8 @@ enum {
     SOMA__COMPARE_COUNT
 };
 
-/* By operator and dtype. f32 and f64 exist in every table, the other dtypes in that of level 0 only: see soma__row_for. */
+/* By operator and dtype. f32 exists in every table, the other dtypes in that of level 0 only: SOMA__ROW picks. (f64 is for
+ * checks and references; its functions are libm's, which gains nothing from wider registers.) */
 typedef struct soma__elementwise_kernels {
     soma__row_fn unary[SOMA__UNARY_COUNT][SOMA_DTYPE_COUNT];
     soma__row_fn slope[SOMA__UNARY_COUNT][SOMA_DTYPE_COUNT]; /* p: gradient in, gradient out's factor: out = g * derivative(saved) */

@@ -121,6 +121,7 @@ SOMA__INLINE double fn_f64_softplus(double x) { return (x > 0 ? x : 0) + log1p(e
 #undef HALF
 #undef POW
 
+#if ALL_DTYPES
 #define TYPE double
 #define DT f64
 #define ONE 1.0
@@ -135,7 +136,6 @@ SOMA__INLINE double fn_f64_softplus(double x) { return (x > 0 ? x : 0) + log1p(e
 #undef UNARY_FLOATING
 #undef BINARY_FLOATING
 
-#if ALL_DTYPES
 /* ---- Integers and bool: what keeps its dtype ---- */
 
 SOMA__INLINE int64_t whole_power(int64_t a, int64_t b) {
@@ -263,11 +263,13 @@ WHERE(where_1, uint8_t)
 WHERE(where_2, uint16_t)
 WHERE(where_4, uint32_t)
 WHERE(where_8, uint64_t)
+#define ENTRY_F64(name) [SOMA_F64] = name,
 #define WHOLE(name) [SOMA_I64] = i64_##name, [SOMA_I32] = i32_##name, [SOMA_I16] = i16_##name, [SOMA_I8] = i8_##name, [SOMA_U8] = u8_##name
 #define ENTRY_NUMERIC(name) WHOLE(name),
 #define ENTRY_NUMERIC_BOOL(name) WHOLE(name), [SOMA_BOOL] = bool_##name,
 #define ENTRY_TRUTH(name) WHOLE(name), [SOMA_BOOL] = u8_##name,
 #else
+#define ENTRY_F64(name)
 #define ENTRY_NUMERIC(name)
 #define ENTRY_NUMERIC_BOOL(name)
 #define ENTRY_TRUTH(name)
@@ -277,14 +279,14 @@ WHERE(where_8, uint64_t)
 
 const soma__elementwise_kernels SOMA__ISA(soma__elementwise) = {
     .unary = {
-#define UNARY(name, kinds, ...) [SOMA__U_##name] = {[SOMA_F32] = f32_##name, [SOMA_F64] = f64_##name, ENTRY_##kinds(name)},
+#define UNARY(name, kinds, ...) [SOMA__U_##name] = {[SOMA_F32] = f32_##name, ENTRY_F64(f64_##name) ENTRY_##kinds(name)},
 #define PREDICATE(...)
 #define BINARY(...)
 #define COMPARE(...)
 #include "ops/elementwise.def"
     },
     .slope = {
-#define UNARY(name, ...) [SOMA__U_##name] = {[SOMA_F32] = f32_slope_##name, [SOMA_F64] = f64_slope_##name},
+#define UNARY(name, ...) [SOMA__U_##name] = {[SOMA_F32] = f32_slope_##name, ENTRY_F64(f64_slope_##name)},
 #define PREDICATE(...)
 #define BINARY(...)
 #define COMPARE(...)
@@ -292,7 +294,7 @@ const soma__elementwise_kernels SOMA__ISA(soma__elementwise) = {
     },
     .predicate = {
 #define UNARY(...)
-#define PREDICATE(name, ...) [SOMA__P_##name] = {[SOMA_F32] = f32_##name, [SOMA_F64] = f64_##name, ENTRY_TRUTH(name)},
+#define PREDICATE(name, ...) [SOMA__P_##name] = {[SOMA_F32] = f32_##name, ENTRY_F64(f64_##name) ENTRY_TRUTH(name)},
 #define BINARY(...)
 #define COMPARE(...)
 #include "ops/elementwise.def"
@@ -300,7 +302,7 @@ const soma__elementwise_kernels SOMA__ISA(soma__elementwise) = {
     .binary = {
 #define UNARY(...)
 #define PREDICATE(...)
-#define BINARY(name, kinds, ...) [SOMA__B_##name] = {[SOMA_F32] = f32_##name, [SOMA_F64] = f64_##name, ENTRY_##kinds##_BOOL(name)},
+#define BINARY(name, kinds, ...) [SOMA__B_##name] = {[SOMA_F32] = f32_##name, ENTRY_F64(f64_##name) ENTRY_##kinds##_BOOL(name)},
 #define COMPARE(...)
 #include "ops/elementwise.def"
     },
@@ -308,7 +310,7 @@ const soma__elementwise_kernels SOMA__ISA(soma__elementwise) = {
 #define UNARY(...)
 #define PREDICATE(...)
 #define BINARY(...)
-#define COMPARE(name, ...) [SOMA__C_##name] = {[SOMA_F32] = f32_##name, [SOMA_F64] = f64_##name, ENTRY_TRUTH(name)},
+#define COMPARE(name, ...) [SOMA__C_##name] = {[SOMA_F32] = f32_##name, ENTRY_F64(f64_##name) ENTRY_TRUTH(name)},
 #include "ops/elementwise.def"
     },
 #if ALL_DTYPES
