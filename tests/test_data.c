@@ -373,7 +373,7 @@ static void test_many_damaged(void **state)
         assert_int_equal(n_logged, 11);
         const char *p = logged;
         for (int i = 1; i <= 10; i++) {
-            char name[16];
+            char name[32];
             snprintf(name, sizeof name, "good/%03d.png", i);
             p = strstr(p, name);
             assert_non_null(p);
