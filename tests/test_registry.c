@@ -226,6 +226,43 @@ static void any_threads_give_the_same_bits(void **state) {
     assert_int_equal(complaints, 0);
 }
 
+/* Samples are too small to be shared out, so elementwise operators (the other families' own tests do the same) are run once more on
+ * tensors of several pieces, as they are and transposed. */
+static void large_ones_give_the_same_bits(void **state) {
+    (void)state;
+    static const int counts[] = {1, 2, 3, 7};
+    int checked = 0;
+    for (int i = 0; i < soma__op_count(); i++) {
+        const soma_op *op = soma__op_at(i);
+        if (op->internal || op->random || (strcmp(op->family, "elementwise") != 0 && strcmp(op->family, "comparison") != 0))
+            continue;
+        for (int turned = 0; turned < 2; turned++) {
+            soma_scope scope = soma_scope_begin();
+            soma_tensor *in[SOMA_MAX_NAMED_INPUTS], *first = NULL, *out;
+            for (int k = 0; k < op->n_in; k++) {
+                bool flag = op->in[k].dtypes == SOMA_BIT(SOMA_BOOL);
+                in[k] = soma__sample(flag ? SOMA_BOOL : SOMA_F32, 0.2, 1.5, (uint64_t)k + 70, 2, (const int64_t[]){311, 257});
+                in[k] = turned ? soma__strided(in[k]) : in[k];
+            }
+            for (size_t t = 0; t < SOMA_LEN(counts); t++) {
+                soma_set_threads(counts[t]);
+                if (soma_call(op->name, in, op->n_in, NULL, 0, &out, 1) != SOMA_OK) {
+                    complain("%s, large: %s", op->name, soma_error_message());
+                    break;
+                }
+                first = first ? first : out;
+                if (memcmp(soma_data(first), soma_data(out), (size_t)soma_numel(out) * soma_dtype_size(soma_dtype_of(out))) != 0)
+                    complain("%s, large: other bits with %d threads", op->name, counts[t]);
+                checked++;
+            }
+            soma_scope_end(scope);
+        }
+    }
+    soma_set_threads(0);
+    assert_true(checked >= 40 * 8);
+    assert_int_equal(complaints, 0);
+}
+
 /* ---- Gradients ---- */
 
 typedef struct call {
@@ -311,7 +348,8 @@ static int fresh(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(entries_are_complete, fresh), cmocka_unit_test_setup(bad_inputs_are_refused, fresh), cmocka_unit_test_setup(kernels_agree_with_the_reference, fresh),
-        cmocka_unit_test_setup(any_strides_will_do, fresh), cmocka_unit_test_setup(any_threads_give_the_same_bits, fresh), cmocka_unit_test_setup(gradients_are_right, fresh),
+        cmocka_unit_test_setup(any_strides_will_do, fresh), cmocka_unit_test_setup(any_threads_give_the_same_bits, fresh), cmocka_unit_test_setup(large_ones_give_the_same_bits, fresh),
+        cmocka_unit_test_setup(gradients_are_right, fresh),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
