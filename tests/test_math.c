@@ -49,7 +49,7 @@ static void within_bounds(void **state) {
                     uint32_t bits = (uint32_t)(start + (uint64_t)i * 6007);
                     memcpy(&x[i], &bits, 4);
                 }
-                soma__elementwise_tables[level]->unary[functions[f].op][SOMA_F32]((char *const[]){(char *)y, (char *)x}, (const int64_t[]){4, 4}, BLOCK, P);
+                soma__elementwise_tables[level]->unary[functions[f].op]((char *const[]){(char *)y, (char *)x}, (const int64_t[]){4, 4}, BLOCK, P);
                 for (int i = 0; i < BLOCK; i++) {
                     double u = ulps(y[i], functions[f].truth((double)x[i]));
                     if (u > worst) {
@@ -73,7 +73,7 @@ static void remainders_have_the_same_bits(void **state) {
         x[i] = (float)i * 0.137f - 4;
     for (int level = 0; level <= soma__isa_best(); level++)
         for (int op = 0; op < SOMA__UNARY_COUNT; op++) {
-            soma__row_fn row = soma__elementwise_tables[level]->unary[op][SOMA_F32];
+            soma__row_fn row = soma__elementwise_tables[level]->unary[op];
             row((char *const[]){(char *)whole, (char *)x}, (const int64_t[]){4, 4}, 67, P);
             for (int i = 0; i < 67; i++)
                 row((char *const[]){(char *)&part[i], (char *)&x[i]}, (const int64_t[]){4, 4}, 1, P);

@@ -192,6 +192,7 @@ SOMA_API soma_tensor *soma_one_hot(soma_tensor *x, int64_t classes);            
 /* ---- Matrices ------------------------------------------------------------------------------------------------------ */
 
 SOMA_API soma_tensor *soma_matmul(soma_tensor *a, soma_tensor *b);          /* as torch.matmul: 1-d, 2-d, batched */
+SOMA_API soma_tensor *soma_outer(soma_tensor *a, soma_tensor *b);           /* [n], [m] -> [n, m] */
 /* x [..., in] · weight[out, in]^T + bias [out] (NULL: none) -> [..., out]. */
 SOMA_API soma_tensor *soma_linear(soma_tensor *x, soma_tensor *weight, soma_tensor *bias);
 

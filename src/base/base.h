@@ -57,6 +57,8 @@ static inline bool soma__failed(void) { return soma__ctx()->error != SOMA_OK; }
 soma_status soma__fail_v(soma_status status, const char *format, va_list args);
 void soma__log(soma_log_level level, const char *format, ...) SOMA_PRINTF(2, 3);
 /* Layer names for messages: "in 3.conv (Conv2d): …" is put before errors that happen inside. */
+/* Puts "name: " before the pending error (behind the module path), unless it starts with the name already. */
+void soma__fail_prefix(const char *name);
 void soma__path_push(const char *name);
 void soma__path_pop(void);
 

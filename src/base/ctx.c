@@ -152,6 +152,20 @@ soma_status soma_fail(soma_status status, const char *format, ...) {
     return status;
 }
 
+void soma__fail_prefix(const char *name) {
+    soma_ctx *ctx = soma__ctx();
+    size_t path = 0, n = strlen(name), length = strlen(ctx->message);
+    if (ctx->error == SOMA_OK || ctx == &destitute)
+        return;
+    if (ctx->path_depth > 0 && strncmp(ctx->message, "in ", 3) == 0)
+        path = strstr(ctx->message, ": ") ? (size_t)(strstr(ctx->message, ": ") - ctx->message) + 2 : 0;
+    if (strncmp(ctx->message + path, name, n) == 0 || length + n + 2 >= sizeof ctx->message)
+        return;
+    memmove(ctx->message + path + n + 2, ctx->message + path, length - path + 1);
+    memcpy(ctx->message + path, name, n);
+    memcpy(ctx->message + path + n, ": ", 2);
+}
+
 void soma_set_log(soma_log_fn fn, void *user) {
     soma_ctx *ctx = soma__ctx();
     if (ctx == &destitute)

@@ -11,6 +11,7 @@ extern const soma_op soma__to_op;
 _Atomic int soma__force_reference;
 
 void soma__nondiff(soma_grad_args *g) { (void)g; }
+void soma__composed(soma_grad_args *g) { (void)g; }
 
 static const soma_input *input_info(const soma_op *op, int i) { return &op->in[op->variadic ? 0 : i]; }
 
@@ -224,6 +225,25 @@ static bool compute(soma_args *a, const soma_meta *meta, bool over_input, soma_n
     return true;
 }
 
+/* The results leave the scope of the intermediate ones; an input that is handed on belongs elsewhere already. */
+static bool run_composite(soma_args *a, soma_tensor **out) {
+    const soma_op *op = a->op;
+    bool grad = soma__differentiable(op), was = soma_grad_enabled();
+    soma_scope scope = soma_scope_begin();
+    soma_set_grad_enabled(was && grad);
+    for (int i = 0; i < a->n_in && i < SOMA_MAX_NAMED_INPUTS && !op->variadic; i++)
+        if (a->in[i] && op->no_grad_in & 1u << i && a->in[i]->requires_grad)
+            ((soma_tensor **)a->in)[i] = soma_detach(a->in[i]);
+    bool ok = soma__ctx()->error == SOMA_OK && op->compose(a) && soma__ctx()->error == SOMA_OK;
+    soma_set_grad_enabled(was);
+    for (int i = 0; ok && i < op->outputs; i++)
+        out[i] = soma_escape(op->no_grad_out & 1u << i && a->out[i]->requires_grad ? soma_detach(a->out[i]) : a->out[i]);
+    soma_scope_end(scope);
+    if (!ok)
+        soma__fail_prefix(op->name);
+    return ok;
+}
+
 static bool run(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, unsigned flags,
                 soma_tensor **room) {
     soma_args a = {.op = op, .n_in = n_in, .n_out = op->outputs, .in = room, .attrs = attrs};
@@ -232,6 +252,8 @@ static bool run(const soma_op *op, soma_tensor *const *in, int n_in, const soma_
     bool over_input = flags & SOMA__IN_PLACE || (op->writes & 1u && op->outputs == 1);
     if (!check_inputs(op, in, n_in) || !promote(op, in, n_in, room, &common, over_input))
         return false;
+    if (op->compose)
+        return run_composite(&a, out);
     for (int i = 0; i < op->outputs; i++)
         meta[i] = (soma_meta){.dtype = common};
     if (!op->shape(&a, meta))

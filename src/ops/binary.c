@@ -145,7 +145,7 @@ static const soma_op compare_ops[SOMA__COMPARE_COUNT] = {
 
 static const char *where_kernel(soma_args *a) {
     size_t size = soma_dtype_size((soma_dtype)a->out[0]->dtype);
-    soma__row_fn row = soma__elementwise_tables[0]->where[size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : 3];
+    soma__row_fn row = soma__casts.where[size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : 3];
     soma_tensor *operands[4] = {a->out[0], a->in[0], a->in[1], a->in[2]};
     soma__iter it;
     soma__iter_init(&it, a->out[0]->ndim, a->out[0]->shape, operands, 4);

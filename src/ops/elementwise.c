@@ -57,9 +57,9 @@ void soma__run_rows(soma_tensor *out, soma_tensor *const *in, int n_in, soma__ro
         c.row = f32_row;
         for (int k = 0; k <= n_in; k++) {
             c.dtype[k] = (soma_dtype)operands[k]->dtype;
-            c.load[k] = is_half(c.dtype[k]) ? soma__elementwise_tables[0]->cast[SOMA_F32][c.dtype[k]] : NULL;
+            c.load[k] = is_half(c.dtype[k]) ? soma__casts.cast[SOMA_F32][c.dtype[k]] : NULL;
         }
-        c.store = is_half(c.dtype[0]) ? soma__elementwise_tables[0]->cast[c.dtype[0]][SOMA_F32] : NULL;
+        c.store = is_half(c.dtype[0]) ? soma__casts.cast[c.dtype[0]][SOMA_F32] : NULL;
     }
     soma__iter_run(&it, half ? by_blocks : plain, &c);
 }

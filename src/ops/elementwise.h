@@ -10,8 +10,7 @@
 void soma__run_rows(soma_tensor *out, soma_tensor *const *in, int n_in, soma__row_fn row, soma__row_fn f32_row, const double *params);
 /* Runs a row that takes any dtype as it is. */
 void soma__run_plain(const soma__iter *it, soma__row_fn row);
-/* The row for a dtype from one of the tables: floats from the best instruction set, the rest from level 0. `row(table)` picks. */
-#define SOMA__ROW(part, op, dtype)                                                                                          \
-    (soma__elementwise_pick()->part[op][dtype] ? soma__elementwise_pick()->part[op][dtype] : soma__elementwise_tables[0]->part[op][dtype])
+/* The row for a dtype from the table `part`: f32 by instruction set, the rest once in all. */
+#define SOMA__ROW(part, op, dtype) ((dtype) == SOMA_F32 ? soma__elementwise_pick()->part[op] : soma__elementwise_wide.part[op][dtype])
 
 #endif

@@ -14,7 +14,7 @@ static void cast_into(soma_tensor *to, soma_tensor *from) {
     soma_tensor *operands[2] = {to, from};
     soma__iter it;
     soma__iter_init(&it, to->ndim, to->shape, operands, 2);
-    soma__run_plain(&it, soma__elementwise_tables[0]->cast[to->dtype][from->dtype]);
+    soma__run_plain(&it, soma__casts.cast[to->dtype][from->dtype]);
 }
 
 /* ---- to ---- */

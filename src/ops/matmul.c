@@ -479,4 +479,45 @@ soma_tensor *soma_linear(soma_tensor *x, soma_tensor *weight, soma_tensor *bias)
     return x && weight ? SOMA__RUN(&linear_op, NULL, x, weight, bias) : NULL;
 }
 
-const soma_op *const soma__matmul_ops[] = {&matmul_op, &linear_op, NULL};
+/* ---- Composites ------------------------------------------------------------------------------------------------------- */
+
+static bool outer_compose(soma_args *a) {
+    if (a->in[0]->ndim != 1 || a->in[1]->ndim != 1) {
+        char x[SOMA__SHAPE_TEXT], y[SOMA__SHAPE_TEXT];
+        soma_fail(SOMA_ESHAPE, "outer: a is %s and b is %s, expected two vectors", soma__tensor_text(a->in[0], x), soma__tensor_text(a->in[1], y));
+        return false;
+    }
+    a->out[0] = soma_mul(soma_unsqueeze(a->in[0], 1), a->in[1]);
+    return a->out[0] != NULL;
+}
+
+static bool outer_samples(int i, soma_dtype dtype, soma_sample *s) {
+    static const int64_t sizes[][2] = {{3, 4}, {1, 5}, {6, 1}, {0, 3}};
+    if (i >= (int)SOMA_LEN(sizes))
+        return false;
+    s->n_in = 2;
+    s->in[0] = soma__sample(dtype, -2, 2, 1, 1, &sizes[i][0]);
+    s->in[1] = soma__sample(dtype, -2, 2, 2, 1, &sizes[i][1]);
+    return true;
+}
+
+static bool outer_errors(int i, soma_dtype dtype, soma_sample *s) {
+    if (i > 0)
+        return false;
+    s->n_in = 2;
+    s->in[0] = soma__sample(dtype, -2, 2, 1, SOMA_SHAPE(3, 2));
+    s->in[1] = soma__sample(dtype, -2, 2, 2, SOMA_SHAPE(4));
+    s->error = "expected two vectors";
+    s->status = SOMA_ESHAPE;
+    return true;
+}
+
+static const soma_op outer_op = {
+    .name = "outer", .family = "matmul", .doc = "a [n] times b [m], each with each: [n, m]",
+    .in = {{.name = "a"}, {.name = "b"}}, .n_in = 2, .outputs = 1, .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME,
+    .compose = outer_compose, .backward = SOMA_COMPOSED, .samples = outer_samples, .errors = outer_errors,
+};
+
+soma_tensor *soma_outer(soma_tensor *a, soma_tensor *b) { return SOMA__RUN(&outer_op, NULL, a, b); }
+
+const soma_op *const soma__matmul_ops[] = {&matmul_op, &linear_op, &outer_op, NULL};

@@ -85,6 +85,10 @@ struct soma_op {
     /* View operators: fills out[0] with shape, strides, offset. False without an error: not possible here, use the kernel. */
     bool (*view)(soma_args *a, soma_meta *out);
     bool (*check)(soma_args *a);     /* looks at values (indices, classes) before the kernel; false with the error recorded */
+    /* A composite: makes out[…] by calling other operators, which bring shape checks and gradients with them; such an entry has no shape
+     * rule, kernel or gradient of its own (backward: SOMA_COMPOSED, or SOMA_NONDIFF). `in` is promoted, optional inputs may be NULL. What is
+     * put into out[…] may be an input. False with the error recorded; apply.c puts the operator's name before it. */
+    bool (*compose)(soma_args *a);
     size_t (*work)(soma_args *a);    /* workspace bytes; NULL: none */
     soma_kernel cpu[SOMA_MAX_IMPLS]; /* best first, the last is the plain reference and takes everything */
     void (*backward)(soma_grad_args *g);
@@ -119,6 +123,9 @@ struct soma_op {
 /* Said aloud: this operator has no gradient. */
 void soma__nondiff(soma_grad_args *g);
 #define SOMA_NONDIFF soma__nondiff
+/* The gradient is that of the operators a composite calls. */
+void soma__composed(soma_grad_args *g);
+#define SOMA_COMPOSED soma__composed
 static inline bool soma__differentiable(const soma_op *op) { return op->backward != SOMA_NONDIFF; }
 
 /* ---- Running (apply.c) ---------------------------------------------------------------------------------------------------- */

@@ -5,10 +5,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_OPS = 512 };
+enum { MAX_OPS = 1024 };
 
 #define FAMILIES(F) \
-    F(unary) F(binary) F(fill) F(reduce) F(softmax) F(loss) F(norm) F(dropout) F(shape) F(slice) F(join) F(index) F(pool) F(random) F(create) F(matmul) F(conv) F(optim)
+    F(unary) \
+    F(binary) \
+    F(fill) \
+    F(reduce) \
+    F(softmax) \
+    F(loss) \
+    F(norm) \
+    F(dropout) \
+    F(shape) \
+    F(slice) \
+    F(join) \
+    F(index) \
+    F(pool) \
+    F(random) \
+    F(create) \
+    F(matmul) \
+    F(conv) \
+    F(optim)
 #define DECLARE(family) extern soma_op_list soma__##family##_ops ;
 FAMILIES(DECLARE)
 #define ENTRY(family) soma__##family##_ops,

@@ -42,17 +42,26 @@ enum {
     SOMA__COMPARE_COUNT
 };
 
-/* By operator and dtype. f32 exists in every table, the other dtypes in that of level 0 only: SOMA__ROW picks. (f64 is for
- * checks and references; its functions are libm's, which gains nothing from wider registers.) */
+/* f32, by operator: once per instruction set. */
 typedef struct soma__elementwise_kernels {
-    soma__row_fn unary[SOMA__UNARY_COUNT][SOMA_DTYPE_COUNT];
-    soma__row_fn slope[SOMA__UNARY_COUNT][SOMA_DTYPE_COUNT]; /* p: gradient in, gradient out's factor: out = g * derivative(saved) */
-    soma__row_fn predicate[SOMA__PREDICATE_COUNT][SOMA_DTYPE_COUNT];
-    soma__row_fn binary[SOMA__BINARY_COUNT][SOMA_DTYPE_COUNT];
-    soma__row_fn compare[SOMA__COMPARE_COUNT][SOMA_DTYPE_COUNT];
-    soma__row_fn where[4];                                   /* by element size 1, 2, 4, 8 */
-    soma__row_fn cast[SOMA_DTYPE_COUNT][SOMA_DTYPE_COUNT];   /* [to][from] */
+    soma__row_fn unary[SOMA__UNARY_COUNT];
+    soma__row_fn slope[SOMA__UNARY_COUNT]; /* p: gradient in, gradient out's factor: out = g * derivative(saved) */
+    soma__row_fn predicate[SOMA__PREDICATE_COUNT], binary[SOMA__BINARY_COUNT], compare[SOMA__COMPARE_COUNT];
 } soma__elementwise_kernels;
 SOMA__FAMILY(soma__elementwise_kernels, soma__elementwise)
+
+/* The same for the other dtypes, once in all. NULL: f32, the halves, and dtypes that the operator does not take. */
+typedef struct soma__elementwise_wide_kernels {
+    soma__row_fn unary[SOMA__UNARY_COUNT][SOMA_DTYPE_COUNT], slope[SOMA__UNARY_COUNT][SOMA_DTYPE_COUNT];
+    soma__row_fn predicate[SOMA__PREDICATE_COUNT][SOMA_DTYPE_COUNT], binary[SOMA__BINARY_COUNT][SOMA_DTYPE_COUNT];
+    soma__row_fn compare[SOMA__COMPARE_COUNT][SOMA_DTYPE_COUNT];
+} soma__elementwise_wide_kernels;
+extern const soma__elementwise_wide_kernels soma__elementwise_wide;
+
+typedef struct soma__cast_kernels {
+    soma__row_fn where[4];                                 /* by element size 1, 2, 4, 8 */
+    soma__row_fn cast[SOMA_DTYPE_COUNT][SOMA_DTYPE_COUNT]; /* [to][from] */
+} soma__cast_kernels;
+extern const soma__cast_kernels soma__casts;
 
 #endif
