@@ -225,8 +225,17 @@ static bool compute(soma_args *a, const soma_meta *meta, bool over_input, soma_n
     return true;
 }
 
+/* A composite in place: its result is copied over the input, which is what the tape sees. */
+static bool put_over(const soma_op *op, soma_args *a, soma_tensor *over) {
+    soma_meta result = soma__meta_of(a->out[0]);
+    if (!check_in_place(op, over, &result))
+        return false;
+    a->out[0] = a->out[0] == over ? over : soma_copy_(over, a->out[0]);
+    return a->out[0] != NULL;
+}
+
 /* The results leave the scope of the intermediate ones; an input that is handed on belongs elsewhere already. */
-static bool run_composite(soma_args *a, soma_tensor **out) {
+static bool run_composite(soma_args *a, soma_tensor **out, soma_tensor *over) {
     const soma_op *op = a->op;
     bool grad = soma__differentiable(op), was = soma_grad_enabled();
     soma_scope scope = soma_scope_begin();
@@ -236,6 +245,7 @@ static bool run_composite(soma_args *a, soma_tensor **out) {
             ((soma_tensor **)a->in)[i] = soma_detach(a->in[i]);
     bool ok = soma__ctx()->error == SOMA_OK && op->compose(a) && soma__ctx()->error == SOMA_OK;
     soma_set_grad_enabled(was);
+    ok = ok && (!over || put_over(op, a, over));
     for (int i = 0; ok && i < op->outputs; i++)
         out[i] = soma_escape(op->no_grad_out & 1u << i && a->out[i]->requires_grad ? soma_detach(a->out[i]) : a->out[i]);
     soma_scope_end(scope);
@@ -253,7 +263,7 @@ static bool run(const soma_op *op, soma_tensor *const *in, int n_in, const soma_
     if (!check_inputs(op, in, n_in) || !promote(op, in, n_in, room, &common, over_input))
         return false;
     if (op->compose)
-        return run_composite(&a, out);
+        return run_composite(&a, out, flags & SOMA__IN_PLACE ? in[0] : NULL);
     for (int i = 0; i < op->outputs; i++)
         meta[i] = (soma_meta){.dtype = common};
     if (!op->shape(&a, meta))

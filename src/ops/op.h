@@ -114,6 +114,7 @@ struct soma_op {
 #define SOMA_DEF_FLOAT(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_FLOAT, .value.f = (d)}, .help = h}
 #define SOMA_DEF_BOOL(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_BOOL, .value.i = (d)}, .help = h}
 #define SOMA_DEF_DTYPE(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_DTYPE, .value.i = (d)}, .help = h}
+#define SOMA_DEF_STRING(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_STRING, .value.s = (d)}, .help = h}
 /* Default list of `c` ints, the rest of the arguments; a required one is SOMA_NEED_INTS. */
 #define SOMA_DEF_INTS(n, h, c, ...) {.def = {.name = n, .kind = SOMA_ATTR_INTS, .count = (c), .value.ints = {__VA_ARGS__}}, .help = h}
 #define SOMA_NEED_INT(n, h) {.def = {.name = n, .kind = SOMA_ATTR_INT}, .required = true, .help = h}
@@ -156,6 +157,8 @@ bool soma__attr_pair(const char *op, const soma_attr *attr, int64_t least, const
 /* Gradient of something broadcast: sums `g` down to `meta`'s shape and dtype. */
 soma_tensor *soma__sum_to(soma_tensor *g, const soma_meta *meta);
 static inline int64_t soma__attr_int(const soma_args *a, int i) { return a->attrs[i].value.i; }
+/* Which of `choices`, "none|tanh", a text attribute is; -1 with an error that lists them. NULL is the attribute's default. */
+int soma__attr_choice(const soma_args *a, int i, const char *choices);
 static inline double soma__attr_float(const soma_args *a, int i) { return a->attrs[i].value.f; }
 /* Dispatches on dtype in kernels: SOMA_SWITCH_FLOATS(dtype, MACRO) calls MACRO(SOMA_F32, float) … in a switch. */
 
