@@ -33,7 +33,7 @@ def number(v):
 
 
 def tensor(word, t):
-    t = t.detach()
+    t = torch.zeros(t.shape, dtype=t.dtype) if t._is_zerotensor() else t.detach()
     flat = [number(v) for v in t.to(torch.float64).reshape(-1).tolist()]
     lines.append(" ".join([word, NAMES[t.dtype], str(t.dim())] + [str(s) for s in t.shape] + flat))
 
