@@ -237,38 +237,10 @@ SOMA_API soma_tensor *soma_log_softmax(soma_tensor *x, int64_t dim);
 /* When training, zeroes each element with probability p and divides the rest by 1 - p; else x itself. Srivastava et al. 2014. */
 SOMA_API soma_tensor *soma_dropout(soma_tensor *x, double p, bool training);
 
-/* ---- Losses ----------------------------------------------------------------------------------------------------------- */
-
-typedef enum soma_reduction { SOMA_MEAN, SOMA_SUM, SOMA_NONE } soma_reduction;
-typedef struct soma_loss_opts {
-    soma_reduction reduction;
-    soma_tensor *weight;      /* cross_entropy, nll_loss: a weight a class [C] */
-    double label_smoothing;   /* cross_entropy */
-    int64_t ignore_index;     /* cross_entropy, nll_loss: targets that do not count; 0: -100, as PyTorch's default */
-    size_t size;
-} soma_loss_opts;
-/* logits [N, C, …], target i64 [N, …] with classes 0 … C-1. Softmax and logarithm are inside: give raw scores. A target
- * outside is an error that names its position. */
-#define soma_cross_entropy(logits, ...) soma__cross_entropy(logits, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__cross_entropy(logits, target, ...) soma_cross_entropy_ex((logits), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_cross_entropy_ex(soma_tensor *logits, soma_tensor *target, const soma_loss_opts *opts);
-/* The same after log_softmax. */
-#define soma_nll_loss(logp, ...) soma__nll_loss(logp, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__nll_loss(logp, target, ...) soma_nll_loss_ex((logp), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_nll_loss_ex(soma_tensor *logp, soma_tensor *target, const soma_loss_opts *opts);
-/* Mean of (x - target)^2 and of |x - target|. Shapes must be equal: a target is never broadcast. */
-#define soma_mse_loss(x, ...) soma__mse_loss(x, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__mse_loss(x, target, ...) soma_mse_loss_ex((x), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_mse_loss_ex(soma_tensor *x, soma_tensor *target, const soma_loss_opts *opts);
-#define soma_l1_loss(x, ...) soma__l1_loss(x, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__l1_loss(x, target, ...) soma_l1_loss_ex((x), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_l1_loss_ex(soma_tensor *x, soma_tensor *target, const soma_loss_opts *opts);
-/* Logistic loss of raw scores against targets in [0, 1], computed without overflow. */
-#define soma_bce_with_logits(x, ...) soma__bce_with_logits(x, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__bce_with_logits(x, target, ...) soma_bce_with_logits_ex((x), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_bce_with_logits_ex(soma_tensor *x, soma_tensor *target, const soma_loss_opts *opts);
-
 #ifdef __cplusplus
 }
 #endif
+
+#include <soma/loss.h>
+
 #endif

@@ -14,6 +14,10 @@ enum { MAX_OPS = 1024 };
     F(reduce) \
     F(softmax) \
     F(loss) \
+    F(loss_values) \
+    F(loss_binary) \
+    F(loss_classes) \
+    F(loss_pairs) \
     F(norm) \
     F(dropout) \
     F(shape) \
