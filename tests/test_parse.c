@@ -49,7 +49,7 @@ static const char *const round_trips[][2] = {
     {"residual leakyrelu 0.1(linear 3 as a relu as b | linear 3 as proj) as block", NULL},
     {"parallel(conv 8 1 relu | conv 8 3 same relu | maxpool 3 stride 1 pad 1, conv 8 1 | identity)", NULL},
     {"parallel concat (linear 1 | (linear 2))", "parallel(linear 1 | (linear 2))"},
-    {"parallel sum(linear 2 | linear 2, tanh,), parallel dim -1(relu | parallel(tanh)) as both", "parallel sum(linear 2 | linear 2, tanh), parallel dim -1(relu | parallel(tanh)) as both"},
+    {"parallel sum(linear 2 | linear 2, tanh,), parallel dim -1(relu | parallel(tanh)) as both", "parallel sum(linear 2 | linear 2 tanh), parallel dim -1(relu | parallel(tanh)) as both"},
     {"(linear 3 as Enc1, tanh) as encoder, (linear 8 tied Enc1) as decoder", NULL},
     {"repeat 2 ((linear 5 as a, linear 3 tied a nobias))", "(linear 5 as a, linear 3 nobias tied a), (linear 5 as a, linear 3 nobias tied a)"},
 };
@@ -137,7 +137,7 @@ static const char *const bad[][2] = {
      "the layer 'b' has no weight of its own: it is tied to 'a', at column 52"},
     {"relu as a, linear 3 tied a", "the layer 'a' is a ReLU, which has no weight, at column 26"},
     {"(linear 1 as a), (linear 1 as a), linear 3 tied a", "2 layers have the name 'a', at column 49"},
-    {"linear 3 tied a tied a", "linear does not know 'tied' at column 17"},
+    {"linear 3 tied a tied a", "linear: 'tied' is given twice, again at column 17"},
     {"residual()", "expected a layer, not ')', at column 10"},
     {"repeat 3", "expected '(' and the layers of repeat, not the end, at column 9"},
     {"repeat (relu)", "repeat: times must be a whole number from 1 to 4096, not '(', at column 8"},

@@ -462,7 +462,11 @@ static soma_module *read_module(parser *p, const soma__nn_word *w, const char *a
     soma__nn_value v[SOMA__NN_MAX_ARGS] = {0};
     read_positional(p, w, v);
     while (!soma__failed() && p->t.kind == WORD) {
-        if (w->may_tie && strcmp(p->t.word, "tied") == 0 && !tied[0]) {
+        if (w->may_tie && strcmp(p->t.word, "tied") == 0) {
+            if (tied[0]) {
+                fail_at(p, p->t.at, "", "%s: 'tied' is given twice, again", w->word);
+                return NULL;
+            }
             advance(p);
             *tied_at = p->t.at;
             read_name(p, "tied", tied);
