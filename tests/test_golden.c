@@ -9,10 +9,11 @@
 
 #include "ops/op.h"
 
+enum { MOST_OUTPUTS = 64 };
 typedef struct golden {
     char op[64];
     int n_in, n_attrs, n_out, n_grad;
-    soma_tensor *in[SOMA_MAX_NAMED_INPUTS], *out[SOMA_MAX_OUTPUTS], *grad[SOMA_MAX_NAMED_INPUTS];
+    soma_tensor *in[SOMA_MAX_NAMED_INPUTS], *out[MOST_OUTPUTS], *grad[SOMA_MAX_NAMED_INPUTS];
     soma_attr attrs[SOMA_MAX_ATTRS];
     char names[SOMA_MAX_ATTRS][32], texts[SOMA_MAX_ATTRS][128];
 } golden;
@@ -122,11 +123,11 @@ static void backward(soma_tensor *const *out, int n) {
 }
 
 static void check_case(golden *g, int number) {
-    soma_tensor *out[SOMA_MAX_OUTPUTS];
+    soma_tensor *out[MOST_OUTPUTS + 1]; /* one more than expected: there must be none */
     for (int i = 0; i < g->n_in; i++)
         if (g->grad[i])
             soma_requires_grad_(g->in[i], true);
-    if (soma_call(g->op, g->in, g->n_in, g->attrs, g->n_attrs, out, g->n_out) != SOMA_OK) {
+    if (soma_call(g->op, g->in, g->n_in, g->attrs, g->n_attrs, out, g->n_out + 1) != SOMA_OK) {
         print_error("%s, case %d: %s\n", g->op, number, soma_error_message());
         soma_error_clear();
         wrong++;
@@ -134,6 +135,12 @@ static void check_case(golden *g, int number) {
     }
     for (int i = 0; i < g->n_out; i++)
         compare(g, number, "output", i, out[i], g->out[i]);
+    bool in_place;
+    const soma_op *op = soma__op_find(g->op, &in_place);
+    if (op && op->many && out[g->n_out]) {
+        print_error("%s, case %d: more than %d outputs\n", g->op, number, g->n_out);
+        wrong++;
+    }
     if (g->n_grad == 0)
         return;
     backward(out, g->n_out);
@@ -153,8 +160,10 @@ static void take_line(golden *g, char *line) {
     } else if (strncmp(line, "none", 4) == 0) {
         g->in[g->n_in++] = NULL;
     } else if (strncmp(line, "in ", 3) == 0) {
+        assert_true(g->n_in < SOMA_MAX_NAMED_INPUTS);
         g->in[g->n_in++] = read_tensor(line + 3);
     } else if (strncmp(line, "out ", 4) == 0) {
+        assert_true(g->n_out < MOST_OUTPUTS);
         g->out[g->n_out++] = read_tensor(line + 4);
     } else if (strncmp(line, "grad ", 5) == 0) {
         char *rest;
