@@ -24,6 +24,8 @@ enum { MAX_OPS = 1024 };
     F(random) \
     F(create) \
     F(matmul) \
+    F(rnn) \
+    F(attention) \
     F(conv) \
     F(optim)
 #define DECLARE(family) extern soma_op_list soma__##family##_ops ;
