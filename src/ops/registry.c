@@ -25,7 +25,8 @@ enum { MAX_OPS = 1024 };
     F(create) \
     F(matmul) \
     F(conv) \
-    F(optim)
+    F(optim) \
+    F(optim_rule)
 #define DECLARE(family) extern soma_op_list soma__##family##_ops ;
 FAMILIES(DECLARE)
 #define ENTRY(family) soma__##family##_ops,
