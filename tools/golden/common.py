@@ -37,6 +37,8 @@ NAMES = {torch.float64: "f64", torch.int64: "i64", torch.bool: "bool", torch.flo
 
 def number(v):
     v = float(v)
+    if v == 0 and math.copysign(1, v) < 0:
+        return "-0"
     return "nan" if math.isnan(v) else "inf" if v == math.inf else "-inf" if v == -math.inf else repr(int(v)) if v == int(v) and abs(v) < 1e15 else "%.17g" % v
 
 

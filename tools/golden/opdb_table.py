@@ -50,6 +50,26 @@ def moved(x, source, destination):
     return [x], {"dims": ("ints", dims)}
 
 
+def arange(*args, dtype=None, device=None, layout=None, **named):
+    start, end, step = {1: (0, args[0], 1), 2: args + (1,)}.get(len(args), args)
+    if set(named) - {"start", "end", "step", "requires_grad", "pin_memory"}:
+        raise Refused("arguments of another kind")
+    start, end, step = named.get("start", start), named.get("end", end), named.get("step", step)
+    if len(args) == 1 and "end" in named and "start" not in named:
+        start = args[0]
+    whole = all(isinstance(v, int) for v in (start, end, step))
+    dtype = dtype or (torch.int64 if whole else torch.float32)
+    if not dtype.is_floating_point and not whole:
+        raise Refused("bounds with a fraction for whole numbers: PyTorch cuts them off first")
+    return [], {"start": float(start), "end": float(end), "step": float(step), "dtype": ("int", DT[dtype])}
+
+
+def linspace(start, end, steps=100, *, dtype=torch.float32, **rest):
+    if not dtype.is_floating_point and start != end:
+        raise Refused("whole numbers: PyTorch cuts the step off too")
+    return [], {"start": float(start), "end": float(end), "steps": int(steps), "dtype": ("int", DT[dtype])}
+
+
 # Entries whose call is made by hand: (inputs, attributes) or a Call.
 ADAPT = {
     "__radd__": swapped, "__rsub__": swapped, "rsub": swapped, "__rmul__": swapped, "__rdiv__": swapped, "__rpow__": swapped, "__rmatmul__": swapped,
@@ -76,6 +96,16 @@ ADAPT = {
     "clamp_min": lambda x, other: clamp_by(x, other, None), "clamp_max": lambda x, other: clamp_by(x, None, other),
     "nn.functional.layer_norm": lambda x, shape, weight=None, bias=None, eps=1e-5: ([x, weight, bias], {"n_dims": len(shape), "eps": float(eps)}),
     "native_layer_norm": lambda x, shape, weight=None, bias=None, eps=1e-5: ([x, weight, bias], {"n_dims": len(shape), "eps": float(eps)}),
+    "where": lambda x, condition, other: ([condition, x, other], {}),
+    "ones": lambda shape, *, dtype=torch.float32, device=None, **rest: full_of(shape, 1, dtype),
+    "zeros": lambda shape, *, dtype=torch.float32, device=None, **rest: full_of(shape, 0, dtype),
+    "ones_like": lambda x, *, dtype=None, **rest: full_of(x.shape, 1, dtype or x.dtype),
+    "zeros_like": lambda x, *, dtype=None, **rest: full_of(x.shape, 0, dtype or x.dtype),
+    "full_like": lambda x, v, *, dtype=None, **rest: full_of(x.shape, v, dtype or x.dtype),
+    "new_ones": lambda x, shape, *, dtype=None, **rest: full_of(shape, 1, dtype or x.dtype),
+    "new_zeros": lambda x, shape, *, dtype=None, **rest: full_of(shape, 0, dtype or x.dtype),
+    "new_full": lambda x, shape, v, *, dtype=None, **rest: full_of(shape, v, dtype or x.dtype),
+    "arange": arange, "linspace": linspace,
     "constant_pad_nd": lambda x, pad, value=0.0: ([x], {"pad": ("ints", list(pad)), "value": float(value)}),
 }
 
@@ -116,9 +146,44 @@ def SINGLE_TOO(name, info):
     return info["family"] in ("elementwise", "comparison", "shape", "index", "reduce", "softmax")
 
 
+def ties(x, dim):
+    """Whether equal elements meet along dim."""
+    if x.dim() == 0 or x.numel() == 0:
+        return False
+    s = x.detach().sort(dim).values
+    return bool((s.diff(dim=dim) == 0).any())
+
+
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
 def refused(name, call, sample):
-    """Why soma does not take this call on purpose; None when it does."""
+    """Why soma does not take this call on purpose, or there is nothing defined to compare; None when it does."""
+    x = call.inputs[0] if call.inputs else None
+    if not sample.tensors and call.inputs:
+        return "Python numbers only"
+    if call.op == "to" and x.dtype.is_floating_point and x.numel():
+        dtype = list(DT)[call.attrs["dtype"][1]] if "dtype" in call.attrs else x.dtype
+        if dtype in WHOLE and not (torch.isfinite(x).all() and x.min() > torch.iinfo(dtype).min - 1 and x.max() < torch.iinfo(dtype).max + 1):
+            return "a float outside the range of the whole numbers: not defined"
+    if call.op in ("gather", "scatter", "scatter_add", "index_select", "index_add") and call.inputs[1].dtype not in (torch.int64, torch.int32):
+        return "indices that are not i64 or i32: PyTorch takes them only when there are none"
+    if call.op in ("any", "all") and x.dtype == torch.uint8:
+        return "PyTorch gives u8 for u8 here, soma bool as for all others"
+    if name in ("mT", "mH") and x.dim() < 2:
+        return "fewer than 2 dimensions"
+    if call.op == "batch_norm" and x.dim() < 2:
+        return "fewer than 2 dimensions"
     return None
+
+
+def comparable(name, call, sample, outs):
+    """Those of PyTorch's results that are defined: indices are not where values tie."""
+    if call.op in ("topk", "sort", "kthvalue", "median", "mode", "nanmedian") and len(outs) == 2 and call.inputs[0].dim():
+        kind, dim = call.attrs.get("dim", ("int", -1))
+        if ties(call.inputs[0], dim):
+            return outs[:1]
+    return outs
 
 
 # Differences on purpose, for docs/parity.md.

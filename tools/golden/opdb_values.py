@@ -28,7 +28,7 @@ def on_grid(x, q):
     low, high = numpy.ceil(x.min() * q), numpy.floor(x.max() * q)
     if low > high:
         return None
-    n = numpy.clip(numpy.rint(x * q), low, high)
+    n = numpy.clip(numpy.rint(x * q), low, high) + 0.0  # -0 becomes 0
     return n if len(numpy.unique(n)) == len(numpy.unique(x)) else None
 
 
@@ -57,7 +57,7 @@ def plain_random(x, n, q):
 def simplify(t, keep, tag):
     """(a tensor that takes t's place, how to write it or None for its numbers)."""
     x = t.detach().to(torch.float64).numpy() if t.dtype.is_floating_point else None
-    if x is None or x.size == 0 or not numpy.isfinite(x).all() or numpy.abs(x).max() > 1e5:
+    if x is None or x.size == 0 or not numpy.isfinite(x).all() or numpy.abs(x).max() > 1e5 or (numpy.signbit(x) & (x == 0)).any():
         return t.detach().clone(), None
     for q in GRIDS:
         n = on_grid(x, q)
