@@ -46,7 +46,7 @@ typedef struct soma_attr_info {
 } soma_attr_info;
 typedef struct soma_op_info {
     const char *name, *family, *doc, *onnx; /* onnx: NULL when ONNX has no such operator */
-    int min_inputs, max_inputs, outputs;
+    int min_inputs, max_inputs, outputs;    /* outputs: at least so many when many_outputs */
     const char *const *input_names;         /* max_inputs of them; NULL for operators of any number of inputs */
     const soma_attr_info *attrs;
     int n_attrs;
@@ -55,6 +55,7 @@ typedef struct soma_op_info {
     bool random;                            /* takes the next stream of the seed */
     bool in_place;                          /* name with a trailing "_" writes into the first input */
     bool internal;                          /* part of another operator's gradient; callable, but not meant for programs */
+    bool many_outputs;                      /* their number depends on attributes or shapes, as split's */
 } soma_op_info;
 SOMA_API int soma_op_count(void);
 /* The i-th operator, sorted by name; NULL when i is out of range. Static. */
