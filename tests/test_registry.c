@@ -303,7 +303,10 @@ static soma_tensor *call_for_check(void *user, soma_tensor *const *in, int n) {
     result r;
     soma_tensor *flat[MOST_OUTPUTS];
     int m = 0;
-    if (!run_sample(c->op, c->s, in, &r))
+    soma_tensor *given[SOMA_MAX_NAMED_INPUTS];
+    for (int i = 0; i < c->s->n_in && i < SOMA_MAX_NAMED_INPUTS; i++)
+        given[i] = c->s->symmetric & 1u << i ? soma_mul_scalar(soma_add(in[i], soma_transpose(in[i], -1, -2)), 0.5) : in[i];
+    if (!run_sample(c->op, c->s, given, &r))
         return NULL;
     for (int i = 0; i < r.n; i++)
         if (soma_dtype_of(r.out[i]) == SOMA_F64 && !(i < SOMA_MAX_OUTPUTS && c->op->no_grad_out & 1u << i))

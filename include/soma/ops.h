@@ -190,6 +190,13 @@ SOMA_API soma_tensor *soma_index_add(soma_tensor *x, int64_t dim, soma_tensor *i
 SOMA_API soma_tensor *soma_masked_fill(soma_tensor *x, soma_tensor *mask, double value);
 SOMA_API soma_tensor *soma_one_hot(soma_tensor *x, int64_t classes);                        /* i64 in, i64 out, one dim more */
 
+/* weight [rows, features], indices [...] -> [..., features]. padding_idx: a row that gets no gradient; SOMA_NO_INDEX: none. */
+#define SOMA_NO_INDEX INT64_MIN
+SOMA_API soma_tensor *soma_embedding(soma_tensor *weight, soma_tensor *indices, int64_t padding_idx);
+/* Groups of rows reduced: indices [bags, n], or [n] with offsets [bags]; mode "sum", "mean" (NULL) or "max"; per_sample_weights or NULL. */
+SOMA_API soma_tensor *soma_embedding_bag(soma_tensor *weight, soma_tensor *indices, soma_tensor *offsets, soma_tensor *per_sample_weights,
+                                         const char *mode);
+
 /* ---- Matrices ------------------------------------------------------------------------------------------------------ */
 
 SOMA_API soma_tensor *soma_matmul(soma_tensor *a, soma_tensor *b);          /* as torch.matmul: 1-d, 2-d, batched */
@@ -224,6 +231,41 @@ SOMA_API soma_tensor *soma_max_pool2d_ex(soma_tensor *x, int64_t kh, int64_t kw,
 SOMA_API soma_tensor *soma_avg_pool2d_ex(soma_tensor *x, int64_t kh, int64_t kw, const soma_pool2d_opts *opts);
 /* Averages over windows that divide the plane into out_h x out_w parts; 1, 1 is global average pooling. */
 SOMA_API soma_tensor *soma_adaptive_avg_pool2d(soma_tensor *x, int64_t out_h, int64_t out_w);
+
+/* The other convolutions. In each list a first number alone stands for all axes, and -1 means 0 beside others; weight [out, in / groups,
+ * kernel …], for the transposed ones [in, out / groups, kernel …]; x without the batch dimension is taken too. */
+typedef struct soma_conv_opts {
+    int64_t stride[3], padding[3], dilation[3]; /* 0: 1, 0, 1 */
+    int64_t output_padding[3];                  /* transposed only: rows more at the end */
+    int64_t groups;                             /* 0: 1 */
+    size_t size;
+} soma_conv_opts;
+#define soma_conv1d(x, weight, ...) soma__conv1d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv1d(x, weight, bias, ...) soma_conv1d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv1d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+#define soma_conv3d(x, weight, ...) soma__conv3d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv3d(x, weight, bias, ...) soma_conv3d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv3d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+#define soma_conv_transpose1d(x, weight, ...) soma__conv_transpose1d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv_transpose1d(x, weight, bias, ...) soma_conv_transpose1d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv_transpose1d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+#define soma_conv_transpose2d(x, weight, ...) soma__conv_transpose2d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv_transpose2d(x, weight, bias, ...) soma_conv_transpose2d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv_transpose2d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+#define soma_conv_transpose3d(x, weight, ...) soma__conv_transpose3d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv_transpose3d(x, weight, bias, ...) soma_conv_transpose3d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv_transpose3d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+/* Blocks of planes as columns and back: PyTorch's nn.functional.unfold and fold. */
+typedef struct soma_im2col_opts {
+    int64_t dilation[2], padding[2], stride[2]; /* 0: 1, 0, 1; a first number alone stands for both, -1 means 0 */
+    size_t size;
+} soma_im2col_opts;
+#define soma_im2col(x, ...) soma__im2col(x, __VA_ARGS__, .size = sizeof(soma_im2col_opts))
+#define soma__im2col(x, kh, kw, ...) soma_im2col_ex((x), (kh), (kw), &(soma_im2col_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_im2col_ex(soma_tensor *x, int64_t kh, int64_t kw, const soma_im2col_opts *opts);
+#define soma_col2im(x, ...) soma__col2im(x, __VA_ARGS__, .size = sizeof(soma_im2col_opts))
+#define soma__col2im(x, out_h, out_w, kh, kw, ...) soma_col2im_ex((x), (out_h), (out_w), (kh), (kw), &(soma_im2col_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_col2im_ex(soma_tensor *x, int64_t out_h, int64_t out_w, int64_t kh, int64_t kw, const soma_im2col_opts *opts);
 
 /* ---- Normalisation, softmax, dropout --------------------------------------------------------------------------------- */
 

@@ -63,6 +63,7 @@ typedef struct soma_sample {
     soma_tensor *in[SOMA_MAX_NAMED_INPUTS];
     soma_attr attrs[SOMA_MAX_ATTRS];
     bool no_gradcheck;      /* not smooth here, or random */
+    uint32_t symmetric;     /* bit i: input i is taken as symmetric; gradients are checked over symmetric changes of it */
     const char *error;      /* errors(): a part of the message that must come; samples(): NULL */
     soma_status status;     /* errors(): the status that must come */
 } soma_sample;
@@ -118,6 +119,8 @@ struct soma_op {
 #define SOMA_DEF_DTYPE(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_DTYPE, .value.i = (d)}, .help = h}
 /* Default list of `c` ints, the rest of the arguments; a required one is SOMA_NEED_INTS. */
 #define SOMA_DEF_INTS(n, h, c, ...) {.def = {.name = n, .kind = SOMA_ATTR_INTS, .count = (c), .value.ints = {__VA_ARGS__}}, .help = h}
+#define SOMA_DEF_STRING(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_STRING, .value.s = (d)}, .help = h}
+#define SOMA_NEED_STRING(n, h) {.def = {.name = n, .kind = SOMA_ATTR_STRING}, .required = true, .help = h}
 #define SOMA_NEED_INT(n, h) {.def = {.name = n, .kind = SOMA_ATTR_INT}, .required = true, .help = h}
 #define SOMA_NEED_FLOAT(n, h) {.def = {.name = n, .kind = SOMA_ATTR_FLOAT}, .required = true, .help = h}
 #define SOMA_NEED_INTS(n, h) {.def = {.name = n, .kind = SOMA_ATTR_INTS}, .required = true, .help = h}
@@ -161,6 +164,8 @@ const soma_op *soma__op_at(int i);                              /* sorted by nam
 bool soma__shape_same(soma_args *a, soma_meta *out);      /* as input 0, all outputs */
 bool soma__shape_broadcast(soma_args *a, soma_meta *out); /* all inputs broadcast */
 bool soma__attr_pair(const char *op, const soma_attr *attr, int64_t least, const int64_t *none, int64_t *to);
+/* The same for n numbers. */
+bool soma__attr_list(const char *op, const soma_attr *attr, int n, int64_t least, const int64_t *none, int64_t *to);
 /* Gradient of something broadcast: sums `g` down to `meta`'s shape and dtype. */
 soma_tensor *soma__sum_to(soma_tensor *g, const soma_meta *meta);
 static inline int64_t soma__attr_int(const soma_args *a, int i) { return a->attrs[i].value.i; }

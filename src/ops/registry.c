@@ -25,6 +25,11 @@ enum { MAX_OPS = 1024 };
     F(create) \
     F(matmul) \
     F(conv) \
+    F(conv_nd) \
+    F(pool_nd) \
+    F(embedding) \
+    F(resample) \
+    F(norm_nd) \
     F(optim)
 #define DECLARE(family) extern soma_op_list soma__##family##_ops ;
 FAMILIES(DECLARE)
