@@ -24,6 +24,8 @@ enum { MAX_OPS = 1024 };
     F(random) \
     F(create) \
     F(matmul) \
+    F(rnn) \
+    F(attention) \
     F(conv) \
     F(conv_nd) \
     F(pool_nd) \
