@@ -340,7 +340,8 @@ static bool tested_elsewhere(const soma_op *op) {
     static const char *const names[] = {
         "to", "copy_", "fill_",                                  /* test_tensor.c */
         "rand", "randn", "randint", "randperm", "bernoulli", "uniform_", "normal_", /* test_random.c: known values */
-        "sgd_step", "adam_step",                                 /* test_optim.c: golden trajectories */
+        "sgd_step", "adam_step", "adagrad_step", "adadelta_step", "rmsprop_step", "adamax_step", "nadam_step", "radam_step",
+        "lion_step", "rprop_step", "asgd_step", "lars_step", "lamb_step", /* test_optim.c: golden trajectories */
     };
     for (size_t i = 0; i < SOMA_LEN(names); i++)
         if (strcmp(op->name, names[i]) == 0)

@@ -32,7 +32,8 @@ enum { MAX_OPS = 1024 };
     F(embedding) \
     F(resample) \
     F(norm_nd) \
-    F(optim)
+    F(optim) \
+    F(optim_rule)
 #define DECLARE(family) extern soma_op_list soma__##family##_ops ;
 FAMILIES(DECLARE)
 #define ENTRY(family) soma__##family##_ops,
