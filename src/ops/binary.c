@@ -10,7 +10,8 @@ static const soma_op binary_ops[SOMA__BINARY_COUNT], compare_ops[SOMA__COMPARE_C
 
 /* b * a^(b-1), 0 where b is 0. */
 static soma_tensor *soma__pow_slope(soma_tensor *a, soma_tensor *b) {
-    return soma_where(soma_eq(b, soma_scalar(0)), soma_scalar(0), soma_mul(b, soma_pow(a, soma_add_scalar(b, -1))));
+    soma_tensor *less = soma_add_scalar(a && b && b->weak && b->data ? soma_full(SOMA_SCALAR, soma_item(b), (soma_dtype)a->dtype) : b, -1); /* two numbers would meet in f32 */
+    return soma_where(soma_eq(b, soma_scalar(0)), soma_scalar(0), soma_mul(b, soma_pow(a, less)));
 }
 
 /* a^b log(a), 0 where a is 0 and b >= 0. */
