@@ -274,6 +274,7 @@ typedef struct soma_pool2d_opts {
     int64_t dilation[2];    /* max pooling only; 0: 1 */
     bool ceil_mode;
     bool count_exclude_pad; /* average pooling: divide by the elements inside only */
+    int64_t divisor_override; /* average pooling: divide by this; 0: by the number of elements */
     size_t size;
 } soma_pool2d_opts;
 #define soma_max_pool2d(x, ...) soma__max_pool2d(x, __VA_ARGS__, .size = sizeof(soma_pool2d_opts))
@@ -319,6 +320,40 @@ SOMA_API soma_tensor *soma_im2col_ex(soma_tensor *x, int64_t kh, int64_t kw, con
 #define soma_col2im(x, ...) soma__col2im(x, __VA_ARGS__, .size = sizeof(soma_im2col_opts))
 #define soma__col2im(x, out_h, out_w, kh, kw, ...) soma_col2im_ex((x), (out_h), (out_w), (kh), (kw), &(soma_im2col_opts){__VA_ARGS__})
 SOMA_API soma_tensor *soma_col2im_ex(soma_tensor *x, int64_t out_h, int64_t out_w, int64_t kh, int64_t kw, const soma_im2col_opts *opts);
+
+/* Pooling along one and three axes. In each list a first number alone stands for all axes, and -1 means 0. `indices`, unless NULL, gets the
+ * places of the largest (i64), which max_unpool takes. */
+typedef struct soma_pool_opts {
+    int64_t stride[3];        /* 0: the kernel */
+    int64_t padding[3];       /* 0 */
+    int64_t dilation[3];      /* max pooling only; 0: 1 */
+    bool ceil_mode;
+    bool count_exclude_pad;   /* average pooling: divide by the elements inside only */
+    int64_t divisor_override; /* avg_pool3d: divide by this; 0: by the number of elements */
+    size_t size;
+} soma_pool_opts;
+SOMA_API soma_tensor *soma_max_pool1d_ex(soma_tensor *x, int64_t kernel, const soma_pool_opts *opts, soma_tensor **indices);
+SOMA_API soma_tensor *soma_max_pool2d_with_indices_ex(soma_tensor *x, int64_t kh, int64_t kw, const soma_pool_opts *opts, soma_tensor **indices);
+SOMA_API soma_tensor *soma_max_pool3d_ex(soma_tensor *x, int64_t kd, int64_t kh, int64_t kw, const soma_pool_opts *opts, soma_tensor **indices);
+SOMA_API soma_tensor *soma_avg_pool1d_ex(soma_tensor *x, int64_t kernel, const soma_pool_opts *opts);
+SOMA_API soma_tensor *soma_avg_pool3d_ex(soma_tensor *x, int64_t kd, int64_t kh, int64_t kw, const soma_pool_opts *opts);
+#define soma_max_pool1d(x, ...) soma__max_pool1d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__max_pool1d(x, k, ...) soma_max_pool1d_ex((x), (k), &(soma_pool_opts){__VA_ARGS__}, NULL)
+#define soma_max_pool3d(x, ...) soma__max_pool3d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__max_pool3d(x, kd, kh, kw, ...) soma_max_pool3d_ex((x), (kd), (kh), (kw), &(soma_pool_opts){__VA_ARGS__}, NULL)
+#define soma_avg_pool1d(x, ...) soma__avg_pool1d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__avg_pool1d(x, k, ...) soma_avg_pool1d_ex((x), (k), &(soma_pool_opts){__VA_ARGS__})
+#define soma_avg_pool3d(x, ...) soma__avg_pool3d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__avg_pool3d(x, kd, kh, kw, ...) soma_avg_pool3d_ex((x), (kd), (kh), (kw), &(soma_pool_opts){__VA_ARGS__})
+/* (sum x^p)^(1/p) over windows; a stride of 0 is the kernel. */
+SOMA_API soma_tensor *soma_lp_pool1d(soma_tensor *x, double p, int64_t kernel, int64_t stride, bool ceil_mode);
+SOMA_API soma_tensor *soma_lp_pool2d(soma_tensor *x, double p, int64_t kh, int64_t kw, int64_t stride_h, int64_t stride_w, bool ceil_mode);
+/* Windows that divide the input into so many parts; 1 is global pooling. */
+SOMA_API soma_tensor *soma_adaptive_avg_pool1d(soma_tensor *x, int64_t out);
+SOMA_API soma_tensor *soma_adaptive_avg_pool3d(soma_tensor *x, int64_t out_d, int64_t out_h, int64_t out_w);
+SOMA_API soma_tensor *soma_adaptive_max_pool1d(soma_tensor *x, int64_t out);
+SOMA_API soma_tensor *soma_adaptive_max_pool2d(soma_tensor *x, int64_t out_h, int64_t out_w);
+SOMA_API soma_tensor *soma_adaptive_max_pool3d(soma_tensor *x, int64_t out_d, int64_t out_h, int64_t out_w);
 
 /* ---- Normalisation, softmax, dropout --------------------------------------------------------------------------------- */
 
