@@ -125,6 +125,37 @@ typedef struct soma_nn_conv2d_opts {
 #define soma__nn_conv2d(in, out, kernel, ...) soma_nn_conv2d_ex((in), (out), (kernel), (kernel), &(soma_nn_conv2d_opts){__VA_ARGS__})
 SOMA_API soma_module *soma_nn_conv2d_ex(int64_t in, int64_t out, int64_t kh, int64_t kw, const soma_nn_conv2d_opts *opts);
 
+/* The other convolutions. In each list 0 is the default, a first number alone stands for all axes, and -1 beside others means 0. */
+typedef struct soma_nn_conv_opts {
+    int64_t stride[3], padding[3], dilation[3]; /* 0: 1, 0, 1 */
+    int64_t output_padding[3];                  /* transposed only: rows more at the end */
+    int64_t groups;
+    bool padding_same;                          /* not transposed, stride 1: output as large as the input */
+    bool no_bias;
+    size_t size;
+} soma_nn_conv_opts;
+#define soma_nn_conv1d(in, out, ...) soma__nn_conv1d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv1d(in, out, kernel, ...) soma_nn_conv1d_ex((in), (out), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv1d_ex(int64_t in, int64_t out, int64_t kernel, const soma_nn_conv_opts *opts);
+#define soma_nn_conv3d(in, out, ...) soma__nn_conv3d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv3d(in, out, kernel, ...) \
+    soma_nn_conv3d_ex((in), (out), (kernel), (kernel), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv3d_ex(int64_t in, int64_t out, int64_t kd, int64_t kh, int64_t kw, const soma_nn_conv_opts *opts);
+/* weight [in, out / groups, window…]. */
+#define soma_nn_conv_transpose1d(in, out, ...) soma__nn_conv_transpose1d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv_transpose1d(in, out, kernel, ...) \
+    soma_nn_conv_transpose1d_ex((in), (out), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv_transpose1d_ex(int64_t in, int64_t out, int64_t kernel, const soma_nn_conv_opts *opts);
+#define soma_nn_conv_transpose2d(in, out, ...) soma__nn_conv_transpose2d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv_transpose2d(in, out, kernel, ...) \
+    soma_nn_conv_transpose2d_ex((in), (out), (kernel), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv_transpose2d_ex(int64_t in, int64_t out, int64_t kh, int64_t kw, const soma_nn_conv_opts *opts);
+#define soma_nn_conv_transpose3d(in, out, ...) soma__nn_conv_transpose3d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv_transpose3d(in, out, kernel, ...) \
+    soma_nn_conv_transpose3d_ex((in), (out), (kernel), (kernel), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv_transpose3d_ex(int64_t in, int64_t out, int64_t kd, int64_t kh, int64_t kw,
+                                                  const soma_nn_conv_opts *opts);
+
 SOMA_API soma_module *soma_nn_max_pool2d(int64_t kernel, int64_t stride, int64_t padding); /* stride 0: the kernel */
 SOMA_API soma_module *soma_nn_avg_pool2d(int64_t kernel, int64_t stride, int64_t padding);
 SOMA_API soma_module *soma_nn_adaptive_avg_pool2d(int64_t out_h, int64_t out_w);
