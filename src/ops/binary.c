@@ -8,9 +8,9 @@ static const soma_op binary_ops[SOMA__BINARY_COUNT], compare_ops[SOMA__COMPARE_C
 
 /* ---- Gradients ---- */
 
-/* b * a^(b-1), 0 where b is 0. */
+/* b * a^(b-1), 0 where b is 0. The 1 has a's dtype: two numbers from C would meet in f32. */
 static soma_tensor *soma__pow_slope(soma_tensor *a, soma_tensor *b) {
-    soma_tensor *less = soma_add_scalar(a && b && b->weak && b->data ? soma_full(SOMA_SCALAR, soma_item(b), (soma_dtype)a->dtype) : b, -1); /* two numbers would meet in f32 */
+    soma_tensor *less = a ? soma_sub(b, soma_ones(SOMA_SCALAR, (soma_dtype)a->dtype)) : NULL;
     return soma_where(soma_eq(b, soma_scalar(0)), soma_scalar(0), soma_mul(b, soma_pow(a, less)));
 }
 
