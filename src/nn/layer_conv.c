@@ -8,15 +8,15 @@ static bool made(soma_module *m) {
     return soma__nn_slot(m, "weight") && (s->o.no_bias || soma__nn_slot(m, "bias"));
 }
 
-static int64_t in_of_weight(soma_module *m, int ndim, const int64_t *shape) {
+static bool sizes_of(soma_module *m, int ndim, const int64_t *shape, int64_t *in) {
     const soma__nn_conv2d_state *s = m->state;
-    bool fits = ndim == 4 && shape[0] == s->out && shape[2] == s->kernel[0] && shape[3] == s->kernel[1];
-    int64_t in;
-    return fits && soma__mul_ok(shape[1], s->o.groups, &in) ? in : -1;
+    return ndim == 4 && shape[0] == s->out && shape[2] == s->kernel[0] && shape[3] == s->kernel[1] &&
+           soma__mul_ok(shape[1], s->o.groups, in);
 }
 
-static soma_status make(soma_module *m, int64_t in) {
+static soma_status make(soma_module *m, const int64_t *sizes) {
     soma__nn_conv2d_state *s = m->state;
+    int64_t in = sizes[0];
     if (in % s->o.groups != 0)
         return soma_fail(SOMA_ESHAPE, "%lld input channels cannot be divided into %lld groups", (long long)in,
                          (long long)s->o.groups);
@@ -67,14 +67,13 @@ static soma_tensor *forward(soma_module *m, soma_tensor *const *in, int n) {
     if (!soma__nn_one_input(m, in, n, 4, 4))
         return NULL;
     soma_tensor *x = in[0];
-    if (!made(m)) {
-        if (soma_size(x, 1) < 1) {
-            soma_fail(SOMA_ESHAPE, "the input has no channels");
-            return NULL;
-        }
-        if (soma__nn_materialise(m, &soma__nn_conv2d_lazy, soma_size(x, 1), true) != SOMA_OK)
-            return NULL;
+    int64_t channels = soma_size(x, 1);
+    if (!made(m) && channels < 1) {
+        soma_fail(SOMA_ESHAPE, "the input has no channels");
+        return NULL;
     }
+    if (!soma__nn_ready(m, &channels))
+        return NULL;
     soma_tensor *weight = soma__nn_slot(m, "weight");
     if (!fits(s, x, weight))
         return NULL;
@@ -100,7 +99,9 @@ const soma_module_class soma__nn_conv2d_class = {
     .size = sizeof(soma_module_class), .name = "Conv2d", .state_bytes = sizeof(soma__nn_conv2d_state),
     .forward = forward, .describe = soma__nn_describe_word, .reset = reset,
 };
-const soma__nn_lazy soma__nn_conv2d_lazy = {&soma__nn_conv2d_class, in_of_weight, make, made};
+static const soma__nn_lazy lazy = {
+    .cls = &soma__nn_conv2d_class, .sizes_of = sizes_of, .make = make, .made = made,
+};
 
 /* Fills in what the options leave open: 0 is the default, and a second entry of 0 repeats the first. */
 static bool settle(soma_nn_conv2d_opts *o) {
@@ -132,13 +133,8 @@ soma_module *soma_nn_conv2d_ex(int64_t in, int64_t out, int64_t kh, int64_t kw, 
                   out % o.groups != 0 ? "output" : "input", (long long)o.groups);
         return NULL;
     }
-    soma_module *m = soma_nn_module_new(&soma__nn_conv2d_class);
-    if (!m)
-        return NULL;
-    *(soma__nn_conv2d_state *)m->state = (soma__nn_conv2d_state){in, out, {kh, kw}, o};
-    if (in > 0 && soma__nn_materialise(m, &soma__nn_conv2d_lazy, in, true) != SOMA_OK) {
-        soma_nn_free(m);
-        return NULL;
-    }
-    return m;
+    soma_module *m = soma__nn_lazy_new(&lazy);
+    if (m)
+        *(soma__nn_conv2d_state *)m->state = (soma__nn_conv2d_state){in, out, {kh, kw}, o};
+    return soma__nn_settled(m);
 }
