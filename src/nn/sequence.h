@@ -34,13 +34,6 @@ extern const soma_module_class soma__nn_embedding_class, soma__nn_embedding_bag_
     soma__nn_gru_class, soma__nn_attention_class, soma__nn_encoder_layer_class, soma__nn_decoder_layer_class,
     soma__nn_sinusoidal_class, soma__nn_learned_position_class, soma__nn_over_time_class;
 
-/* ---- Running with more than one result ---- */
-
-/* As soma_nn_forward_n with `run` in place of the class's forward: path, scope and hooks around it. What `run` puts into more[…] (NULL:
- * nothing) leaves its scope too. */
-typedef soma_tensor *(*soma__nn_run_fn)(soma_module *m, soma_tensor *const *in, int n, void *arg);
-soma_tensor *soma__nn_run(soma_module *m, soma_tensor *const *in, int n, soma__nn_run_fn run, void *arg, soma_tensor **more, int n_more);
-
 /* ---- Decoding step by step (cache.c) ---- */
 
 /* What one module remembers. Tensors are references of the memory's own. */
