@@ -50,7 +50,7 @@ static const char *const round_trips[][2] = {
     {"parallel(conv 8 1 relu | conv 8 3 same relu | maxpool 3 stride 1 pad 1, conv 8 1 | identity)", NULL},
     {"parallel concat (linear 1 | (linear 2))", "parallel(linear 1 | (linear 2))"},
     {"parallel sum(linear 2 | linear 2, tanh,), parallel dim -1(relu | parallel(tanh)) as both", "parallel sum(linear 2 | linear 2 tanh), parallel dim -1(relu | parallel(tanh)) as both"},
-    {"(linear 3 as Enc1, tanh) as encoder, (linear 8 tied Enc1) as decoder", NULL},
+    {"(linear 3 as Enc1 tanh) as encoder, (linear 8 tied Enc1) as decoder", NULL},
     {"repeat 2 ((linear 5 as a, linear 3 tied a nobias))", "(linear 5 as a, linear 3 nobias tied a), (linear 5 as a, linear 3 nobias tied a)"},
 };
 

@@ -115,8 +115,10 @@ bool soma__nn_one_input(const soma_module *m, soma_tensor *const *in, int n, int
         return true;
     char shape[SOMA__SHAPE_TEXT];
     soma__shape_text(ndim, soma_shape(in[0]), shape, sizeof shape);
-    if (min_dims == 4 && max_dims == 4)
-        soma_fail(SOMA_ESHAPE, "input %s has %d dimensions, and [batch, channels, height, width] is needed", shape, ndim);
+    static const char *const wanted[] = {[3] = "length", [4] = "height, width", [5] = "depth, height, width"};
+    if (min_dims == max_dims && min_dims >= 3 && min_dims <= 5)
+        soma_fail(SOMA_ESHAPE, "input %s has %d dimension%s, and [batch, channels, %s] is needed", shape, ndim, ndim == 1 ? "" : "s",
+                  wanted[min_dims]);
     else
         soma_fail(SOMA_ESHAPE, "input %s has %d dimension%s, and at least %d %s needed", shape, ndim, ndim == 1 ? "" : "s",
                   min_dims, min_dims == 1 ? "is" : "are");

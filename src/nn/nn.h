@@ -220,8 +220,11 @@ soma_module *soma__nn_tied_source(const soma_module *m, char *why, size_t size);
 /* "input [2, 3] does not fit weight [4, 5]", recorded. */
 void soma__nn_fail_fit(soma_tensor *x, soma_tensor *weight);
 
-extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_class, soma__nn_parallel_class, soma__nn_linear_class, soma__nn_conv2d_class,
+extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_class, soma__nn_parallel_class, soma__nn_linear_class, soma__nn_conv1d_class,
+    soma__nn_conv2d_class, soma__nn_conv3d_class, soma__nn_conv_transpose1d_class, soma__nn_conv_transpose2d_class,
+    soma__nn_conv_transpose3d_class,
     soma__nn_max_pool2d_class, soma__nn_avg_pool2d_class, soma__nn_adaptive_avg_pool2d_class, soma__nn_batch_norm_class,
+    soma__nn_instance_norm_class, soma__nn_group_norm_class, soma__nn_rms_norm_class, soma__nn_response_norm_class,
     soma__nn_layer_norm_class, soma__nn_dropout_class, soma__nn_flatten_class, soma__nn_identity_class, soma__nn_relu_class,
     soma__nn_leaky_relu_class, soma__nn_elu_class, soma__nn_gelu_class, soma__nn_silu_class, soma__nn_softplus_class,
     soma__nn_sigmoid_class, soma__nn_tanh_class, soma__nn_hardtanh_class, soma__nn_step_class, soma__nn_softmax_class,
@@ -240,19 +243,30 @@ typedef struct soma__nn_linear_state {
     int64_t in, out;
     bool no_bias;
 } soma__nn_linear_state;
-typedef struct soma__nn_conv2d_state {
-    int64_t in, out, kernel[2];
-    soma_nn_conv2d_opts o;      /* all sizes filled in */
-} soma__nn_conv2d_state;
+typedef struct soma__nn_conv_state {
+    int64_t in, out;
+    int64_t kernel[3], stride[3], padding[3], dilation[3], output_padding[3], groups; /* all filled in; the first `dims` count */
+    int dims;
+    bool transposed, same, no_bias;
+} soma__nn_conv_state;
+soma_module *soma__nn_conv_new(const soma__nn_conv_state *s);
 typedef struct soma__nn_pool_state {
     int64_t kernel, stride, padding;
 } soma__nn_pool_state;
 typedef struct soma__nn_out_state {
     int64_t out[2];
 } soma__nn_out_state;
-typedef struct soma__nn_features_state {
-    int64_t features;
-} soma__nn_features_state;
+typedef struct soma__nn_norm_state {
+    int64_t sizes[SOMA_MAX_DIMS]; /* of weight and bias; the first `dims` count, 0: open */
+    int64_t groups;
+    double eps, momentum;
+    int dims;
+    bool affine, bias, track, cumulative;
+} soma__nn_norm_state;
+typedef struct soma__nn_response_state {
+    int64_t size;
+    double alpha, beta, k;
+} soma__nn_response_state;
 typedef struct soma__nn_act_state {
     double a, b;
     int64_t dim;

@@ -245,7 +245,6 @@ static void fail_option(const parser *p, const soma__nn_word *w) {
     }
     const char *names[SOMA__NN_MAX_ARGS + 96];
     int n = 0;
-    names[n++] = "as";
     if (w->may_tie)
         names[n++] = "tied";
     for (int i = 0; i < n_args(w); i++)

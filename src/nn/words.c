@@ -36,7 +36,8 @@ bool soma__nn_nothing_read(soma_module *m, soma__nn_value *v) {
 const char *soma__nn_suggest_word(const char *word) {
     /* What other frameworks call them. */
     static const char *const others[][2] = {
-        {"dense", "linear"}, {"fc", "linear"}, {"conv2d", "conv"}, {"bn", "batchnorm"}, {"batchnorm2d", "batchnorm"},
+        {"dense", "linear"}, {"fc", "linear"}, {"conv2d", "conv"}, {"deconv", "convtranspose"}, {"convtranspose2d", "convtranspose"},
+        {"bn", "batchnorm"}, {"batchnorm2d", "batchnorm"},
         {"batchnorm1d", "batchnorm"}, {"batchnorm3d", "batchnorm"}, {"maxpool2d", "maxpool"}, {"avgpool2d", "avgpool"},
         {"pool", "maxpool"}, {"swish", "silu"}, {"globalavgpool", "gap"}, {"adaptiveavgpool2d", "adaptiveavgpool"},
         {"leaky_relu", "leakyrelu"}, {"threshold", "step"}, {"view", "reshape"}, {"inception", "parallel"}, {"mha", "attention"}, {"embed", "embedding"}, {"skip", "residual"},
