@@ -282,4 +282,7 @@ SOMA_API void soma_nn_set_hook(soma_module *m, soma_forward_hook after, void *us
 #ifdef __cplusplus
 }
 #endif
+
+#include <soma/nn_sequence.h>
+
 #endif

@@ -67,6 +67,10 @@ bool soma__nn_learns(const soma_module *m);
 
 /* Runs `n` children from `first` on one after another; a tensor of the caller's scope. */
 soma_tensor *soma__nn_run_row(soma_module *m, int first, int n, soma_tensor *x);
+/* As soma_nn_forward_n with `run` in place of the class's forward: path, scope and hooks around it. What `run` puts into more[…] (NULL:
+ * nothing) leaves its scope too. */
+typedef soma_tensor *(*soma__nn_run_fn)(soma_module *m, soma_tensor *const *in, int n, void *arg);
+soma_tensor *soma__nn_run(soma_module *m, soma_tensor *const *in, int n, soma__nn_run_fn run, void *arg, soma_tensor **more, int n_more);
 /* The number of inputs and their dimensions are as the layer needs them (max_dims 0: any number), or the error says so. */
 bool soma__nn_one_input(const soma_module *m, soma_tensor *const *in, int n, int min_dims, int max_dims);
 
@@ -160,7 +164,7 @@ typedef struct soma__nn_word {
 
 /* Words by area, one file each; an entry without a word ends a table. words.c lists the tables. */
 extern const soma__nn_word soma__nn_words_conv[], soma__nn_words_pool[], soma__nn_words_linear[], soma__nn_words_norm[],
-    soma__nn_words_drop[], soma__nn_words_act[], soma__nn_words_shape[], soma__nn_words_block[], soma__nn_words_model[];
+    soma__nn_words_drop[], soma__nn_words_act[], soma__nn_words_shape[], soma__nn_words_block[], soma__nn_words_sequence[], soma__nn_words_model[];
 /* All words in the order of the manual; NULL from the end on. */
 const soma__nn_word *soma__nn_word_at(int i);
 const soma__nn_word *soma__nn_find_word(const char *word);
