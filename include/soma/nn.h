@@ -39,6 +39,8 @@ typedef struct soma_named {
  * most `room` of them; -1 when memory is short. */
 SOMA_API int soma_nn_named(soma_module *m, bool buffers, soma_named *out, int room);
 SOMA_API soma_tensor *soma_nn_get(soma_module *m, const char *name); /* NULL and SOMA_ENOTFOUND when there is none */
+/* All floating parameters and buffers, also those still to be made, in this dtype. The tensors are new: make the optimiser afterwards. */
+SOMA_API soma_status soma_nn_to(soma_module *m, soma_dtype dtype);
 SOMA_API int64_t soma_nn_count(soma_module *m);                       /* numbers in all parameters */
 SOMA_API void soma_nn_zero_grad(soma_module *m);
 /* The module's parameters and buffers as one .safetensors file, with soma's version and, if all parts have one, the
@@ -159,8 +161,42 @@ SOMA_API soma_module *soma_nn_conv_transpose3d_ex(int64_t in, int64_t out, int64
 SOMA_API soma_module *soma_nn_max_pool2d(int64_t kernel, int64_t stride, int64_t padding); /* stride 0: the kernel */
 SOMA_API soma_module *soma_nn_avg_pool2d(int64_t kernel, int64_t stride, int64_t padding);
 SOMA_API soma_module *soma_nn_adaptive_avg_pool2d(int64_t out_h, int64_t out_w);
-SOMA_API soma_module *soma_nn_batch_norm(int64_t channels);      /* BatchNorm1d and 2d: x [N, C, …]; momentum 0.1, eps 1e-5 */
-SOMA_API soma_module *soma_nn_layer_norm(int64_t features);      /* over the last dimension; eps 1e-5 */
+/* ---- Normalisation ---- */
+
+typedef struct soma_nn_norm_opts {
+    double eps;        /* 0: 1e-5; RMSNorm: the dtype's precision */
+    double momentum;   /* share of the newest batch in the running statistics; 0: 0.1 */
+    bool cumulative;   /* the running statistics are the mean of all batches (PyTorch's momentum=None) */
+    bool no_affine;    /* no weight and bias */
+    bool no_bias;
+    bool no_track;     /* BatchNorm: no running statistics; eval mode uses the batch's */
+    bool affine, track; /* InstanceNorm, which has neither weight and bias nor running statistics unless asked for */
+    int dims;          /* LayerNorm, RMSNorm: how many last dimensions; 0: 1. For more, `features` is 0: sizes come from the input */
+    size_t size;
+} soma_nn_norm_opts;
+/* BatchNorm1d, 2d and 3d: x [N, C, …]. Ioffe & Szegedy 2015. */
+#define soma_nn_batch_norm(...) soma__nn_batch_norm(__VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_batch_norm(channels, ...) soma_nn_batch_norm_ex((channels), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_batch_norm_ex(int64_t channels, const soma_nn_norm_opts *opts);
+/* Each channel of each sample of [N, C, …] by itself. Ulyanov et al. 2016. */
+#define soma_nn_instance_norm(...) soma__nn_instance_norm(__VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_instance_norm(channels, ...) soma_nn_instance_norm_ex((channels), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_instance_norm_ex(int64_t channels, const soma_nn_norm_opts *opts);
+/* Channels of each sample of [N, C, …] in groups. Wu & He 2018. */
+#define soma_nn_group_norm(groups, ...) soma__nn_group_norm(groups, __VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_group_norm(groups, channels, ...) soma_nn_group_norm_ex((groups), (channels), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_group_norm_ex(int64_t groups, int64_t channels, const soma_nn_norm_opts *opts);
+/* Over the last dimensions. Ba et al. 2016. */
+#define soma_nn_layer_norm(...) soma__nn_layer_norm(__VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_layer_norm(features, ...) soma_nn_layer_norm_ex((features), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_layer_norm_ex(int64_t features, const soma_nn_norm_opts *opts);
+/* x / sqrt(mean(x^2) + eps) weight over the last dimensions. Zhang & Sennrich 2019. */
+#define soma_nn_rms_norm(...) soma__nn_rms_norm(__VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_rms_norm(features, ...) soma_nn_rms_norm_ex((features), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_rms_norm_ex(int64_t features, const soma_nn_norm_opts *opts);
+/* x / (k + alpha mean(x^2 over `size` neighbouring channels))^beta; 0: alpha 1e-4, beta 0.75, k 1. Krizhevsky et al. 2012. */
+SOMA_API soma_module *soma_nn_local_response_norm(int64_t size, double alpha, double beta, double k);
+
 SOMA_API soma_module *soma_nn_dropout(double p);
 SOMA_API soma_module *soma_nn_flatten(void);                     /* all dimensions but the first */
 SOMA_API soma_module *soma_nn_identity(void);

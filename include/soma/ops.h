@@ -12,6 +12,9 @@
 extern "C" {
 #endif
 
+/* "No dim" where one may be left off: all elements, flattened. */
+#define SOMA_NO_DIM INT64_MIN
+
 /* ---- The registry ---------------------------------------------------------------------------------------------- */
 
 typedef enum soma_attr_kind {
@@ -181,6 +184,52 @@ SOMA_API soma_tensor *soma_pad(soma_tensor *x, int n, const int64_t *pad, double
 SOMA_API soma_tensor *soma_tril(soma_tensor *x, int64_t diagonal);
 SOMA_API soma_tensor *soma_triu(soma_tensor *x, int64_t diagonal);
 
+/* As reshape, but an error where a copy would be needed. */
+SOMA_API soma_tensor *soma_view(soma_tensor *x, int ndim, const int64_t *shape);
+SOMA_API soma_tensor *soma_ravel(soma_tensor *x);                                     /* [numel] */
+SOMA_API soma_tensor *soma_unflatten(soma_tensor *x, int64_t dim, int n, const int64_t *sizes);
+SOMA_API soma_tensor *soma_movedim(soma_tensor *x, int n, const int64_t *source, const int64_t *destination);
+SOMA_API soma_tensor *soma_broadcast_to(soma_tensor *x, int ndim, const int64_t *shape);
+SOMA_API soma_tensor *soma_atleast_1d(soma_tensor *x);
+SOMA_API soma_tensor *soma_atleast_2d(soma_tensor *x);
+SOMA_API soma_tensor *soma_atleast_3d(soma_tensor *x);
+/* length indices from start on: a slice that must lie inside. */
+SOMA_API soma_tensor *soma_narrow(soma_tensor *x, int64_t dim, int64_t start, int64_t length);
+/* Views of parts along dim. They return how many parts there are and write at most `room` of them; -1: error. */
+SOMA_API int soma_split(soma_tensor *x, int64_t split_size, int64_t dim, soma_tensor **out, int room);
+SOMA_API int soma_chunk(soma_tensor *x, int64_t chunks, int64_t dim, soma_tensor **out, int room);
+SOMA_API int soma_tensor_split(soma_tensor *x, int64_t sections, int64_t dim, soma_tensor **out, int room);
+SOMA_API int soma_unbind(soma_tensor *x, int64_t dim, soma_tensor **out, int room);
+/* n parts of the given sizes, which add up to dim's. */
+SOMA_API soma_status soma_split_sizes(soma_tensor *x, int n, const int64_t *sizes, int64_t dim, soma_tensor **out);
+SOMA_API soma_tensor *soma_hstack(soma_tensor *const *x, int n);
+SOMA_API soma_tensor *soma_vstack(soma_tensor *const *x, int n);
+SOMA_API soma_tensor *soma_dstack(soma_tensor *const *x, int n);
+SOMA_API soma_tensor *soma_column_stack(soma_tensor *const *x, int n);
+SOMA_API soma_tensor *soma_repeat(soma_tensor *x, int n, const int64_t *repeats);     /* the whole, as Tensor.repeat */
+SOMA_API soma_tensor *soma_tile(soma_tensor *x, int n, const int64_t *dims);          /* as numpy.tile */
+SOMA_API soma_tensor *soma_repeat_interleave(soma_tensor *x, int64_t repeats, int64_t dim); /* each element; SOMA_NO_DIM: flattened */
+SOMA_API soma_tensor *soma_roll(soma_tensor *x, int n, const int64_t *shifts, const int64_t *dims); /* dims NULL: flattened, one shift */
+SOMA_API soma_tensor *soma_rot90(soma_tensor *x, int64_t k, int64_t dim0, int64_t dim1);
+SOMA_API soma_tensor *soma_fliplr(soma_tensor *x);
+SOMA_API soma_tensor *soma_flipud(soma_tensor *x);
+SOMA_API soma_tensor *soma_diagonal(soma_tensor *x, int64_t offset, int64_t dim1, int64_t dim2); /* a view; the diagonal comes last */
+SOMA_API soma_tensor *soma_diag(soma_tensor *x, int64_t diagonal);                    /* vector to matrix, matrix to its diagonal */
+SOMA_API soma_tensor *soma_diag_embed(soma_tensor *x, int64_t offset, int64_t dim1, int64_t dim2);
+SOMA_API soma_tensor *soma_diagflat(soma_tensor *x, int64_t offset);
+SOMA_API soma_tensor *soma_trace(soma_tensor *x);
+SOMA_API soma_tensor *soma_tril_indices(int64_t row, int64_t col, int64_t offset);    /* i64 [2, n] */
+SOMA_API soma_tensor *soma_triu_indices(int64_t row, int64_t col, int64_t offset);
+SOMA_API soma_tensor *soma_block_diag(soma_tensor *const *x, int n);
+/* n vectors to n views [n1, n2, …]; indexing "ij" (NULL) or "xy". Returns n, -1 on error. */
+SOMA_API int soma_meshgrid(soma_tensor *const *x, int n, const char *indexing, soma_tensor **out);
+SOMA_API soma_tensor *soma_cartesian_prod(soma_tensor *const *x, int n);
+SOMA_API soma_tensor *soma_combinations(soma_tensor *x, int64_t r, bool with_replacement);
+/* mode: "constant" (0), "reflect", "replicate" or "circular". */
+SOMA_API soma_tensor *soma_pad_mode(soma_tensor *x, int n, const int64_t *pad, const char *mode);
+/* Windows along dim in a new last dimension; a view (torch.Tensor.unfold). */
+SOMA_API soma_tensor *soma_unfold(soma_tensor *x, int64_t dim, int64_t size, int64_t step);
+
 /* ---- Indexing ------------------------------------------------------------------------------------------------------ */
 
 SOMA_API soma_tensor *soma_index_select(soma_tensor *x, int64_t dim, soma_tensor *index);   /* index: i64 [n] */
@@ -188,6 +237,10 @@ SOMA_API soma_tensor *soma_gather(soma_tensor *x, int64_t dim, soma_tensor *inde
 SOMA_API soma_tensor *soma_scatter_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
 SOMA_API soma_tensor *soma_index_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
 SOMA_API soma_tensor *soma_masked_fill(soma_tensor *x, soma_tensor *mask, double value);
+/* x with src on a diagonal, at an index, in a slice. */
+SOMA_API soma_tensor *soma_diagonal_scatter(soma_tensor *x, soma_tensor *src, int64_t offset, int64_t dim1, int64_t dim2);
+SOMA_API soma_tensor *soma_select_scatter(soma_tensor *x, soma_tensor *src, int64_t dim, int64_t index);
+SOMA_API soma_tensor *soma_slice_scatter(soma_tensor *x, soma_tensor *src, int64_t dim, int64_t start, int64_t end, int64_t step);
 SOMA_API soma_tensor *soma_one_hot(soma_tensor *x, int64_t classes);                        /* i64 in, i64 out, one dim more */
 
 /* weight [rows, features], indices [...] -> [..., features]. padding_idx: a row that gets no gradient; SOMA_NO_INDEX: none. */
@@ -221,6 +274,7 @@ typedef struct soma_pool2d_opts {
     int64_t dilation[2];    /* max pooling only; 0: 1 */
     bool ceil_mode;
     bool count_exclude_pad; /* average pooling: divide by the elements inside only */
+    int64_t divisor_override; /* average pooling: divide by this; 0: by the number of elements */
     size_t size;
 } soma_pool2d_opts;
 #define soma_max_pool2d(x, ...) soma__max_pool2d(x, __VA_ARGS__, .size = sizeof(soma_pool2d_opts))
@@ -266,6 +320,40 @@ SOMA_API soma_tensor *soma_im2col_ex(soma_tensor *x, int64_t kh, int64_t kw, con
 #define soma_col2im(x, ...) soma__col2im(x, __VA_ARGS__, .size = sizeof(soma_im2col_opts))
 #define soma__col2im(x, out_h, out_w, kh, kw, ...) soma_col2im_ex((x), (out_h), (out_w), (kh), (kw), &(soma_im2col_opts){__VA_ARGS__})
 SOMA_API soma_tensor *soma_col2im_ex(soma_tensor *x, int64_t out_h, int64_t out_w, int64_t kh, int64_t kw, const soma_im2col_opts *opts);
+
+/* Pooling along one and three axes. In each list a first number alone stands for all axes, and -1 means 0. `indices`, unless NULL, gets the
+ * places of the largest (i64), which max_unpool takes. */
+typedef struct soma_pool_opts {
+    int64_t stride[3];        /* 0: the kernel */
+    int64_t padding[3];       /* 0 */
+    int64_t dilation[3];      /* max pooling only; 0: 1 */
+    bool ceil_mode;
+    bool count_exclude_pad;   /* average pooling: divide by the elements inside only */
+    int64_t divisor_override; /* avg_pool3d: divide by this; 0: by the number of elements */
+    size_t size;
+} soma_pool_opts;
+SOMA_API soma_tensor *soma_max_pool1d_ex(soma_tensor *x, int64_t kernel, const soma_pool_opts *opts, soma_tensor **indices);
+SOMA_API soma_tensor *soma_max_pool2d_with_indices_ex(soma_tensor *x, int64_t kh, int64_t kw, const soma_pool_opts *opts, soma_tensor **indices);
+SOMA_API soma_tensor *soma_max_pool3d_ex(soma_tensor *x, int64_t kd, int64_t kh, int64_t kw, const soma_pool_opts *opts, soma_tensor **indices);
+SOMA_API soma_tensor *soma_avg_pool1d_ex(soma_tensor *x, int64_t kernel, const soma_pool_opts *opts);
+SOMA_API soma_tensor *soma_avg_pool3d_ex(soma_tensor *x, int64_t kd, int64_t kh, int64_t kw, const soma_pool_opts *opts);
+#define soma_max_pool1d(x, ...) soma__max_pool1d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__max_pool1d(x, k, ...) soma_max_pool1d_ex((x), (k), &(soma_pool_opts){__VA_ARGS__}, NULL)
+#define soma_max_pool3d(x, ...) soma__max_pool3d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__max_pool3d(x, kd, kh, kw, ...) soma_max_pool3d_ex((x), (kd), (kh), (kw), &(soma_pool_opts){__VA_ARGS__}, NULL)
+#define soma_avg_pool1d(x, ...) soma__avg_pool1d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__avg_pool1d(x, k, ...) soma_avg_pool1d_ex((x), (k), &(soma_pool_opts){__VA_ARGS__})
+#define soma_avg_pool3d(x, ...) soma__avg_pool3d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__avg_pool3d(x, kd, kh, kw, ...) soma_avg_pool3d_ex((x), (kd), (kh), (kw), &(soma_pool_opts){__VA_ARGS__})
+/* (sum x^p)^(1/p) over windows; a stride of 0 is the kernel. */
+SOMA_API soma_tensor *soma_lp_pool1d(soma_tensor *x, double p, int64_t kernel, int64_t stride, bool ceil_mode);
+SOMA_API soma_tensor *soma_lp_pool2d(soma_tensor *x, double p, int64_t kh, int64_t kw, int64_t stride_h, int64_t stride_w, bool ceil_mode);
+/* Windows that divide the input into so many parts; 1 is global pooling. */
+SOMA_API soma_tensor *soma_adaptive_avg_pool1d(soma_tensor *x, int64_t out);
+SOMA_API soma_tensor *soma_adaptive_avg_pool3d(soma_tensor *x, int64_t out_d, int64_t out_h, int64_t out_w);
+SOMA_API soma_tensor *soma_adaptive_max_pool1d(soma_tensor *x, int64_t out);
+SOMA_API soma_tensor *soma_adaptive_max_pool2d(soma_tensor *x, int64_t out_h, int64_t out_w);
+SOMA_API soma_tensor *soma_adaptive_max_pool3d(soma_tensor *x, int64_t out_d, int64_t out_h, int64_t out_w);
 
 /* ---- Normalisation, softmax, dropout --------------------------------------------------------------------------------- */
 
@@ -324,38 +412,10 @@ SOMA_API soma_tensor *soma_rotary_embedding(soma_tensor *x, int64_t offset, doub
 /* The table [steps, features] of sines and cosines of Vaswani et al. 2017: sin at even, cos at odd features. */
 SOMA_API soma_tensor *soma_sinusoidal_positions(int64_t steps, int64_t features, int64_t offset, double base, soma_dtype dtype);
 
-/* ---- Losses ----------------------------------------------------------------------------------------------------------- */
-
-typedef enum soma_reduction { SOMA_MEAN, SOMA_SUM, SOMA_NONE } soma_reduction;
-typedef struct soma_loss_opts {
-    soma_reduction reduction;
-    soma_tensor *weight;      /* cross_entropy, nll_loss: a weight a class [C] */
-    double label_smoothing;   /* cross_entropy */
-    int64_t ignore_index;     /* cross_entropy, nll_loss: targets that do not count; 0: -100, as PyTorch's default */
-    size_t size;
-} soma_loss_opts;
-/* logits [N, C, …], target i64 [N, …] with classes 0 … C-1. Softmax and logarithm are inside: give raw scores. A target
- * outside is an error that names its position. */
-#define soma_cross_entropy(logits, ...) soma__cross_entropy(logits, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__cross_entropy(logits, target, ...) soma_cross_entropy_ex((logits), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_cross_entropy_ex(soma_tensor *logits, soma_tensor *target, const soma_loss_opts *opts);
-/* The same after log_softmax. */
-#define soma_nll_loss(logp, ...) soma__nll_loss(logp, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__nll_loss(logp, target, ...) soma_nll_loss_ex((logp), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_nll_loss_ex(soma_tensor *logp, soma_tensor *target, const soma_loss_opts *opts);
-/* Mean of (x - target)^2 and of |x - target|. Shapes must be equal: a target is never broadcast. */
-#define soma_mse_loss(x, ...) soma__mse_loss(x, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__mse_loss(x, target, ...) soma_mse_loss_ex((x), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_mse_loss_ex(soma_tensor *x, soma_tensor *target, const soma_loss_opts *opts);
-#define soma_l1_loss(x, ...) soma__l1_loss(x, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__l1_loss(x, target, ...) soma_l1_loss_ex((x), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_l1_loss_ex(soma_tensor *x, soma_tensor *target, const soma_loss_opts *opts);
-/* Logistic loss of raw scores against targets in [0, 1], computed without overflow. */
-#define soma_bce_with_logits(x, ...) soma__bce_with_logits(x, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__bce_with_logits(x, target, ...) soma_bce_with_logits_ex((x), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_bce_with_logits_ex(soma_tensor *x, soma_tensor *target, const soma_loss_opts *opts);
-
 #ifdef __cplusplus
 }
 #endif
+
+#include <soma/loss.h>
+
 #endif

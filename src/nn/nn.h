@@ -220,6 +220,7 @@ extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_clas
     soma__nn_conv2d_class, soma__nn_conv3d_class, soma__nn_conv_transpose1d_class, soma__nn_conv_transpose2d_class,
     soma__nn_conv_transpose3d_class,
     soma__nn_max_pool2d_class, soma__nn_avg_pool2d_class, soma__nn_adaptive_avg_pool2d_class, soma__nn_batch_norm_class,
+    soma__nn_instance_norm_class, soma__nn_group_norm_class, soma__nn_rms_norm_class, soma__nn_response_norm_class,
     soma__nn_layer_norm_class, soma__nn_dropout_class, soma__nn_flatten_class, soma__nn_identity_class, soma__nn_relu_class,
     soma__nn_leaky_relu_class, soma__nn_elu_class, soma__nn_gelu_class, soma__nn_silu_class, soma__nn_softplus_class,
     soma__nn_sigmoid_class, soma__nn_tanh_class, soma__nn_hardtanh_class, soma__nn_step_class, soma__nn_softmax_class,
@@ -251,9 +252,17 @@ typedef struct soma__nn_pool_state {
 typedef struct soma__nn_out_state {
     int64_t out[2];
 } soma__nn_out_state;
-typedef struct soma__nn_features_state {
-    int64_t features;
-} soma__nn_features_state;
+typedef struct soma__nn_norm_state {
+    int64_t sizes[SOMA_MAX_DIMS]; /* of weight and bias; the first `dims` count, 0: open */
+    int64_t groups;
+    double eps, momentum;
+    int dims;
+    bool affine, bias, track, cumulative;
+} soma__nn_norm_state;
+typedef struct soma__nn_response_state {
+    int64_t size;
+    double alpha, beta, k;
+} soma__nn_response_state;
 typedef struct soma__nn_act_state {
     double a, b;
     int64_t dim;

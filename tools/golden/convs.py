@@ -5,19 +5,25 @@ import math
 import torch
 import torch.nn.functional as F
 
-from common import case, f, finish, whole
+from common import case, f as uniform, finish, whole
+
+
+def f(*shape, low=-2.0, high=2.0):
+    """Sixteenths: sums and products of them are short in decimal, which keeps the file small."""
+    return torch.round(uniform(*shape, low=low, high=high) * 16) / 16
+
 
 # ---- Convolution ----
 for fn, name, n in ((F.conv1d, "conv1d", 1), (F.conv3d, "conv3d", 3)):
     for c, out, k, s, p, d, g in ((2, 3, 2, 1, 0, 1, 1), (4, 2, 3, 2, 1, 1, 2), (2, 2, 2, 2, 1, 2, 1), (3, 3, 1, 1, 0, 1, 3)):
         a = dict(stride=[s] * n, padding=[p] * n, dilation=[d] * n, groups=g)
-        size = (7, 5, 4)[:n] if n == 1 else (4, 5, 4)
+        size = (7,) if n == 1 else (3, 4, 3)
         case(name, lambda x, w, b: fn(x, w, b, s, p, d, g), [f(2, c, *size), f(out, c // g, *[k] * n), f(out)], **a)
         case(name, lambda x, w: fn(x, w, None, s, p, d, g), [f(c, *size), f(out, c // g, *[k] * n)], **a)
 for fn, name, n in ((F.conv_transpose1d, "conv_transpose1d", 1), (F.conv_transpose2d, "conv_transpose2d", 2), (F.conv_transpose3d, "conv_transpose3d", 3)):
     for c, out, k, s, p, o, g, d in ((2, 3, 2, 1, 0, 0, 1, 1), (4, 2, 3, 2, 1, 1, 2, 1), (2, 2, 2, 1, 1, 1, 1, 2), (3, 3, 1, 3, 0, 2, 3, 1)):
         a = dict(stride=[s] * n, padding=[p] * n, output_padding=[o] * n, groups=g, dilation=[d] * n)
-        size = (4, 3, 3)[:n]
+        size = (3, 2, 3)[:n]
         case(name, lambda x, w, b: fn(x, w, b, s, p, o, g, d), [f(2, c, *size), f(c, out // g, *[k] * n), f(out)], **a)
         case(name, lambda x, w: fn(x, w, None, s, p, o, g, d), [f(c, *size), f(c, out // g, *[k] * n)], **a)
 for k, d, p, s in (((2, 3), (1, 1), (0, 0), (1, 1)), ((2, 2), (2, 1), (1, 0), (2, 1)), ((3, 1), (1, 1), (1, 2), (1, 3))):
@@ -38,5 +44,33 @@ for mode in ("sum", "mean", "max"):
     case("embedding_bag", lambda w, i, o: F.embedding_bag(i, w, o, mode=mode, include_last_offset=True, padding_idx=1),
          [f(6, 3), torch.tensor([1, 1, 0, 2, 1, 5]), torch.tensor([0, 2, 5, 6])], mode=mode, include_last_offset=True, padding_idx=1)
 case("embedding_bag", lambda w, i, o, p: F.embedding_bag(i, w, o, mode="sum", per_sample_weights=p), [f(6, 3), whole(6, 5), torch.tensor([0, 3]), f(5)], mode="sum")
+
+# ---- Pooling ----
+SIZES = {1: (7,), 2: (5, 6), 3: (4, 5, 3)}
+for n, with_, plain in ((1, "max_pool1d_with_indices", "max_pool1d"), (2, "max_pool2d_with_indices", None), (3, "max_pool3d_with_indices", "max_pool3d")):
+    fn = getattr(F, f"max_pool{n}d")
+    for k, s, p, d, up in ((2, 2, 0, 1, False), (3, 2, 1, 1, False), (2, 1, 1, 2, False), (2, 3, 1, 1, True)):
+        a = dict(kernel_size=[k] * n, stride=[s] * n, padding=[p] * n, dilation=[d] * n, ceil_mode=up)
+        case(with_, lambda x: fn(x, k, s, p, d, up, return_indices=True), [f(2, 2, *SIZES[n])], **a)
+        if plain:
+            case(plain, lambda x: fn(x, k, s, p, d, up), [f(2, *SIZES[n])], **a)
+    for o in (1, 2, 3):
+        if n != 2:
+            case(f"adaptive_avg_pool{n}d", lambda x: getattr(F, f"adaptive_avg_pool{n}d")(x, o), [f(2, 2, *SIZES[n])], output_size=[o] * n)
+            case(f"adaptive_max_pool{n}d", lambda x: getattr(F, f"adaptive_max_pool{n}d")(x, o, return_indices=True), [f(2, 2, *SIZES[n])], output_size=[o] * n)
+        else:  # places are i32 here
+            case("adaptive_max_pool2d", lambda x: F.adaptive_max_pool2d(x, o), [f(2, 2, *SIZES[n])], output_size=[o, o])
+    for k, s, p, up, include in ((2, 2, 0, False, True), (3, 2, 1, False, True), (3, 2, 1, True, False), (2, 3, 1, True, True)):
+        a = dict(kernel_size=[k] * n, stride=[s] * n, padding=[p] * n, ceil_mode=up, count_include_pad=include)
+        if n == 1:
+            case("avg_pool1d", lambda x: F.avg_pool1d(x, k, s, p, up, include), [f(2, 2, 7)], **a)
+        else:
+            for divisor in (5,) if n == 2 else (None, 5):
+                more = dict(divisor_override=divisor) if divisor else {}
+                case(f"avg_pool{n}d", lambda x: getattr(F, f"avg_pool{n}d")(x, k, s, p, up, include, divisor), [f(2, *SIZES[n])], **a, **more)
+    if n < 3:
+        for power, k, s, up in ((2.0, 2, 2, False), (3.0, 3, 2, True), (1.0, 2, 1, False)):
+            case(f"lp_pool{n}d", lambda x: getattr(F, f"lp_pool{n}d")(x, power, k, s, up), [f(2, 2, *SIZES[n], low=0.5, high=2)], norm_type=power,
+                 kernel_size=[k] * n, stride=[s] * n, ceil_mode=up)
 
 finish()
