@@ -8,9 +8,10 @@ static const soma_op binary_ops[SOMA__BINARY_COUNT], compare_ops[SOMA__COMPARE_C
 
 /* ---- Gradients ---- */
 
-/* b * a^(b-1), 0 where b is 0. */
+/* b * a^(b-1), 0 where b is 0. The 1 has a's dtype: two numbers from C would meet in f32. */
 static soma_tensor *soma__pow_slope(soma_tensor *a, soma_tensor *b) {
-    return soma_where(soma_eq(b, soma_scalar(0)), soma_scalar(0), soma_mul(b, soma_pow(a, soma_add_scalar(b, -1))));
+    soma_tensor *less = a ? soma_sub(b, soma_ones(SOMA_SCALAR, (soma_dtype)a->dtype)) : NULL;
+    return soma_where(soma_eq(b, soma_scalar(0)), soma_scalar(0), soma_mul(b, soma_pow(a, less)));
 }
 
 /* a^b log(a), 0 where a is 0 and b >= 0. */

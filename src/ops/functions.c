@@ -108,6 +108,12 @@ static soma_tensor *i1_over_x(soma_tensor *i1, soma_tensor *x) {
     return soma_where(soma_eq(x, soma_scalar(0)), soma_scalar(0.5), soma_div(i1, x));
 }
 
+/* Of x log y for x: g log y, but 0 where x is 0 and the logarithm is not finite. */
+static soma_tensor *log_slope(soma_tensor *a, soma_tensor *b, soma_tensor *slope, double least) {
+    soma_tensor *cut = soma_logical_and(soma_eq(a, soma_scalar(0)), soma_le(b, soma_scalar(least)));
+    return soma_where(cut, soma_scalar(0), slope);
+}
+
 static soma_tensor *sign_factor(soma_tensor *a, soma_tensor *b) { return soma_mul(soma_sign(a), soma_copysign(soma_scalar(1), b)); }
 
 #define ZERO soma_zeros(soma_ndim(g), soma_shape(g), soma_dtype_of(g))

@@ -21,9 +21,10 @@ typedef struct soma_op soma_op;
 /* One call: what shape rules, kernels and FLOP counts see. */
 typedef struct soma_args {
     const soma_op *op;
-    int n_in, n_out;
+    int n_in, n_out;               /* n_out: op->outputs; of a composite with `many` what soma__give has counted */
     soma_tensor *const *in;        /* converted to the common dtype; NULL for an optional one that is absent */
-    soma_tensor *out[SOMA_MAX_OUTPUTS]; /* kernels: made and empty, row-major (in place: the input itself) */
+    soma_tensor **out;             /* kernels: made and empty, row-major (in place: the input itself) */
+    int room;                      /* how many tensors fit into `out` */
     const soma_attr *attrs;        /* in the order of op->attrs, defaults filled in */
     soma_rng rng;                  /* random operators: the stream of this call */
     void *work;                    /* op->work(args) bytes, 64-byte aligned */
@@ -62,6 +63,7 @@ typedef struct soma_sample {
     soma_tensor *in[SOMA_MAX_NAMED_INPUTS];
     soma_attr attrs[SOMA_MAX_ATTRS];
     bool no_gradcheck;      /* not smooth here, or random */
+    uint32_t symmetric;     /* bit i: input i is taken as symmetric; gradients are checked over symmetric changes of it */
     const char *error;      /* errors(): a part of the message that must come; samples(): NULL */
     soma_status status;     /* errors(): the status that must come */
 } soma_sample;
@@ -75,7 +77,8 @@ struct soma_op {
     const char *name, *family, *doc, *onnx;
     soma_input in[SOMA_MAX_NAMED_INPUTS];
     int n_in, outputs;
-    bool variadic;                   /* any number of inputs like in[0] */
+    bool variadic;                   /* any number of inputs like the last of `in`, 1 or more */
+    bool many;                       /* composite: gives as many outputs as its attributes and shapes ask for, by soma__give; `outputs` is 1 */
     const soma_attr_info *attrs;
     int n_attrs;
     uint32_t dtypes;
@@ -114,9 +117,10 @@ struct soma_op {
 #define SOMA_DEF_FLOAT(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_FLOAT, .value.f = (d)}, .help = h}
 #define SOMA_DEF_BOOL(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_BOOL, .value.i = (d)}, .help = h}
 #define SOMA_DEF_DTYPE(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_DTYPE, .value.i = (d)}, .help = h}
-#define SOMA_DEF_STRING(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_STRING, .value.s = (d)}, .help = h}
 /* Default list of `c` ints, the rest of the arguments; a required one is SOMA_NEED_INTS. */
 #define SOMA_DEF_INTS(n, h, c, ...) {.def = {.name = n, .kind = SOMA_ATTR_INTS, .count = (c), .value.ints = {__VA_ARGS__}}, .help = h}
+#define SOMA_DEF_STRING(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_STRING, .value.s = (d)}, .help = h}
+#define SOMA_NEED_STRING(n, h) {.def = {.name = n, .kind = SOMA_ATTR_STRING}, .required = true, .help = h}
 #define SOMA_NEED_INT(n, h) {.def = {.name = n, .kind = SOMA_ATTR_INT}, .required = true, .help = h}
 #define SOMA_NEED_FLOAT(n, h) {.def = {.name = n, .kind = SOMA_ATTR_FLOAT}, .required = true, .help = h}
 #define SOMA_NEED_INTS(n, h) {.def = {.name = n, .kind = SOMA_ATTR_INTS}, .required = true, .help = h}
@@ -134,6 +138,13 @@ static inline bool soma__differentiable(const soma_op *op) { return op->backward
 enum { SOMA__IN_PLACE = 1 }; /* flags */
 /* `attrs`: all of op->attrs in order (NULL when there are none). Writes op->outputs tensors to `out`. */
 bool soma__apply(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, unsigned flags);
+/* The same for operators with `many` (and all others): writes as many outputs as there are and fit, NULL into the rest of the room. Returns how
+ * many there are, -1 on error. */
+int soma__apply_many(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int room);
+/* In a composite with `many`: the next output. What does not fit is counted and dropped. False for NULL. */
+bool soma__give(soma_args *a, soma_tensor *t);
+/* In a composite whose result's shape depends on values: false, with an error, where there are only shapes. */
+bool soma__has_values(const soma_args *a);
 /* The common case: one output, returned; NULL on error. */
 soma_tensor *soma__run(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs);
 #define SOMA__RUN(op, attrs, ...)                                                                                          \
@@ -154,8 +165,12 @@ const soma_op *soma__op_at(int i);                              /* sorted by nam
 bool soma__shape_same(soma_args *a, soma_meta *out);      /* as input 0, all outputs */
 bool soma__shape_broadcast(soma_args *a, soma_meta *out); /* all inputs broadcast */
 bool soma__attr_pair(const char *op, const soma_attr *attr, int64_t least, const int64_t *none, int64_t *to);
+/* The same for n numbers. */
+bool soma__attr_list(const char *op, const soma_attr *attr, int n, int64_t least, const int64_t *none, int64_t *to);
 /* Gradient of something broadcast: sums `g` down to `meta`'s shape and dtype. */
 soma_tensor *soma__sum_to(soma_tensor *g, const soma_meta *meta);
+/* How composites end: the only output; false for NULL. */
+static inline bool soma__return(soma_args *a, soma_tensor *t) { return (a->out[0] = t) != NULL; }
 static inline int64_t soma__attr_int(const soma_args *a, int i) { return a->attrs[i].value.i; }
 /* Which of `choices`, "none|tanh", a text attribute is; -1 with an error that lists them. NULL is the attribute's default. */
 int soma__attr_choice(const soma_args *a, int i, const char *choices);
@@ -167,7 +182,21 @@ static inline double soma__attr_float(const soma_args *a, int i) { return a->att
 /* A tensor of the current scope with reproducible values: floats uniform in [low, high), integers whole numbers there, bool coin
  * throws; `salt` tells samples apart. */
 soma_tensor *soma__sample(soma_dtype dtype, double low, double high, uint64_t salt, int ndim, const int64_t *shape);
+/* Added to the seed of soma__sample: the same samples with other values from the same ranges. */
+extern uint64_t soma__sample_redraw;
 /* The same values over non-contiguous strides (last two dimensions swapped in memory; 1-d: every second element). */
 soma_tensor *soma__strided(soma_tensor *t);
+
+/* Samples as text, so that an entry needs one line for each: cases between "|", words between blanks.
+ * Inputs: X of the sample's dtype in [-3, 3), P in [0.3, 3), I i64, J i32, B bool; then "~" over strides, a number (the values stay below it),
+ * ":" and sizes (none: 0-d), "=" and values: "X~:2,3", "I5:4", "X=1,nan,2", "I:2,1=0,-1". "-" is an absent input.
+ * Attributes: "dim=-1", "p=0.5", "dims=0,1" (one: "dims=0,"; none: "dims=,"), "mode=reflect". "%": not for gradient checks.
+ * For errors() the last word is "!e", "!s" or "!d" (SOMA_EINVAL, ESHAPE, EDTYPE), a blank and the text that must come. */
+bool soma__cases(const char *list, int i, soma_dtype dtype, soma_sample *s);
+#define SOMA__CASES(name, good, bad)                                                                                              \
+    static bool name##_samples(int i, soma_dtype dtype, soma_sample *s) { return soma__cases(good, i, dtype, s); }                \
+    static bool name##_errors(int i, soma_dtype dtype, soma_sample *s) { return soma__cases(bad, i, dtype, s); }
+/* What the entries of composites with such samples have in common. */
+#define SOMA__COMPOSITE(id) .name = #id, .compose = id##_compose, .samples = id##_samples, .errors = id##_errors
 
 #endif
