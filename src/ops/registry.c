@@ -10,6 +10,9 @@ enum { MAX_OPS = 1024 };
 #define FAMILIES(F) \
     F(unary) \
     F(binary) \
+    F(functions) \
+    F(math) \
+    F(activation) \
     F(fill) \
     F(reduce) \
     F(order) \
