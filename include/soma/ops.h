@@ -12,6 +12,9 @@
 extern "C" {
 #endif
 
+/* "No dim" where one may be left off: all elements, flattened. */
+#define SOMA_NO_DIM INT64_MIN
+
 /* ---- The registry ---------------------------------------------------------------------------------------------- */
 
 typedef enum soma_attr_kind {
@@ -152,12 +155,35 @@ SOMA_API soma_tensor *soma_any(soma_tensor *x, int n_dims, const int64_t *dims, 
 SOMA_API soma_tensor *soma_all(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
 SOMA_API soma_tensor *soma_logsumexp(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
 SOMA_API soma_tensor *soma_norm(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);  /* Euclidean */
-/* Indices (i64) of the largest and smallest along one dimension; the first of equals. */
+/* Indices (i64) of the largest and smallest along one dimension, or among all (SOMA_NO_DIM); the first of equals. */
 SOMA_API soma_tensor *soma_argmax(soma_tensor *x, int64_t dim, bool keepdim);
 SOMA_API soma_tensor *soma_argmin(soma_tensor *x, int64_t dim, bool keepdim);
 SOMA_API soma_tensor *soma_cumsum(soma_tensor *x, int64_t dim);
 /* The k largest along `dim`, in falling order, and their indices. */
 SOMA_API soma_status soma_topk(soma_tensor *x, int64_t k, int64_t dim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_topk_ex(soma_tensor *x, int64_t k, int64_t dim, bool largest, soma_tensor **values, soma_tensor **indices);
+/* Sorted along dim, and where the elements came from. Stable; NaN counts as the largest. Each result may be NULL. */
+SOMA_API soma_status soma_sort(soma_tensor *x, int64_t dim, bool descending, soma_tensor **values, soma_tensor **indices);
+
+SOMA_API soma_tensor *soma_argsort(soma_tensor *x, int64_t dim, bool descending);
+SOMA_API soma_tensor *soma_msort(soma_tensor *x);                                     /* along dimension 0 */
+/* Of all elements, and along a dimension with indices (i64); each result may be NULL. median takes the lower of two middle ones. */
+SOMA_API soma_tensor *soma_max(soma_tensor *x);
+SOMA_API soma_tensor *soma_min(soma_tensor *x);
+SOMA_API soma_tensor *soma_median(soma_tensor *x);
+SOMA_API soma_tensor *soma_nanmedian(soma_tensor *x);
+SOMA_API soma_status soma_max_dim(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_min_dim(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_median_dim(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_nanmedian_dim(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_aminmax(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **min, soma_tensor **max); /* SOMA_NO_DIM: of all */
+SOMA_API soma_status soma_kthvalue(soma_tensor *x, int64_t k, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_mode(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_cummax(soma_tensor *x, int64_t dim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_cummin(soma_tensor *x, int64_t dim, soma_tensor **values, soma_tensor **indices);
+/* q in [0, 1], a number or a vector (which adds a first dimension); interpolation NULL ("linear"), "lower", "higher", "nearest", "midpoint". */
+SOMA_API soma_tensor *soma_quantile(soma_tensor *x, soma_tensor *q, int64_t dim, bool keepdim, const char *interpolation);
+SOMA_API soma_tensor *soma_nanquantile(soma_tensor *x, soma_tensor *q, int64_t dim, bool keepdim, const char *interpolation);
 
 /* ---- Shape: views where possible, as in PyTorch ------------------------------------------------------------------- */
 
@@ -181,6 +207,52 @@ SOMA_API soma_tensor *soma_pad(soma_tensor *x, int n, const int64_t *pad, double
 SOMA_API soma_tensor *soma_tril(soma_tensor *x, int64_t diagonal);
 SOMA_API soma_tensor *soma_triu(soma_tensor *x, int64_t diagonal);
 
+/* As reshape, but an error where a copy would be needed. */
+SOMA_API soma_tensor *soma_view(soma_tensor *x, int ndim, const int64_t *shape);
+SOMA_API soma_tensor *soma_ravel(soma_tensor *x);                                     /* [numel] */
+SOMA_API soma_tensor *soma_unflatten(soma_tensor *x, int64_t dim, int n, const int64_t *sizes);
+SOMA_API soma_tensor *soma_movedim(soma_tensor *x, int n, const int64_t *source, const int64_t *destination);
+SOMA_API soma_tensor *soma_broadcast_to(soma_tensor *x, int ndim, const int64_t *shape);
+SOMA_API soma_tensor *soma_atleast_1d(soma_tensor *x);
+SOMA_API soma_tensor *soma_atleast_2d(soma_tensor *x);
+SOMA_API soma_tensor *soma_atleast_3d(soma_tensor *x);
+/* length indices from start on: a slice that must lie inside. */
+SOMA_API soma_tensor *soma_narrow(soma_tensor *x, int64_t dim, int64_t start, int64_t length);
+/* Views of parts along dim. They return how many parts there are and write at most `room` of them; -1: error. */
+SOMA_API int soma_split(soma_tensor *x, int64_t split_size, int64_t dim, soma_tensor **out, int room);
+SOMA_API int soma_chunk(soma_tensor *x, int64_t chunks, int64_t dim, soma_tensor **out, int room);
+SOMA_API int soma_tensor_split(soma_tensor *x, int64_t sections, int64_t dim, soma_tensor **out, int room);
+SOMA_API int soma_unbind(soma_tensor *x, int64_t dim, soma_tensor **out, int room);
+/* n parts of the given sizes, which add up to dim's. */
+SOMA_API soma_status soma_split_sizes(soma_tensor *x, int n, const int64_t *sizes, int64_t dim, soma_tensor **out);
+SOMA_API soma_tensor *soma_hstack(soma_tensor *const *x, int n);
+SOMA_API soma_tensor *soma_vstack(soma_tensor *const *x, int n);
+SOMA_API soma_tensor *soma_dstack(soma_tensor *const *x, int n);
+SOMA_API soma_tensor *soma_column_stack(soma_tensor *const *x, int n);
+SOMA_API soma_tensor *soma_repeat(soma_tensor *x, int n, const int64_t *repeats);     /* the whole, as Tensor.repeat */
+SOMA_API soma_tensor *soma_tile(soma_tensor *x, int n, const int64_t *dims);          /* as numpy.tile */
+SOMA_API soma_tensor *soma_repeat_interleave(soma_tensor *x, int64_t repeats, int64_t dim); /* each element; SOMA_NO_DIM: flattened */
+SOMA_API soma_tensor *soma_roll(soma_tensor *x, int n, const int64_t *shifts, const int64_t *dims); /* dims NULL: flattened, one shift */
+SOMA_API soma_tensor *soma_rot90(soma_tensor *x, int64_t k, int64_t dim0, int64_t dim1);
+SOMA_API soma_tensor *soma_fliplr(soma_tensor *x);
+SOMA_API soma_tensor *soma_flipud(soma_tensor *x);
+SOMA_API soma_tensor *soma_diagonal(soma_tensor *x, int64_t offset, int64_t dim1, int64_t dim2); /* a view; the diagonal comes last */
+SOMA_API soma_tensor *soma_diag(soma_tensor *x, int64_t diagonal);                    /* vector to matrix, matrix to its diagonal */
+SOMA_API soma_tensor *soma_diag_embed(soma_tensor *x, int64_t offset, int64_t dim1, int64_t dim2);
+SOMA_API soma_tensor *soma_diagflat(soma_tensor *x, int64_t offset);
+SOMA_API soma_tensor *soma_trace(soma_tensor *x);
+SOMA_API soma_tensor *soma_tril_indices(int64_t row, int64_t col, int64_t offset);    /* i64 [2, n] */
+SOMA_API soma_tensor *soma_triu_indices(int64_t row, int64_t col, int64_t offset);
+SOMA_API soma_tensor *soma_block_diag(soma_tensor *const *x, int n);
+/* n vectors to n views [n1, n2, …]; indexing "ij" (NULL) or "xy". Returns n, -1 on error. */
+SOMA_API int soma_meshgrid(soma_tensor *const *x, int n, const char *indexing, soma_tensor **out);
+SOMA_API soma_tensor *soma_cartesian_prod(soma_tensor *const *x, int n);
+SOMA_API soma_tensor *soma_combinations(soma_tensor *x, int64_t r, bool with_replacement);
+/* mode: "constant" (0), "reflect", "replicate" or "circular". */
+SOMA_API soma_tensor *soma_pad_mode(soma_tensor *x, int n, const int64_t *pad, const char *mode);
+/* Windows along dim in a new last dimension; a view (torch.Tensor.unfold). */
+SOMA_API soma_tensor *soma_unfold(soma_tensor *x, int64_t dim, int64_t size, int64_t step);
+
 /* ---- Indexing ------------------------------------------------------------------------------------------------------ */
 
 SOMA_API soma_tensor *soma_index_select(soma_tensor *x, int64_t dim, soma_tensor *index);   /* index: i64 [n] */
@@ -188,6 +260,10 @@ SOMA_API soma_tensor *soma_gather(soma_tensor *x, int64_t dim, soma_tensor *inde
 SOMA_API soma_tensor *soma_scatter_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
 SOMA_API soma_tensor *soma_index_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
 SOMA_API soma_tensor *soma_masked_fill(soma_tensor *x, soma_tensor *mask, double value);
+/* x with src on a diagonal, at an index, in a slice. */
+SOMA_API soma_tensor *soma_diagonal_scatter(soma_tensor *x, soma_tensor *src, int64_t offset, int64_t dim1, int64_t dim2);
+SOMA_API soma_tensor *soma_select_scatter(soma_tensor *x, soma_tensor *src, int64_t dim, int64_t index);
+SOMA_API soma_tensor *soma_slice_scatter(soma_tensor *x, soma_tensor *src, int64_t dim, int64_t start, int64_t end, int64_t step);
 SOMA_API soma_tensor *soma_one_hot(soma_tensor *x, int64_t classes);                        /* i64 in, i64 out, one dim more */
 
 /* weight [rows, features], indices [...] -> [..., features]. padding_idx: a row that gets no gradient; SOMA_NO_INDEX: none. */
@@ -221,6 +297,7 @@ typedef struct soma_pool2d_opts {
     int64_t dilation[2];    /* max pooling only; 0: 1 */
     bool ceil_mode;
     bool count_exclude_pad; /* average pooling: divide by the elements inside only */
+    int64_t divisor_override; /* average pooling: divide by this; 0: by the number of elements */
     size_t size;
 } soma_pool2d_opts;
 #define soma_max_pool2d(x, ...) soma__max_pool2d(x, __VA_ARGS__, .size = sizeof(soma_pool2d_opts))
@@ -267,6 +344,57 @@ SOMA_API soma_tensor *soma_im2col_ex(soma_tensor *x, int64_t kh, int64_t kw, con
 #define soma__col2im(x, out_h, out_w, kh, kw, ...) soma_col2im_ex((x), (out_h), (out_w), (kh), (kw), &(soma_im2col_opts){__VA_ARGS__})
 SOMA_API soma_tensor *soma_col2im_ex(soma_tensor *x, int64_t out_h, int64_t out_w, int64_t kh, int64_t kw, const soma_im2col_opts *opts);
 
+/* Pooling along one and three axes. In each list a first number alone stands for all axes, and -1 means 0. `indices`, unless NULL, gets the
+ * places of the largest (i64), which max_unpool takes. */
+typedef struct soma_pool_opts {
+    int64_t stride[3];        /* 0: the kernel */
+    int64_t padding[3];       /* 0 */
+    int64_t dilation[3];      /* max pooling only; 0: 1 */
+    bool ceil_mode;
+    bool count_exclude_pad;   /* average pooling: divide by the elements inside only */
+    int64_t divisor_override; /* avg_pool3d: divide by this; 0: by the number of elements */
+    size_t size;
+} soma_pool_opts;
+SOMA_API soma_tensor *soma_max_pool1d_ex(soma_tensor *x, int64_t kernel, const soma_pool_opts *opts, soma_tensor **indices);
+SOMA_API soma_tensor *soma_max_pool2d_with_indices_ex(soma_tensor *x, int64_t kh, int64_t kw, const soma_pool_opts *opts, soma_tensor **indices);
+SOMA_API soma_tensor *soma_max_pool3d_ex(soma_tensor *x, int64_t kd, int64_t kh, int64_t kw, const soma_pool_opts *opts, soma_tensor **indices);
+SOMA_API soma_tensor *soma_avg_pool1d_ex(soma_tensor *x, int64_t kernel, const soma_pool_opts *opts);
+SOMA_API soma_tensor *soma_avg_pool3d_ex(soma_tensor *x, int64_t kd, int64_t kh, int64_t kw, const soma_pool_opts *opts);
+#define soma_max_pool1d(x, ...) soma__max_pool1d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__max_pool1d(x, k, ...) soma_max_pool1d_ex((x), (k), &(soma_pool_opts){__VA_ARGS__}, NULL)
+#define soma_max_pool3d(x, ...) soma__max_pool3d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__max_pool3d(x, kd, kh, kw, ...) soma_max_pool3d_ex((x), (kd), (kh), (kw), &(soma_pool_opts){__VA_ARGS__}, NULL)
+#define soma_avg_pool1d(x, ...) soma__avg_pool1d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__avg_pool1d(x, k, ...) soma_avg_pool1d_ex((x), (k), &(soma_pool_opts){__VA_ARGS__})
+#define soma_avg_pool3d(x, ...) soma__avg_pool3d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__avg_pool3d(x, kd, kh, kw, ...) soma_avg_pool3d_ex((x), (kd), (kh), (kw), &(soma_pool_opts){__VA_ARGS__})
+/* (sum x^p)^(1/p) over windows; a stride of 0 is the kernel. */
+SOMA_API soma_tensor *soma_lp_pool1d(soma_tensor *x, double p, int64_t kernel, int64_t stride, bool ceil_mode);
+SOMA_API soma_tensor *soma_lp_pool2d(soma_tensor *x, double p, int64_t kh, int64_t kw, int64_t stride_h, int64_t stride_w, bool ceil_mode);
+/* Windows that divide the input into so many parts; 1 is global pooling. */
+SOMA_API soma_tensor *soma_adaptive_avg_pool1d(soma_tensor *x, int64_t out);
+SOMA_API soma_tensor *soma_adaptive_avg_pool3d(soma_tensor *x, int64_t out_d, int64_t out_h, int64_t out_w);
+SOMA_API soma_tensor *soma_adaptive_max_pool1d(soma_tensor *x, int64_t out);
+SOMA_API soma_tensor *soma_adaptive_max_pool2d(soma_tensor *x, int64_t out_h, int64_t out_w);
+SOMA_API soma_tensor *soma_adaptive_max_pool3d(soma_tensor *x, int64_t out_d, int64_t out_h, int64_t out_w);
+
+/* ---- Other resolutions: x [N, C, …] ------------------------------------------------------------------------------------ */
+
+typedef struct soma_interpolate_opts {
+    int64_t size[3];      /* of the result; one number stands for all axes; nothing: scale_factor */
+    double scale_factor;  /* how many times as large, along all axes */
+    const char *mode;     /* nearest (NULL), nearest-exact, linear, bilinear, trilinear, bicubic, area */
+    bool align_corners, recompute_scale_factor;
+    size_t size_of;
+} soma_interpolate_opts;
+#define soma_interpolate(x, ...) soma_interpolate_ex((x), &(soma_interpolate_opts){__VA_ARGS__, .size_of = sizeof(soma_interpolate_opts)})
+SOMA_API soma_tensor *soma_interpolate_ex(soma_tensor *x, const soma_interpolate_opts *opts);
+SOMA_API soma_tensor *soma_pixel_shuffle(soma_tensor *x, int64_t upscale_factor);     /* [C r², H, W] -> [C, H r, W r] */
+SOMA_API soma_tensor *soma_pixel_unshuffle(soma_tensor *x, int64_t downscale_factor);
+SOMA_API soma_tensor *soma_channel_shuffle(soma_tensor *x, int64_t groups);
+/* x [N, C, H, W] at grid [N, h, w, 2] in [-1, 1]; mode "bilinear" (NULL), "nearest"; padding_mode "zeros" (NULL), "border", "reflection". */
+SOMA_API soma_tensor *soma_grid_sample(soma_tensor *x, soma_tensor *grid, const char *mode, const char *padding_mode, bool align_corners);
+
 /* ---- Normalisation, softmax, dropout --------------------------------------------------------------------------------- */
 
 /* x [N, C, …]; weight, bias [C] or NULL; running_mean, running_var [C], written when training (momentum m: new = (1-m) old
@@ -275,6 +403,15 @@ SOMA_API soma_tensor *soma_batch_norm(soma_tensor *x, soma_tensor *weight, soma_
                                       soma_tensor *running_var, bool training, double momentum, double eps);
 /* Over the last `n_dims` dimensions; weight and bias have their shape or are NULL. Ba et al. 2016. */
 SOMA_API soma_tensor *soma_layer_norm(soma_tensor *x, int n_dims, soma_tensor *weight, soma_tensor *bias, double eps);
+/* Over groups of channels of x [N, C, …]; weight, bias [C] or NULL. Wu & He 2018. */
+SOMA_API soma_tensor *soma_group_norm(soma_tensor *x, int64_t num_groups, soma_tensor *weight, soma_tensor *bias, double eps);
+/* Over each channel of each sample; running statistics [C] or NULL are written, and read instead when use_input_stats is false. */
+SOMA_API soma_tensor *soma_instance_norm(soma_tensor *x, soma_tensor *running_mean, soma_tensor *running_var, soma_tensor *weight, soma_tensor *bias,
+                                         bool use_input_stats, double momentum, double eps);
+/* x / sqrt(mean(x²) + eps) weight over the last n_dims dimensions; eps 0: the dtype's epsilon. Zhang & Sennrich 2019. */
+SOMA_API soma_tensor *soma_rms_norm(soma_tensor *x, int64_t n_dims, soma_tensor *weight, double eps);
+/* x / (k + alpha mean(x² over `size` channels))^beta; PyTorch's defaults are 1e-4, 0.75, 1. Krizhevsky et al. 2012. */
+SOMA_API soma_tensor *soma_local_response_norm(soma_tensor *x, int64_t size, double alpha, double beta, double k);
 SOMA_API soma_tensor *soma_softmax(soma_tensor *x, int64_t dim);
 SOMA_API soma_tensor *soma_log_softmax(soma_tensor *x, int64_t dim);
 /* When training, zeroes each element with probability p and divides the rest by 1 - p; else x itself. Srivastava et al. 2014. */

@@ -292,13 +292,13 @@ static bool run(soma_args *a, soma_tensor *const *in, soma_tensor **room, unsign
     return op->compose ? run_composite(a) : run_prepared(a, in, common, over_input);
 }
 
-static bool apply(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int n_room, unsigned flags) {
+static int apply(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int n_room, unsigned flags) {
     soma_args a = {.op = op, .n_in = n_in, .n_out = op->outputs, .attrs = attrs, .out = out, .room = n_room};
     bool ok;
     for (int i = 0; i < n_room; i++)
         out[i] = NULL;
     if (soma__failed())
-        return false;
+        return -1;
     if (n_in <= SOMA_MAX_NAMED_INPUTS) {
         /* Optional inputs that were left off count as absent. */
         soma_tensor *all[SOMA_MAX_NAMED_INPUTS] = {0}, *room[SOMA_MAX_NAMED_INPUTS] = {0};
@@ -314,20 +314,21 @@ static bool apply(const soma_op *op, soma_tensor *const *in, int n_in, const som
     }
     for (int i = 0; !ok && i < n_room; i++)
         out[i] = NULL;
-    return ok;
+    return ok ? a.n_out : -1;
 }
 
 bool soma__apply(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, unsigned flags) {
-    return apply(op, in, n_in, attrs, out, op->outputs, flags);
+    return apply(op, in, n_in, attrs, out, op->outputs, flags) >= 0;
 }
 
-bool soma__apply_many(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int room) {
+int soma__apply_many(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int room) {
+    if (op->many || room >= op->outputs)
+        return apply(op, in, n_in, attrs, out, room, 0);
     soma_tensor *made[SOMA_MAX_OUTPUTS];
-    bool direct = op->many || room >= op->outputs;
-    bool ok = apply(op, in, n_in, attrs, direct ? out : made, direct ? room : op->outputs, 0);
-    for (int i = 0; i < room && !direct; i++)
+    int n = apply(op, in, n_in, attrs, made, op->outputs, 0);
+    for (int i = 0; i < room; i++)
         out[i] = made[i];
-    return ok;
+    return n;
 }
 
 soma_tensor *soma__run(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs) {

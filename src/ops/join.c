@@ -421,10 +421,10 @@ static bool pad_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op pad_op = {
-    .name = "pad",
+    .name = "constant_pad_nd",
     .family = "shape",
     .onnx = "Pad",
-    .doc = "x with constant elements before and after it, from the last dimension backwards; negative amounts cut off.",
+    .doc = "x with constant elements before and after it, from the last dimension backwards; negative amounts cut off. What pad does in its mode constant.",
     .in = {{.name = "x"}},
     .n_in = 1,
     .outputs = 1,

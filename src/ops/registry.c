@@ -12,6 +12,7 @@ enum { MAX_OPS = 1024 };
     F(binary) \
     F(fill) \
     F(reduce) \
+    F(order) \
     F(softmax) \
     F(loss) \
     F(loss_values) \
@@ -23,6 +24,9 @@ enum { MAX_OPS = 1024 };
     F(shape) \
     F(slice) \
     F(join) \
+    F(parts) \
+    F(diagonal) \
+    F(grid) \
     F(index) \
     F(pool) \
     F(random) \
@@ -217,7 +221,7 @@ soma_status soma_call(const char *name, soma_tensor *const *in, int n_in, const 
     if (!op || !collect(op, attrs, n_attrs, all))
         return soma__ctx()->error;
     soma_tensor *first[SOMA_MAX_OUTPUTS];
-    bool ok = in_place ? soma__apply(op, in, n_in, all, first, SOMA__IN_PLACE) : soma__apply_many(op, in, n_in, all, out, n_out);
+    bool ok = in_place ? soma__apply(op, in, n_in, all, first, SOMA__IN_PLACE) : soma__apply_many(op, in, n_in, all, out, n_out) >= 0;
     if (!ok)
         return soma__ctx()->error;
     if (in_place && n_out > 0)
