@@ -24,6 +24,7 @@ enum { MAX_OPS = 1024 };
     F(diagonal) \
     F(grid) \
     F(index) \
+    F(advanced) \
     F(pool) \
     F(random) \
     F(create) \
