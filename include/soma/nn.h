@@ -39,10 +39,12 @@ typedef struct soma_named {
  * most `room` of them; -1 when memory is short. */
 SOMA_API int soma_nn_named(soma_module *m, bool buffers, soma_named *out, int room);
 SOMA_API soma_tensor *soma_nn_get(soma_module *m, const char *name); /* NULL and SOMA_ENOTFOUND when there is none */
+/* All floating parameters and buffers, also those still to be made, in this dtype. The tensors are new: make the optimiser afterwards. */
+SOMA_API soma_status soma_nn_to(soma_module *m, soma_dtype dtype);
 SOMA_API int64_t soma_nn_count(soma_module *m);                       /* numbers in all parameters */
 SOMA_API void soma_nn_zero_grad(soma_module *m);
-/* The module's parameters and buffers as one .safetensors file, with soma's version and, of a Sequential whose parts all have
- * one, the description in its metadata. */
+/* The module's parameters and buffers as one .safetensors file, with soma's version and, if all parts have one, the
+ * description in its metadata. */
 SOMA_API SOMA_MUST_CHECK soma_status soma_nn_save(soma_module *m, const char *path);
 /* Reads tensors by name into a module of the same structure; every name and shape must fit, or nothing is changed. Input sizes
  * that are open come from the file. */
@@ -56,7 +58,7 @@ SOMA_API soma_module *soma_nn_open(const char *path);
  * point at the word. Input sizes are left open. */
 SOMA_API soma_module *soma_nn_parse(const char *text);
 /* The module as such a text; returns the length, as snprintf. 0 (no error) when some part is of the caller's own class or has a
- * name other than its place. */
+ * name that is neither its place nor a word. */
 SOMA_API size_t soma_nn_describe(soma_module *m, char *out, size_t size);
 
 /* What one layer does to an input. Shapes include the batch dimension. */
@@ -84,6 +86,27 @@ SOMA_API soma_module *soma_nn_seq_ex(int n, soma_module *const *children);
 #define soma_nn_residual(...) \
     soma_nn_residual_ex((int)(sizeof((soma_module *[]){__VA_ARGS__}) / sizeof(soma_module *)), (soma_module *[]){__VA_ARGS__})
 SOMA_API soma_module *soma_nn_residual_ex(int n, soma_module *const *children);
+/* Adds to a Residual what changes x to the shape of f(x) (a projection shortcut, "downsample"), and an activation of the sum ("act");
+ * either may be NULL. Returns the Residual; frees all three on error. */
+SOMA_API soma_module *soma_nn_residual_with(soma_module *residual, soma_module *shortcut, soma_module *activation);
+
+typedef struct soma_nn_parallel_opts {
+    bool sum;       /* the branches' outputs are added; else they are joined along `dim` */
+    bool dim_given; /* says that a `dim` of 0 is meant */
+    int64_t dim;    /* 0: 1, the channels */
+    size_t size;
+} soma_nn_parallel_opts;
+/* Branches that are all given the input. */
+#define soma_nn_parallel(...)                                                                                                  \
+    soma_nn_parallel_ex((int)(sizeof((soma_module *[]){__VA_ARGS__}) / sizeof(soma_module *)), (soma_module *[]){__VA_ARGS__}, \
+                        (const soma_nn_parallel_opts *)0)
+SOMA_API soma_module *soma_nn_parallel_ex(int n, soma_module *const *branches, const soma_nn_parallel_opts *opts);
+/* The layer computes with the weight of the layer called `name` in the nearest block around it that has one: a Linear with the
+ * transposed weight of another Linear (an autoencoder), else with the weight as it is. Its own weight is dropped. */
+SOMA_API soma_status soma_nn_tie(soma_module *m, const char *name);
+/* The name that the container which takes the module gives it, in place of its number: soma_nn_seq(soma_nn_as(m, "conv1"), …).
+ * Returns `m`; frees it on error. */
+SOMA_API soma_module *soma_nn_as(soma_module *m, const char *name);
 
 typedef struct soma_nn_linear_opts {
     bool no_bias;
@@ -93,6 +116,17 @@ typedef struct soma_nn_linear_opts {
 #define soma__nn_linear(in, out, ...) soma_nn_linear_ex((in), (out), &(soma_nn_linear_opts){__VA_ARGS__})
 /* weight [out, in], bias [out], both uniform in ±1/sqrt(in). */
 SOMA_API soma_module *soma_nn_linear_ex(int64_t in, int64_t out, const soma_nn_linear_opts *opts);
+
+/* x1 A x2 + b for two inputs [..., in1] and [..., in2] (soma_nn_forward_n): weight [out, in1, in2]. */
+#define soma_nn_bilinear(in1, in2, ...) soma__nn_bilinear(in1, in2, __VA_ARGS__, .size = sizeof(soma_nn_linear_opts))
+#define soma__nn_bilinear(in1, in2, out, ...) soma_nn_bilinear_ex((in1), (in2), (out), &(soma_nn_linear_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_bilinear_ex(int64_t in1, int64_t in2, int64_t out, const soma_nn_linear_opts *opts);
+
+/* A variational autoencoder: decoder(z) with z = mu + exp(logvar / 2) noise in training and mu in eval mode; mu and logvar are
+ * Linear layers of `latent` features upon the encoder. */
+SOMA_API soma_module *soma_nn_variational(int64_t latent, soma_module *encoder, soma_module *decoder);
+/* What the first Variational in `m` made of the last input: for the loss. The tensors belong to the module, until its next forward. */
+SOMA_API soma_status soma_nn_latent(soma_module *m, soma_tensor **mu, soma_tensor **logvar);
 
 typedef struct soma_nn_conv2d_opts {
     int64_t stride[2], padding[2], dilation[2], groups; /* as soma_conv2d_opts */
@@ -104,13 +138,90 @@ typedef struct soma_nn_conv2d_opts {
 #define soma__nn_conv2d(in, out, kernel, ...) soma_nn_conv2d_ex((in), (out), (kernel), (kernel), &(soma_nn_conv2d_opts){__VA_ARGS__})
 SOMA_API soma_module *soma_nn_conv2d_ex(int64_t in, int64_t out, int64_t kh, int64_t kw, const soma_nn_conv2d_opts *opts);
 
+/* The other convolutions. In each list 0 is the default, a first number alone stands for all axes, and -1 beside others means 0. */
+typedef struct soma_nn_conv_opts {
+    int64_t stride[3], padding[3], dilation[3]; /* 0: 1, 0, 1 */
+    int64_t output_padding[3];                  /* transposed only: rows more at the end */
+    int64_t groups;
+    bool padding_same;                          /* not transposed, stride 1: output as large as the input */
+    bool no_bias;
+    size_t size;
+} soma_nn_conv_opts;
+#define soma_nn_conv1d(in, out, ...) soma__nn_conv1d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv1d(in, out, kernel, ...) soma_nn_conv1d_ex((in), (out), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv1d_ex(int64_t in, int64_t out, int64_t kernel, const soma_nn_conv_opts *opts);
+#define soma_nn_conv3d(in, out, ...) soma__nn_conv3d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv3d(in, out, kernel, ...) \
+    soma_nn_conv3d_ex((in), (out), (kernel), (kernel), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv3d_ex(int64_t in, int64_t out, int64_t kd, int64_t kh, int64_t kw, const soma_nn_conv_opts *opts);
+/* weight [in, out / groups, window…]. */
+#define soma_nn_conv_transpose1d(in, out, ...) soma__nn_conv_transpose1d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv_transpose1d(in, out, kernel, ...) \
+    soma_nn_conv_transpose1d_ex((in), (out), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv_transpose1d_ex(int64_t in, int64_t out, int64_t kernel, const soma_nn_conv_opts *opts);
+#define soma_nn_conv_transpose2d(in, out, ...) soma__nn_conv_transpose2d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv_transpose2d(in, out, kernel, ...) \
+    soma_nn_conv_transpose2d_ex((in), (out), (kernel), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv_transpose2d_ex(int64_t in, int64_t out, int64_t kh, int64_t kw, const soma_nn_conv_opts *opts);
+#define soma_nn_conv_transpose3d(in, out, ...) soma__nn_conv_transpose3d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv_transpose3d(in, out, kernel, ...) \
+    soma_nn_conv_transpose3d_ex((in), (out), (kernel), (kernel), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv_transpose3d_ex(int64_t in, int64_t out, int64_t kd, int64_t kh, int64_t kw,
+                                                  const soma_nn_conv_opts *opts);
+
 SOMA_API soma_module *soma_nn_max_pool2d(int64_t kernel, int64_t stride, int64_t padding); /* stride 0: the kernel */
 SOMA_API soma_module *soma_nn_avg_pool2d(int64_t kernel, int64_t stride, int64_t padding);
 SOMA_API soma_module *soma_nn_adaptive_avg_pool2d(int64_t out_h, int64_t out_w);
-SOMA_API soma_module *soma_nn_batch_norm(int64_t channels);      /* BatchNorm1d and 2d: x [N, C, …]; momentum 0.1, eps 1e-5 */
-SOMA_API soma_module *soma_nn_layer_norm(int64_t features);      /* over the last dimension; eps 1e-5 */
+/* ---- Normalisation ---- */
+
+typedef struct soma_nn_norm_opts {
+    double eps;        /* 0: 1e-5; RMSNorm: the dtype's precision */
+    double momentum;   /* share of the newest batch in the running statistics; 0: 0.1 */
+    bool cumulative;   /* the running statistics are the mean of all batches (PyTorch's momentum=None) */
+    bool no_affine;    /* no weight and bias */
+    bool no_bias;
+    bool no_track;     /* BatchNorm: no running statistics; eval mode uses the batch's */
+    bool affine, track; /* InstanceNorm, which has neither weight and bias nor running statistics unless asked for */
+    int dims;          /* LayerNorm, RMSNorm: how many last dimensions; 0: 1. For more, `features` is 0: sizes come from the input */
+    size_t size;
+} soma_nn_norm_opts;
+/* BatchNorm1d, 2d and 3d: x [N, C, …]. Ioffe & Szegedy 2015. */
+#define soma_nn_batch_norm(...) soma__nn_batch_norm(__VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_batch_norm(channels, ...) soma_nn_batch_norm_ex((channels), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_batch_norm_ex(int64_t channels, const soma_nn_norm_opts *opts);
+/* Each channel of each sample of [N, C, …] by itself. Ulyanov et al. 2016. */
+#define soma_nn_instance_norm(...) soma__nn_instance_norm(__VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_instance_norm(channels, ...) soma_nn_instance_norm_ex((channels), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_instance_norm_ex(int64_t channels, const soma_nn_norm_opts *opts);
+/* Channels of each sample of [N, C, …] in groups. Wu & He 2018. */
+#define soma_nn_group_norm(groups, ...) soma__nn_group_norm(groups, __VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_group_norm(groups, channels, ...) soma_nn_group_norm_ex((groups), (channels), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_group_norm_ex(int64_t groups, int64_t channels, const soma_nn_norm_opts *opts);
+/* Over the last dimensions. Ba et al. 2016. */
+#define soma_nn_layer_norm(...) soma__nn_layer_norm(__VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_layer_norm(features, ...) soma_nn_layer_norm_ex((features), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_layer_norm_ex(int64_t features, const soma_nn_norm_opts *opts);
+/* x / sqrt(mean(x^2) + eps) weight over the last dimensions. Zhang & Sennrich 2019. */
+#define soma_nn_rms_norm(...) soma__nn_rms_norm(__VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_rms_norm(features, ...) soma_nn_rms_norm_ex((features), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_rms_norm_ex(int64_t features, const soma_nn_norm_opts *opts);
+/* x / (k + alpha mean(x^2 over `size` neighbouring channels))^beta; 0: alpha 1e-4, beta 0.75, k 1. Krizhevsky et al. 2012. */
+SOMA_API soma_module *soma_nn_local_response_norm(int64_t size, double alpha, double beta, double k);
+
 SOMA_API soma_module *soma_nn_dropout(double p);
+/* Whole channels of [N, C, L], [N, C, H, W], [N, C, D, H, W] are left out. Tompson et al. 2015. */
+SOMA_API soma_module *soma_nn_dropout1d(double p);
+SOMA_API soma_module *soma_nn_dropout2d(double p);
+SOMA_API soma_module *soma_nn_dropout3d(double p);
+SOMA_API soma_module *soma_nn_alpha_dropout(double p);           /* keeps mean and variance after SELU. Klambauer et al. 2017 */
+SOMA_API soma_module *soma_nn_feature_alpha_dropout(double p);   /* the same for whole channels */
+SOMA_API soma_module *soma_nn_noise(double std);                 /* adds normal noise in training */
 SOMA_API soma_module *soma_nn_flatten(void);                     /* all dimensions but the first */
+SOMA_API soma_module *soma_nn_flatten_dims(int first, int last); /* those from `first` to `last`; negative counts from the end */
+SOMA_API soma_module *soma_nn_reshape(int n, const int64_t *sizes); /* of all dimensions but the first; one may be -1 */
+SOMA_API soma_module *soma_nn_unflatten(int dim, int n, const int64_t *sizes);
+SOMA_API soma_module *soma_nn_pixel_shuffle(int64_t factor);     /* [N, C r r, H, W] to [N, C, H r, W r]. Shi et al. 2016 */
+SOMA_API soma_module *soma_nn_pixel_unshuffle(int64_t factor);
 SOMA_API soma_module *soma_nn_identity(void);
 SOMA_API soma_module *soma_nn_relu(void);
 SOMA_API soma_module *soma_nn_leaky_relu(double negative_slope); /* 0: 0.01 */
@@ -171,4 +282,7 @@ SOMA_API void soma_nn_set_hook(soma_module *m, soma_forward_hook after, void *us
 #ifdef __cplusplus
 }
 #endif
+
+#include <soma/nn_sequence.h>
+
 #endif

@@ -283,6 +283,13 @@ SOMA_API soma_tensor *soma_select_scatter(soma_tensor *x, soma_tensor *src, int6
 SOMA_API soma_tensor *soma_slice_scatter(soma_tensor *x, soma_tensor *src, int64_t dim, int64_t start, int64_t end, int64_t step);
 SOMA_API soma_tensor *soma_one_hot(soma_tensor *x, int64_t classes);                        /* i64 in, i64 out, one dim more */
 
+/* weight [rows, features], indices [...] -> [..., features]. padding_idx: a row that gets no gradient; SOMA_NO_INDEX: none. */
+#define SOMA_NO_INDEX INT64_MIN
+SOMA_API soma_tensor *soma_embedding(soma_tensor *weight, soma_tensor *indices, int64_t padding_idx);
+/* Groups of rows reduced: indices [bags, n], or [n] with offsets [bags]; mode "sum", "mean" (NULL) or "max"; per_sample_weights or NULL. */
+SOMA_API soma_tensor *soma_embedding_bag(soma_tensor *weight, soma_tensor *indices, soma_tensor *offsets, soma_tensor *per_sample_weights,
+                                         const char *mode);
+
 /* ---- Matrices ------------------------------------------------------------------------------------------------------ */
 
 SOMA_API soma_tensor *soma_matmul(soma_tensor *a, soma_tensor *b);          /* as torch.matmul: 1-d, 2-d, batched */
@@ -307,6 +314,7 @@ typedef struct soma_pool2d_opts {
     int64_t dilation[2];    /* max pooling only; 0: 1 */
     bool ceil_mode;
     bool count_exclude_pad; /* average pooling: divide by the elements inside only */
+    int64_t divisor_override; /* average pooling: divide by this; 0: by the number of elements */
     size_t size;
 } soma_pool2d_opts;
 #define soma_max_pool2d(x, ...) soma__max_pool2d(x, __VA_ARGS__, .size = sizeof(soma_pool2d_opts))
@@ -318,6 +326,92 @@ SOMA_API soma_tensor *soma_avg_pool2d_ex(soma_tensor *x, int64_t kh, int64_t kw,
 /* Averages over windows that divide the plane into out_h x out_w parts; 1, 1 is global average pooling. */
 SOMA_API soma_tensor *soma_adaptive_avg_pool2d(soma_tensor *x, int64_t out_h, int64_t out_w);
 
+/* The other convolutions. In each list a first number alone stands for all axes, and -1 means 0 beside others; weight [out, in / groups,
+ * kernel …], for the transposed ones [in, out / groups, kernel …]; x without the batch dimension is taken too. */
+typedef struct soma_conv_opts {
+    int64_t stride[3], padding[3], dilation[3]; /* 0: 1, 0, 1 */
+    int64_t output_padding[3];                  /* transposed only: rows more at the end */
+    int64_t groups;                             /* 0: 1 */
+    size_t size;
+} soma_conv_opts;
+#define soma_conv1d(x, weight, ...) soma__conv1d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv1d(x, weight, bias, ...) soma_conv1d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv1d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+#define soma_conv3d(x, weight, ...) soma__conv3d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv3d(x, weight, bias, ...) soma_conv3d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv3d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+#define soma_conv_transpose1d(x, weight, ...) soma__conv_transpose1d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv_transpose1d(x, weight, bias, ...) soma_conv_transpose1d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv_transpose1d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+#define soma_conv_transpose2d(x, weight, ...) soma__conv_transpose2d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv_transpose2d(x, weight, bias, ...) soma_conv_transpose2d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv_transpose2d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+#define soma_conv_transpose3d(x, weight, ...) soma__conv_transpose3d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv_transpose3d(x, weight, bias, ...) soma_conv_transpose3d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv_transpose3d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+/* Blocks of planes as columns and back: PyTorch's nn.functional.unfold and fold. */
+typedef struct soma_im2col_opts {
+    int64_t dilation[2], padding[2], stride[2]; /* 0: 1, 0, 1; a first number alone stands for both, -1 means 0 */
+    size_t size;
+} soma_im2col_opts;
+#define soma_im2col(x, ...) soma__im2col(x, __VA_ARGS__, .size = sizeof(soma_im2col_opts))
+#define soma__im2col(x, kh, kw, ...) soma_im2col_ex((x), (kh), (kw), &(soma_im2col_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_im2col_ex(soma_tensor *x, int64_t kh, int64_t kw, const soma_im2col_opts *opts);
+#define soma_col2im(x, ...) soma__col2im(x, __VA_ARGS__, .size = sizeof(soma_im2col_opts))
+#define soma__col2im(x, out_h, out_w, kh, kw, ...) soma_col2im_ex((x), (out_h), (out_w), (kh), (kw), &(soma_im2col_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_col2im_ex(soma_tensor *x, int64_t out_h, int64_t out_w, int64_t kh, int64_t kw, const soma_im2col_opts *opts);
+
+/* Pooling along one and three axes. In each list a first number alone stands for all axes, and -1 means 0. `indices`, unless NULL, gets the
+ * places of the largest (i64), which max_unpool takes. */
+typedef struct soma_pool_opts {
+    int64_t stride[3];        /* 0: the kernel */
+    int64_t padding[3];       /* 0 */
+    int64_t dilation[3];      /* max pooling only; 0: 1 */
+    bool ceil_mode;
+    bool count_exclude_pad;   /* average pooling: divide by the elements inside only */
+    int64_t divisor_override; /* avg_pool3d: divide by this; 0: by the number of elements */
+    size_t size;
+} soma_pool_opts;
+SOMA_API soma_tensor *soma_max_pool1d_ex(soma_tensor *x, int64_t kernel, const soma_pool_opts *opts, soma_tensor **indices);
+SOMA_API soma_tensor *soma_max_pool2d_with_indices_ex(soma_tensor *x, int64_t kh, int64_t kw, const soma_pool_opts *opts, soma_tensor **indices);
+SOMA_API soma_tensor *soma_max_pool3d_ex(soma_tensor *x, int64_t kd, int64_t kh, int64_t kw, const soma_pool_opts *opts, soma_tensor **indices);
+SOMA_API soma_tensor *soma_avg_pool1d_ex(soma_tensor *x, int64_t kernel, const soma_pool_opts *opts);
+SOMA_API soma_tensor *soma_avg_pool3d_ex(soma_tensor *x, int64_t kd, int64_t kh, int64_t kw, const soma_pool_opts *opts);
+#define soma_max_pool1d(x, ...) soma__max_pool1d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__max_pool1d(x, k, ...) soma_max_pool1d_ex((x), (k), &(soma_pool_opts){__VA_ARGS__}, NULL)
+#define soma_max_pool3d(x, ...) soma__max_pool3d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__max_pool3d(x, kd, kh, kw, ...) soma_max_pool3d_ex((x), (kd), (kh), (kw), &(soma_pool_opts){__VA_ARGS__}, NULL)
+#define soma_avg_pool1d(x, ...) soma__avg_pool1d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__avg_pool1d(x, k, ...) soma_avg_pool1d_ex((x), (k), &(soma_pool_opts){__VA_ARGS__})
+#define soma_avg_pool3d(x, ...) soma__avg_pool3d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
+#define soma__avg_pool3d(x, kd, kh, kw, ...) soma_avg_pool3d_ex((x), (kd), (kh), (kw), &(soma_pool_opts){__VA_ARGS__})
+/* (sum x^p)^(1/p) over windows; a stride of 0 is the kernel. */
+SOMA_API soma_tensor *soma_lp_pool1d(soma_tensor *x, double p, int64_t kernel, int64_t stride, bool ceil_mode);
+SOMA_API soma_tensor *soma_lp_pool2d(soma_tensor *x, double p, int64_t kh, int64_t kw, int64_t stride_h, int64_t stride_w, bool ceil_mode);
+/* Windows that divide the input into so many parts; 1 is global pooling. */
+SOMA_API soma_tensor *soma_adaptive_avg_pool1d(soma_tensor *x, int64_t out);
+SOMA_API soma_tensor *soma_adaptive_avg_pool3d(soma_tensor *x, int64_t out_d, int64_t out_h, int64_t out_w);
+SOMA_API soma_tensor *soma_adaptive_max_pool1d(soma_tensor *x, int64_t out);
+SOMA_API soma_tensor *soma_adaptive_max_pool2d(soma_tensor *x, int64_t out_h, int64_t out_w);
+SOMA_API soma_tensor *soma_adaptive_max_pool3d(soma_tensor *x, int64_t out_d, int64_t out_h, int64_t out_w);
+
+/* ---- Other resolutions: x [N, C, …] ------------------------------------------------------------------------------------ */
+
+typedef struct soma_interpolate_opts {
+    int64_t size[3];      /* of the result; one number stands for all axes; nothing: scale_factor */
+    double scale_factor;  /* how many times as large, along all axes */
+    const char *mode;     /* nearest (NULL), nearest-exact, linear, bilinear, trilinear, bicubic, area */
+    bool align_corners, recompute_scale_factor;
+    size_t size_of;
+} soma_interpolate_opts;
+#define soma_interpolate(x, ...) soma_interpolate_ex((x), &(soma_interpolate_opts){__VA_ARGS__, .size_of = sizeof(soma_interpolate_opts)})
+SOMA_API soma_tensor *soma_interpolate_ex(soma_tensor *x, const soma_interpolate_opts *opts);
+SOMA_API soma_tensor *soma_pixel_shuffle(soma_tensor *x, int64_t upscale_factor);     /* [C r², H, W] -> [C, H r, W r] */
+SOMA_API soma_tensor *soma_pixel_unshuffle(soma_tensor *x, int64_t downscale_factor);
+SOMA_API soma_tensor *soma_channel_shuffle(soma_tensor *x, int64_t groups);
+/* x [N, C, H, W] at grid [N, h, w, 2] in [-1, 1]; mode "bilinear" (NULL), "nearest"; padding_mode "zeros" (NULL), "border", "reflection". */
+SOMA_API soma_tensor *soma_grid_sample(soma_tensor *x, soma_tensor *grid, const char *mode, const char *padding_mode, bool align_corners);
+
 /* ---- Normalisation, softmax, dropout --------------------------------------------------------------------------------- */
 
 /* x [N, C, …]; weight, bias [C] or NULL; running_mean, running_var [C], written when training (momentum m: new = (1-m) old
@@ -326,43 +420,68 @@ SOMA_API soma_tensor *soma_batch_norm(soma_tensor *x, soma_tensor *weight, soma_
                                       soma_tensor *running_var, bool training, double momentum, double eps);
 /* Over the last `n_dims` dimensions; weight and bias have their shape or are NULL. Ba et al. 2016. */
 SOMA_API soma_tensor *soma_layer_norm(soma_tensor *x, int n_dims, soma_tensor *weight, soma_tensor *bias, double eps);
+/* Over groups of channels of x [N, C, …]; weight, bias [C] or NULL. Wu & He 2018. */
+SOMA_API soma_tensor *soma_group_norm(soma_tensor *x, int64_t num_groups, soma_tensor *weight, soma_tensor *bias, double eps);
+/* Over each channel of each sample; running statistics [C] or NULL are written, and read instead when use_input_stats is false. */
+SOMA_API soma_tensor *soma_instance_norm(soma_tensor *x, soma_tensor *running_mean, soma_tensor *running_var, soma_tensor *weight, soma_tensor *bias,
+                                         bool use_input_stats, double momentum, double eps);
+/* x / sqrt(mean(x²) + eps) weight over the last n_dims dimensions; eps 0: the dtype's epsilon. Zhang & Sennrich 2019. */
+SOMA_API soma_tensor *soma_rms_norm(soma_tensor *x, int64_t n_dims, soma_tensor *weight, double eps);
+/* x / (k + alpha mean(x² over `size` channels))^beta; PyTorch's defaults are 1e-4, 0.75, 1. Krizhevsky et al. 2012. */
+SOMA_API soma_tensor *soma_local_response_norm(soma_tensor *x, int64_t size, double alpha, double beta, double k);
 SOMA_API soma_tensor *soma_softmax(soma_tensor *x, int64_t dim);
 SOMA_API soma_tensor *soma_log_softmax(soma_tensor *x, int64_t dim);
 /* When training, zeroes each element with probability p and divides the rest by 1 - p; else x itself. Srivastava et al. 2014. */
 SOMA_API soma_tensor *soma_dropout(soma_tensor *x, double p, bool training);
 
-/* ---- Losses ----------------------------------------------------------------------------------------------------------- */
+/* ---- Sequences: recurrence, attention ----------------------------------------------------------------------------------- */
 
-typedef enum soma_reduction { SOMA_MEAN, SOMA_SUM, SOMA_NONE } soma_reduction;
-typedef struct soma_loss_opts {
-    soma_reduction reduction;
-    soma_tensor *weight;      /* cross_entropy, nll_loss: a weight a class [C] */
-    double label_smoothing;   /* cross_entropy */
-    int64_t ignore_index;     /* cross_entropy, nll_loss: targets that do not count; 0: -100, as PyTorch's default */
+/* One layer's weights in one direction, G gates of H units: weight_ih [G H, in], weight_hh [G H, H], biases [G H] or NULL. G is 1 (RNN),
+ * 3 (GRU: r z n) or 4 (LSTM: i f g o). */
+typedef struct soma_rnn_weights {
+    soma_tensor *weight_ih, *weight_hh, *bias_ih, *bias_hh;
+} soma_rnn_weights;
+typedef struct soma_rnn_opts {
+    soma_tensor *h0, *c0;   /* [batch, H]; NULL: zeros. c0: LSTM only */
+    soma_tensor *lengths;   /* i64 [batch]: steps that count; beyond them the state stays and the output is 0. NULL: all */
+    bool batch_first;       /* x and the output are [batch, steps, …], not [steps, batch, …] */
+    bool reverse;           /* from the last step to the first */
     size_t size;
-} soma_loss_opts;
-/* logits [N, C, …], target i64 [N, …] with classes 0 … C-1. Softmax and logarithm are inside: give raw scores. A target
- * outside is an error that names its position. */
-#define soma_cross_entropy(logits, ...) soma__cross_entropy(logits, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__cross_entropy(logits, target, ...) soma_cross_entropy_ex((logits), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_cross_entropy_ex(soma_tensor *logits, soma_tensor *target, const soma_loss_opts *opts);
-/* The same after log_softmax. */
-#define soma_nll_loss(logp, ...) soma__nll_loss(logp, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__nll_loss(logp, target, ...) soma_nll_loss_ex((logp), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_nll_loss_ex(soma_tensor *logp, soma_tensor *target, const soma_loss_opts *opts);
-/* Mean of (x - target)^2 and of |x - target|. Shapes must be equal: a target is never broadcast. */
-#define soma_mse_loss(x, ...) soma__mse_loss(x, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__mse_loss(x, target, ...) soma_mse_loss_ex((x), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_mse_loss_ex(soma_tensor *x, soma_tensor *target, const soma_loss_opts *opts);
-#define soma_l1_loss(x, ...) soma__l1_loss(x, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__l1_loss(x, target, ...) soma_l1_loss_ex((x), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_l1_loss_ex(soma_tensor *x, soma_tensor *target, const soma_loss_opts *opts);
-/* Logistic loss of raw scores against targets in [0, 1], computed without overflow. */
-#define soma_bce_with_logits(x, ...) soma__bce_with_logits(x, __VA_ARGS__, .size = sizeof(soma_loss_opts))
-#define soma__bce_with_logits(x, target, ...) soma_bce_with_logits_ex((x), (target), &(soma_loss_opts){__VA_ARGS__})
-SOMA_API soma_tensor *soma_bce_with_logits_ex(soma_tensor *x, soma_tensor *target, const soma_loss_opts *opts);
+} soma_rnn_opts;
+/* Whole sequences: one layer, one direction. Returns the output [steps, batch, H]; *hn, *cn (may be NULL) are the last states. Elman
+ * 1990; Hochreiter & Schmidhuber 1997; Cho et al. 2014. Modules of more layers: soma_nn_lstm and so on. */
+SOMA_API soma_tensor *soma_rnn_tanh_ex(soma_tensor *x, const soma_rnn_weights *w, const soma_rnn_opts *opts, soma_tensor **hn);
+SOMA_API soma_tensor *soma_rnn_relu_ex(soma_tensor *x, const soma_rnn_weights *w, const soma_rnn_opts *opts, soma_tensor **hn);
+SOMA_API soma_tensor *soma_lstm_ex(soma_tensor *x, const soma_rnn_weights *w, const soma_rnn_opts *opts, soma_tensor **hn, soma_tensor **cn);
+SOMA_API soma_tensor *soma_gru_ex(soma_tensor *x, const soma_rnn_weights *w, const soma_rnn_opts *opts, soma_tensor **hn);
+/* One step: x [batch, in], h and c [batch, H] or NULL -> the next h. */
+SOMA_API soma_tensor *soma_rnn_tanh_cell(soma_tensor *x, soma_tensor *h, const soma_rnn_weights *w);
+SOMA_API soma_tensor *soma_rnn_relu_cell(soma_tensor *x, soma_tensor *h, const soma_rnn_weights *w);
+SOMA_API soma_tensor *soma_gru_cell(soma_tensor *x, soma_tensor *h, const soma_rnn_weights *w);
+SOMA_API soma_tensor *soma_lstm_cell(soma_tensor *x, soma_tensor *h, soma_tensor *c, const soma_rnn_weights *w, soma_tensor **c_out);
+
+typedef struct soma_attention_opts {
+    soma_tensor *mask;  /* bool (true takes part) or float (added to the scores), broadcast to [..., L, S]; NULL: none */
+    double dropout_p;   /* applied whenever above 0, as in PyTorch: give 0 outside training */
+    bool is_causal;     /* query i sees keys 0 ... i; not together with a mask */
+    double scale;       /* 0: 1 / sqrt(E) */
+    bool enable_gqa;    /* fewer heads in key and value: each serves several of query's */
+    size_t size;
+} soma_attention_opts;
+/* softmax(q k^T scale + mask) v; q [..., L, E], k [..., S, E], v [..., S, Ev] -> [..., L, Ev]. Vaswani et al. 2017. */
+#define soma_scaled_dot_product_attention(q, k, ...) soma__scaled_dot_product_attention(q, k, __VA_ARGS__, .size = sizeof(soma_attention_opts))
+#define soma__scaled_dot_product_attention(q, k, v, ...) soma_scaled_dot_product_attention_ex((q), (k), (v), &(soma_attention_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_scaled_dot_product_attention_ex(soma_tensor *q, soma_tensor *k, soma_tensor *v, const soma_attention_opts *opts);
+/* Turns pairs of features of x [..., steps, E] by an angle that grows with the step: position `offset` + t, frequency
+ * base^(-2 i / E) (base 0: 10000). Su et al. 2021. interleaved: pairs (0, 1), (2, 3) ...; else (0, E/2), (1, E/2 + 1) .... */
+SOMA_API soma_tensor *soma_rotary_embedding(soma_tensor *x, int64_t offset, double base, bool interleaved);
+/* The table [steps, features] of sines and cosines of Vaswani et al. 2017: sin at even, cos at odd features. */
+SOMA_API soma_tensor *soma_sinusoidal_positions(int64_t steps, int64_t features, int64_t offset, double base, soma_dtype dtype);
 
 #ifdef __cplusplus
 }
 #endif
+
+#include <soma/loss.h>
+
 #endif

@@ -1,31 +1,42 @@
-/* Normalisation: batch norm over [N, C, …] with running statistics, layer norm over the last dimension. */
+/* Normalisation: over the batch, over the last dimensions, over groups of channels, over neighbouring channels. */
 #include "nn/nn.h"
 
-static bool affine_made(soma_module *m) { return soma__nn_slot(m, "weight") && soma__nn_slot(m, "bias"); }
+#include <float.h>
+#include <math.h>
+#include <string.h>
 
-static bool batch_made(soma_module *m) {
-    return affine_made(m) && soma__nn_slot(m, "running_mean") && soma__nn_slot(m, "running_var") &&
-           soma__nn_slot(m, "num_batches_tracked");
+typedef soma__nn_norm_state state;
+
+/* ---- Parameters: weight and bias of `dims` sizes, running statistics ---- */
+
+static bool made(soma_module *m) {
+    const state *s = m->state;
+    return (!s->affine || soma__nn_slot(m, "weight")) && (!s->bias || soma__nn_slot(m, "bias")) &&
+           (!s->track || (soma__nn_slot(m, "running_mean") && soma__nn_slot(m, "running_var") && soma__nn_slot(m, "num_batches_tracked")));
 }
 
-static int64_t in_of_weight(soma_module *m, int ndim, const int64_t *shape) {
-    (void)m;
-    return ndim == 1 ? shape[0] : -1;
+static bool sizes_of(soma_module *m, int ndim, const int64_t *shape, int64_t *in) {
+    const state *s = m->state;
+    for (int i = 0; i < ndim && ndim == s->dims; i++)
+        in[i] = shape[i];
+    return ndim == s->dims && (s->groups == 0 || shape[0] % s->groups == 0);
 }
 
-static soma_status layer_make(soma_module *m, int64_t in) {
-    soma__nn_new_param(m, "weight", SOMA_SHAPE(in));
-    soma__nn_new_param(m, "bias", SOMA_SHAPE(in));
+static soma_status make(soma_module *m, const int64_t *in) {
+    state *s = m->state;
+    if (s->groups > 0 && in[0] % s->groups != 0)
+        return soma_fail(SOMA_ESHAPE, "%lld channels cannot be divided into %lld groups", (long long)in[0], (long long)s->groups);
+    if (s->affine)
+        soma__nn_new_param(m, "weight", s->dims, in);
+    if (s->bias)
+        soma__nn_new_param(m, "bias", s->dims, in);
+    if (s->track) {
+        soma_nn_add_buffer(m, "running_mean", soma_zeros(s->dims, in, m->dtype));
+        soma_nn_add_buffer(m, "running_var", soma_ones(s->dims, in, m->dtype));
+        soma_nn_add_buffer(m, "num_batches_tracked", soma_zeros(SOMA_SCALAR, SOMA_I64));
+    }
     if (!soma__failed())
-        ((soma__nn_features_state *)m->state)->features = in;
-    return soma__ctx()->error;
-}
-
-static soma_status batch_make(soma_module *m, int64_t in) {
-    layer_make(m, in);
-    soma_nn_add_buffer(m, "running_mean", soma_zeros(SOMA_SHAPE(in), SOMA_F32));
-    soma_nn_add_buffer(m, "running_var", soma_ones(SOMA_SHAPE(in), SOMA_F32));
-    soma_nn_add_buffer(m, "num_batches_tracked", soma_zeros(SOMA_SCALAR, SOMA_I64));
+        memcpy(s->sizes, in, (size_t)s->dims * sizeof *in);
     return soma__ctx()->error;
 }
 
@@ -41,71 +52,252 @@ static void reset(soma_module *m) {
     }
 }
 
-/* Makes what is missing, and says when `size` features do not fit. */
-static bool ready(soma_module *m, soma_tensor *x, int64_t size, const soma__nn_lazy *lazy) {
-    if (size < 1) {
+/* Makes what is missing, and says when these sizes of the input do not fit. */
+static bool ready(soma_module *m, soma_tensor *x, const int64_t *sizes) {
+    const state *s = m->state;
+    for (int i = 0; i < s->dims && (s->affine || s->track); i++) {
+        if (sizes[i] >= 1)
+            continue;
         soma_fail(SOMA_ESHAPE, "the input has no features");
         return false;
     }
-    if (!lazy->made(m) && soma__nn_materialise(m, lazy, size, true) != SOMA_OK)
+    if (!soma__nn_ready(m, sizes))
         return false;
-    soma_tensor *weight = soma__nn_slot(m, "weight");
-    if (soma_numel(weight) == size)
-        return true;
-    char xs[SOMA__SHAPE_TEXT], ws[SOMA__SHAPE_TEXT];
-    soma_fail(SOMA_ESHAPE, "input %s does not fit weight %s", soma__shape_text(soma_ndim(x), soma_shape(x), xs, sizeof xs),
-              soma__shape_text(soma_ndim(weight), soma_shape(weight), ws, sizeof ws));
-    return false;
+    soma_tensor *like = soma__nn_slot(m, "weight");
+    like = like ? like : soma__nn_slot(m, "running_mean");
+    bool same = !like || soma_ndim(like) == s->dims;
+    for (int i = 0; same && like && i < s->dims; i++)
+        same = soma_size(like, i) == sizes[i];
+    if (!same)
+        soma__nn_fail_fit(x, like);
+    return same;
+}
+
+/* y weight + bias, a number for each channel of [N, C, …]. */
+static soma_tensor *scaled(soma_module *m, soma_tensor *y) {
+    soma_tensor *weight = soma__nn_slot(m, "weight"), *bias = soma__nn_slot(m, "bias");
+    int64_t shape[SOMA_MAX_DIMS];
+    int ndim = soma_ndim(y) - 1;
+    for (int i = 0; i < ndim; i++)
+        shape[i] = i ? 1 : soma_size(y, 1);
+    y = weight ? soma_mul(y, soma_reshape(weight, ndim, shape)) : y;
+    return bias ? soma_add(y, soma_reshape(bias, ndim, shape)) : y;
+}
+
+/* ---- Batch norm ---- */
+
+/* One more batch was seen; what share of it goes into the running statistics. */
+static double count_batch(soma_module *m) {
+    const state *s = m->state;
+    soma_tensor *count = soma__nn_slot(m, "num_batches_tracked");
+    if (!count || soma_dtype_of(count) != SOMA_I64 || soma_numel(count) != 1)
+        return s->momentum;
+    int64_t n = ++*(int64_t *)soma_data(count);
+    soma_touch(count);
+    return s->cumulative ? 1.0 / (double)n : s->momentum;
 }
 
 static soma_tensor *batch_forward(soma_module *m, soma_tensor *const *in, int n) {
-    if (!soma__nn_one_input(m, in, n, 2, 0) || !ready(m, in[0], soma_size(in[0], 1), &soma__nn_batch_norm_lazy))
+    const state *s = m->state;
+    if (!soma__nn_one_input(m, in, n, 2, 0) || !ready(m, in[0], soma_shape(in[0]) + 1))
         return NULL;
     bool learns = soma__nn_learns(m);
     soma_tensor *y = soma_batch_norm(in[0], soma__nn_slot(m, "weight"), soma__nn_slot(m, "bias"), soma__nn_slot(m, "running_mean"),
-                                     soma__nn_slot(m, "running_var"), learns, 0.1, 1e-5);
-    if (y && learns) {
-        soma_tensor *count = soma__nn_slot(m, "num_batches_tracked");
-        if (soma_dtype_of(count) == SOMA_I64 && soma_numel(count) == 1) {
-            ++*(int64_t *)soma_data(count);
-            soma_touch(count);
-        }
-    }
+                                     soma__nn_slot(m, "running_var"), learns || !s->track,
+                                     s->cumulative && learns && s->track ? count_batch(m) : s->momentum, s->eps);
+    if (y && learns && s->track && !s->cumulative)
+        count_batch(m);
     return y;
 }
 
-static soma_tensor *layer_forward(soma_module *m, soma_tensor *const *in, int n) {
-    if (!soma__nn_one_input(m, in, n, 1, 0) || !ready(m, in[0], soma_size(in[0], -1), &soma__nn_layer_norm_lazy))
-        return NULL;
-    return soma_layer_norm(in[0], 1, soma__nn_slot(m, "weight"), soma__nn_slot(m, "bias"), 1e-5);
+/* ---- Instance norm: each channel of each sample by itself, which is batch norm of [1, N C, …] ---- */
+
+static soma_tensor *each_sample(soma_tensor *t, int64_t samples) {
+    int64_t c = soma_numel(t);
+    return soma_contiguous(soma_reshape(soma_expand(t, 2, (const int64_t[]){samples, c}), 1, (const int64_t[]){samples * c}));
 }
 
-const soma_module_class soma__nn_batch_norm_class = {
-    .size = sizeof(soma_module_class), .name = "BatchNorm", .state_bytes = sizeof(soma__nn_features_state),
-    .forward = batch_forward, .describe = soma__nn_describe_word, .reset = reset,
-};
-const soma_module_class soma__nn_layer_norm_class = {
-    .size = sizeof(soma_module_class), .name = "LayerNorm", .state_bytes = sizeof(soma__nn_features_state),
-    .forward = layer_forward, .describe = soma__nn_describe_word, .reset = reset,
-};
-const soma__nn_lazy soma__nn_batch_norm_lazy = {&soma__nn_batch_norm_class, in_of_weight, batch_make, batch_made};
-const soma__nn_lazy soma__nn_layer_norm_lazy = {&soma__nn_layer_norm_class, in_of_weight, layer_make, affine_made};
+static void move_statistics(soma_tensor *running, soma_tensor *each, int64_t samples) {
+    bool grad = soma_set_grad_enabled(false);
+    soma_copy_(running, soma_mean(soma_reshape(each, 2, (const int64_t[]){samples, soma_numel(running)}), SOMA_DIMS(0), false));
+    soma_set_grad_enabled(grad);
+}
 
-static soma_module *norm_new(const soma_module_class *cls, int64_t features, const soma__nn_lazy *lazy) {
-    if (!soma__nn_size_ok(cls->name, "features", features, true))
+static soma_tensor *instance_forward(soma_module *m, soma_tensor *const *in, int n) {
+    const state *s = m->state;
+    soma_tensor *x = in[0];
+    if (!soma__nn_one_input(m, in, n, 3, 0) || !ready(m, x, soma_shape(x) + 1))
         return NULL;
-    soma_module *m = soma_nn_module_new(cls);
-    if (m && features > 0 && soma__nn_materialise(m, lazy, features, true) != SOMA_OK) {
-        soma_nn_free(m);
+    soma_tensor *mean = soma__nn_slot(m, "running_mean"), *var = soma__nn_slot(m, "running_var");
+    if (s->track && !m->training)
+        return soma_batch_norm(x, soma__nn_slot(m, "weight"), soma__nn_slot(m, "bias"), mean, var, false, s->momentum, s->eps);
+    int64_t shape[SOMA_MAX_DIMS], samples = soma_size(x, 0);
+    memcpy(shape, soma_shape(x), (size_t)soma_ndim(x) * sizeof *shape);
+    shape[0] = 1;
+    shape[1] *= samples;
+    bool moves = s->track && soma__nn_learns(m);
+    soma_tensor *means = moves ? each_sample(mean, samples) : NULL, *vars = moves ? each_sample(var, samples) : NULL;
+    soma_tensor *y = soma_batch_norm(soma_reshape(x, soma_ndim(x), shape), NULL, NULL, means, vars, true, moves ? count_batch(m) : 0.1, s->eps);
+    if (y && moves) {
+        move_statistics(mean, means, samples);
+        move_statistics(var, vars, samples);
+    }
+    return y ? scaled(m, soma_reshape(y, soma_ndim(x), soma_shape(x))) : NULL;
+}
+
+/* ---- Group norm ---- */
+
+static soma_tensor *group_forward(soma_module *m, soma_tensor *const *in, int n) {
+    const state *s = m->state;
+    soma_tensor *x = in[0];
+    if (!soma__nn_one_input(m, in, n, 2, 0) || !ready(m, x, soma_shape(x) + 1))
+        return NULL;
+    if (soma_size(x, 1) % s->groups != 0) {
+        soma_fail(SOMA_ESHAPE, "%lld channels cannot be divided into %lld groups", (long long)soma_size(x, 1), (long long)s->groups);
         return NULL;
     }
+    int64_t in_group = soma_size(x, 1) / s->groups;
+    for (int i = 2; i < soma_ndim(x); i++)
+        in_group *= soma_size(x, i);
+    soma_tensor *y = soma_reshape(x, 3, (const int64_t[]){soma_size(x, 0), s->groups, in_group});
+    y = soma_layer_norm(y, 1, NULL, NULL, s->eps);
+    return scaled(m, soma_reshape(y, soma_ndim(x), soma_shape(x)));
+}
+
+/* ---- Layer norm and RMS norm: over the last dimensions ---- */
+
+static bool last_ready(soma_module *m, soma_tensor *const *in, int n) {
+    const state *s = m->state;
+    return soma__nn_one_input(m, in, n, s->dims, 0) && ready(m, in[0], soma_shape(in[0]) + soma_ndim(in[0]) - s->dims);
+}
+
+static soma_tensor *layer_forward(soma_module *m, soma_tensor *const *in, int n) {
+    const state *s = m->state;
+    return last_ready(m, in, n) ? soma_layer_norm(in[0], s->dims, soma__nn_slot(m, "weight"), soma__nn_slot(m, "bias"), s->eps) : NULL;
+}
+
+static soma_tensor *rms_forward(soma_module *m, soma_tensor *const *in, int n) {
+    const state *s = m->state;
+    if (!last_ready(m, in, n))
+        return NULL;
+    int64_t dims[SOMA_MAX_DIMS];
+    for (int i = 0; i < s->dims; i++)
+        dims[i] = i - s->dims;
+    double eps = s->eps > 0 ? s->eps : soma_dtype_of(in[0]) == SOMA_F64 ? DBL_EPSILON : FLT_EPSILON;
+    soma_tensor *scale = soma_rsqrt(soma_add_scalar(soma_mean(soma_square(in[0]), s->dims, dims, true), eps));
+    soma_tensor *y = soma_mul(in[0], scale), *weight = soma__nn_slot(m, "weight");
+    return weight ? soma_mul(y, weight) : y;
+}
+
+/* ---- Local response norm: x / (k + alpha mean of x^2 over neighbouring channels)^beta ---- */
+
+static soma_tensor *response_forward(soma_module *m, soma_tensor *const *in, int n) {
+    const soma__nn_response_state *s = m->state;
+    soma_tensor *x = in[0];
+    if (!soma__nn_one_input(m, in, n, 3, 0))
+        return NULL;
+    int64_t inner = 1;
+    for (int i = 2; i < soma_ndim(x); i++)
+        inner *= soma_size(x, i);
+    soma_tensor *mean = soma_reshape(soma_square(x), 4, (const int64_t[]){soma_size(x, 0), 1, soma_size(x, 1), inner});
+    mean = soma_pad(mean, 4, (const int64_t[]){0, 0, s->size / 2, (s->size - 1) / 2}, 0);
+    mean = soma_reshape(soma_avg_pool2d(mean, s->size, 1, .stride = {1, 1}), soma_ndim(x), soma_shape(x));
+    return soma_div(x, soma_pow_scalar(soma_add_scalar(soma_mul_scalar(mean, s->alpha), s->k), s->beta));
+}
+
+/* ---- Classes and constructors ---- */
+
+#define CLASS(id, shown, run)                                                                                         \
+    const soma_module_class soma__nn_##id##_class = {                                                                 \
+        .size = sizeof(soma_module_class), .name = shown, .state_bytes = sizeof(state), .forward = run,               \
+        .describe = soma__nn_describe_word, .reset = reset,                                                           \
+    };                                                                                                                \
+    static const soma__nn_lazy id##_lazy = {                                                                          \
+        .cls = &soma__nn_##id##_class, .tell = {"weight", "running_mean"}, .sizes_of = sizes_of, .make = make,        \
+        .made = made, .keeps_fill = true,                                                                             \
+    };
+CLASS(batch_norm, "BatchNorm", batch_forward)
+CLASS(instance_norm, "InstanceNorm", instance_forward)
+CLASS(group_norm, "GroupNorm", group_forward)
+CLASS(layer_norm, "LayerNorm", layer_forward)
+CLASS(rms_norm, "RMSNorm", rms_forward)
+const soma_module_class soma__nn_response_norm_class = {
+    .size = sizeof(soma_module_class), .name = "LocalResponseNorm", .state_bytes = sizeof(soma__nn_response_state),
+    .forward = response_forward, .describe = soma__nn_describe_word,
+};
+
+static soma_module *norm_new(const soma__nn_lazy *lazy, int64_t features, state s) {
+    const char *type = lazy->cls->name;
+    if (!soma__nn_size_ok(type, "features", features, true))
+        return NULL;
+    if (!(s.eps >= 0) || isinf(s.eps) || !(s.momentum >= 0 && s.momentum <= 1)) {
+        soma_fail(SOMA_EINVAL, "%s: eps must be a number from 0 on and momentum one from 0 to 1, not %g and %g", type, s.eps, s.momentum);
+        return NULL;
+    }
+    if (s.dims < 1 || s.dims > SOMA_MAX_DIMS || (s.dims > 1 && features > 0)) {
+        soma_fail(SOMA_EINVAL, "%s: %d dimensions; there are 1 to %d, and for more than one their sizes come from the input (features 0)",
+                  type, s.dims, SOMA_MAX_DIMS);
+        return NULL;
+    }
+    if (s.groups > 0 && features % s.groups != 0) {
+        soma_fail(SOMA_EINVAL, "%s: %lld channels cannot be divided into %lld groups", type, (long long)features, (long long)s.groups);
+        return NULL;
+    }
+    soma_module *m = soma__nn_lazy_new(lazy);
+    if (m) {
+        *(state *)m->state = s;
+        ((state *)m->state)->sizes[0] = features;
+    }
+    return soma__nn_settled(m);
+}
+
+static soma_nn_norm_opts filled(const soma_nn_norm_opts *opts) {
+    soma_nn_norm_opts o = opts ? *opts : (soma_nn_norm_opts){.size = sizeof o};
+    o.eps = o.eps == 0 ? 1e-5 : o.eps;
+    o.momentum = o.momentum == 0 ? 0.1 : o.momentum;
+    o.dims = o.dims == 0 ? 1 : o.dims;
+    return o;
+}
+
+soma_module *soma_nn_batch_norm_ex(int64_t channels, const soma_nn_norm_opts *opts) {
+    soma_nn_norm_opts o = filled(opts);
+    return norm_new(&batch_norm_lazy, channels,
+                    (state){.eps = o.eps, .momentum = o.momentum, .cumulative = o.cumulative, .affine = !o.no_affine,
+                            .bias = !o.no_affine && !o.no_bias, .track = !o.no_track, .dims = 1});
+}
+
+soma_module *soma_nn_instance_norm_ex(int64_t channels, const soma_nn_norm_opts *opts) {
+    soma_nn_norm_opts o = filled(opts);
+    return norm_new(&instance_norm_lazy, channels,
+                    (state){.eps = o.eps, .momentum = o.momentum, .cumulative = o.cumulative, .affine = o.affine,
+                            .bias = o.affine && !o.no_bias, .track = o.track, .dims = 1});
+}
+
+soma_module *soma_nn_group_norm_ex(int64_t groups, int64_t channels, const soma_nn_norm_opts *opts) {
+    soma_nn_norm_opts o = filled(opts);
+    if (!soma__nn_size_ok("GroupNorm", "groups", groups, false))
+        return NULL;
+    return norm_new(&group_norm_lazy, channels,
+                    (state){.eps = o.eps, .affine = !o.no_affine, .bias = !o.no_affine && !o.no_bias, .groups = groups, .dims = 1});
+}
+
+soma_module *soma_nn_layer_norm_ex(int64_t features, const soma_nn_norm_opts *opts) {
+    soma_nn_norm_opts o = filled(opts);
+    return norm_new(&layer_norm_lazy, features,
+                    (state){.eps = o.eps, .affine = !o.no_affine, .bias = !o.no_affine && !o.no_bias, .dims = o.dims});
+}
+
+soma_module *soma_nn_rms_norm_ex(int64_t features, const soma_nn_norm_opts *opts) {
+    soma_nn_norm_opts o = filled(opts);
+    return norm_new(&rms_norm_lazy, features, (state){.eps = opts ? opts->eps : 0, .affine = !o.no_affine, .dims = o.dims});
+}
+
+soma_module *soma_nn_local_response_norm(int64_t size, double alpha, double beta, double k) {
+    if (!soma__nn_size_ok("LocalResponseNorm", "size", size, false))
+        return NULL;
+    soma_module *m = soma_nn_module_new(&soma__nn_response_norm_class);
+    if (m)
+        *(soma__nn_response_state *)m->state =
+            (soma__nn_response_state){size, alpha == 0 ? 1e-4 : alpha, beta == 0 ? 0.75 : beta, k == 0 ? 1 : k};
     return m;
-}
-
-soma_module *soma_nn_batch_norm(int64_t channels) {
-    return norm_new(&soma__nn_batch_norm_class, channels, &soma__nn_batch_norm_lazy);
-}
-
-soma_module *soma_nn_layer_norm(int64_t features) {
-    return norm_new(&soma__nn_layer_norm_class, features, &soma__nn_layer_norm_lazy);
 }

@@ -45,6 +45,13 @@ static void leave_parent(soma_module *m) {
     m->parent = NULL;
 }
 
+soma_module *soma__nn_detach(soma_module *m) {
+    leave_parent(m);
+    soma__free(m->name);
+    m->name = NULL;
+    return m;
+}
+
 /* Nesting is limited by soma_nn_add_child, so the recursion is. */
 void soma_nn_free(soma_module *m) {
     if (!m)
@@ -62,6 +69,8 @@ void soma_nn_free(soma_module *m) {
     soma__free(m->slots);
     soma__free(m->children);
     soma__free(m->name);
+    soma__free(m->wish);
+    soma__free(m->tied);
     soma__free(m->shown_path);
     soma__free(m->state);
     soma__free(m);
@@ -169,6 +178,18 @@ static soma_tensor *add_slot(soma_module *m, const char *name, soma_tensor *t, b
     return t;
 }
 
+void soma__nn_remove_slot(soma_module *m, const char *name) {
+    for (int i = 0; i < m->n_slots; i++) {
+        if (strcmp(m->slots[i].name, name) != 0)
+            continue;
+        soma__free(m->slots[i].name);
+        soma_release(m->slots[i].tensor);
+        m->n_slots--;
+        memmove(m->slots + i, m->slots + i + 1, (size_t)(m->n_slots - i) * sizeof *m->slots);
+        return;
+    }
+}
+
 soma_tensor *soma_nn_add_param(soma_module *m, const char *name, soma_tensor *t) { return add_slot(m, name, t, false); }
 soma_tensor *soma_nn_add_buffer(soma_module *m, const char *name, soma_tensor *t) { return add_slot(m, name, t, true); }
 
@@ -238,6 +259,26 @@ soma_module *soma_nn_add_child(soma_module *m, const char *name, soma_module *ch
     child->name = copy;
     child->parent = m;
     return m->children[m->n_children++] = child;
+}
+
+soma_module *soma_nn_as(soma_module *m, const char *name) {
+    if (!m || !name_ok("child", name)) {
+        soma_nn_free(m);
+        return NULL;
+    }
+    if (m->parent) {
+        soma_fail(SOMA_EINVAL, "soma_nn_as: the %s '%s' has its name already, from the %s that it is part of", m->cls->name, m->name,
+                  m->parent->cls->name);
+        return NULL;
+    }
+    char *copy = soma__strdup(name);
+    if (!copy) {
+        soma_nn_free(m);
+        return NULL;
+    }
+    soma__free(m->wish);
+    m->wish = copy;
+    return m;
 }
 
 int soma_nn_child_count(const soma_module *m) { return m ? m->n_children : 0; }
@@ -345,6 +386,39 @@ soma_tensor *soma_nn_get(soma_module *m, const char *name) {
     soma_fail(SOMA_ENOTFOUND, "the %s has no parameter or buffer '%s'%s%s%s", m->cls->name, name, near ? "; did you mean '" : "",
               near ? near : "", near ? "'?" : "");
     return NULL;
+}
+
+static soma_status convert(soma_module *m, soma_dtype dtype) {
+    m->dtype = dtype;
+    for (int i = 0; i < m->n_slots && !soma__failed(); i++) {
+        soma_tensor *old = m->slots[i].tensor;
+        if (!soma_dtype_is_float(soma_dtype_of(old)) || soma_dtype_of(old) == dtype)
+            continue;
+        soma_tensor *t = soma_to(old, dtype);
+        if (!t || (!m->slots[i].buffer && !soma_requires_grad_(t, soma_requires_grad(old))))
+            break;
+        m->slots[i].tensor = soma_keep(t);
+        soma_release(old);
+    }
+    for (int i = 0; i < m->n_children && !soma__failed(); i++)
+        convert(m->children[i], dtype);
+    return soma__ctx()->error;
+}
+
+soma_status soma_nn_to(soma_module *m, soma_dtype dtype) {
+    if (soma__failed())
+        return soma__ctx()->error;
+    if (!m || !soma_dtype_is_float(dtype))
+        return soma_fail(SOMA_EINVAL, "soma_nn_to: %s", m ? "the dtype of parameters must be a floating one" : "the module is NULL");
+    bool grad = soma_set_grad_enabled(false);
+    soma_owner owner = soma__owner_set(SOMA_OWNER_PARAM);
+    soma_scope scope = soma_scope_begin();
+    if (scope.depth >= 0)
+        convert(m, dtype);
+    soma_scope_end(scope);
+    soma__owner_set(owner);
+    soma_set_grad_enabled(grad);
+    return soma__ctx()->error;
 }
 
 int64_t soma_nn_count(soma_module *m) {

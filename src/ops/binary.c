@@ -8,9 +8,10 @@ static const soma_op binary_ops[SOMA__BINARY_COUNT], compare_ops[SOMA__COMPARE_C
 
 /* ---- Gradients ---- */
 
-/* b * a^(b-1), 0 where b is 0. */
+/* b * a^(b-1), 0 where b is 0. The 1 has a's dtype: two numbers from C would meet in f32. */
 static soma_tensor *soma__pow_slope(soma_tensor *a, soma_tensor *b) {
-    return soma_where(soma_eq(b, soma_scalar(0)), soma_scalar(0), soma_mul(b, soma_pow(a, soma_add_scalar(b, -1))));
+    soma_tensor *less = a ? soma_sub(b, soma_ones(SOMA_SCALAR, (soma_dtype)a->dtype)) : NULL;
+    return soma_where(soma_eq(b, soma_scalar(0)), soma_scalar(0), soma_mul(b, soma_pow(a, less)));
 }
 
 /* a^b log(a), 0 where a is 0 and b >= 0. */
@@ -46,14 +47,14 @@ static const double no_params[2] = {0, 0};
 static const char *binary_kernel(soma_args *a) {
     int i = (int)(a->op - binary_ops);
     soma_dtype d = (soma_dtype)a->out[0]->dtype;
-    soma__run_rows(a->out[0], a->in, 2, SOMA__ROW(binary, i, d), SOMA__ROW(binary, i, SOMA_F32), no_params);
+    soma__run_rows(a->out[0], a->in, 2, SOMA__ROW(binary, i, d), SOMA__ROW(binary, i, SOMA_F32), no_params, true);
     return NULL;
 }
 
 static const char *compare_kernel(soma_args *a) {
     int i = (int)(a->op - compare_ops);
     soma_dtype d = (soma_dtype)a->in[0]->dtype;
-    soma__run_rows(a->out[0], a->in, 2, SOMA__ROW(compare, i, d), SOMA__ROW(compare, i, SOMA_F32), no_params);
+    soma__run_rows(a->out[0], a->in, 2, SOMA__ROW(compare, i, d), SOMA__ROW(compare, i, SOMA_F32), no_params, true);
     return NULL;
 }
 

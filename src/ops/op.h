@@ -63,6 +63,7 @@ typedef struct soma_sample {
     soma_tensor *in[SOMA_MAX_NAMED_INPUTS];
     soma_attr attrs[SOMA_MAX_ATTRS];
     bool no_gradcheck;      /* not smooth here, or random */
+    uint32_t symmetric;     /* bit i: input i is taken as symmetric; gradients are checked over symmetric changes of it */
     const char *error;      /* errors(): a part of the message that must come; samples(): NULL */
     soma_status status;     /* errors(): the status that must come */
 } soma_sample;
@@ -118,6 +119,8 @@ struct soma_op {
 #define SOMA_DEF_DTYPE(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_DTYPE, .value.i = (d)}, .help = h}
 /* Default list of `c` ints, the rest of the arguments; a required one is SOMA_NEED_INTS. */
 #define SOMA_DEF_INTS(n, h, c, ...) {.def = {.name = n, .kind = SOMA_ATTR_INTS, .count = (c), .value.ints = {__VA_ARGS__}}, .help = h}
+#define SOMA_DEF_STRING(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_STRING, .value.s = (d)}, .help = h}
+#define SOMA_NEED_STRING(n, h) {.def = {.name = n, .kind = SOMA_ATTR_STRING}, .required = true, .help = h}
 #define SOMA_NEED_INT(n, h) {.def = {.name = n, .kind = SOMA_ATTR_INT}, .required = true, .help = h}
 #define SOMA_NEED_FLOAT(n, h) {.def = {.name = n, .kind = SOMA_ATTR_FLOAT}, .required = true, .help = h}
 #define SOMA_NEED_INTS(n, h) {.def = {.name = n, .kind = SOMA_ATTR_INTS}, .required = true, .help = h}
@@ -162,6 +165,8 @@ const soma_op *soma__op_at(int i);                              /* sorted by nam
 bool soma__shape_same(soma_args *a, soma_meta *out);      /* as input 0, all outputs */
 bool soma__shape_broadcast(soma_args *a, soma_meta *out); /* all inputs broadcast */
 bool soma__attr_pair(const char *op, const soma_attr *attr, int64_t least, const int64_t *none, int64_t *to);
+/* The same for n numbers. */
+bool soma__attr_list(const char *op, const soma_attr *attr, int n, int64_t least, const int64_t *none, int64_t *to);
 /* Gradient of something broadcast: sums `g` down to `meta`'s shape and dtype. */
 soma_tensor *soma__sum_to(soma_tensor *g, const soma_meta *meta);
 /* How composites end: the only output; false for NULL. */
@@ -175,6 +180,8 @@ static inline double soma__attr_float(const soma_args *a, int i) { return a->att
 /* A tensor of the current scope with reproducible values: floats uniform in [low, high), integers whole numbers there, bool coin
  * throws; `salt` tells samples apart. */
 soma_tensor *soma__sample(soma_dtype dtype, double low, double high, uint64_t salt, int ndim, const int64_t *shape);
+/* Added to the seed of soma__sample: the same samples with other values from the same ranges. */
+extern uint64_t soma__sample_redraw;
 /* The same values over non-contiguous strides (last two dimensions swapped in memory; 1-d: every second element). */
 soma_tensor *soma__strided(soma_tensor *t);
 

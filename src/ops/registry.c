@@ -15,6 +15,10 @@ enum { MAX_OPS = 1024 };
     F(order) \
     F(softmax) \
     F(loss) \
+    F(loss_values) \
+    F(loss_binary) \
+    F(loss_classes) \
+    F(loss_pairs) \
     F(norm) \
     F(dropout) \
     F(shape) \
@@ -29,8 +33,16 @@ enum { MAX_OPS = 1024 };
     F(random) \
     F(create) \
     F(matmul) \
+    F(rnn) \
+    F(attention) \
     F(conv) \
-    F(optim)
+    F(conv_nd) \
+    F(pool_nd) \
+    F(embedding) \
+    F(resample) \
+    F(norm_nd) \
+    F(optim) \
+    F(optim_rule)
 #define DECLARE(family) extern soma_op_list soma__##family##_ops ;
 FAMILIES(DECLARE)
 #define ENTRY(family) soma__##family##_ops,
