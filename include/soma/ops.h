@@ -390,6 +390,23 @@ SOMA_API soma_tensor *soma_index_select(soma_tensor *x, int64_t dim, soma_tensor
 SOMA_API soma_tensor *soma_gather(soma_tensor *x, int64_t dim, soma_tensor *index);
 SOMA_API soma_tensor *soma_scatter_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
 SOMA_API soma_tensor *soma_index_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
+SOMA_API soma_tensor *soma_index_copy(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
+SOMA_API soma_tensor *soma_scatter(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
+SOMA_API soma_tensor *soma_scatter_value(soma_tensor *x, int64_t dim, soma_tensor *index, double value);
+/* reduce: "sum", "prod", "mean", "amax" or "amin". */
+SOMA_API soma_tensor *soma_scatter_reduce(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src, const char *reduce, bool include_self);
+SOMA_API soma_tensor *soma_index_fill(soma_tensor *x, int64_t dim, soma_tensor *index, double value); /* negative indices count from the end */
+/* x[i0, i1, …]: integer tensors that broadcast, bool masks, NULL for a whole dimension; negative indices count from the end. */
+SOMA_API soma_tensor *soma_index(soma_tensor *x, soma_tensor *const *indices, int n);
+/* x with x[i0, i1, …] = values, or += values. */
+SOMA_API soma_tensor *soma_index_put(soma_tensor *x, soma_tensor *const *indices, int n, soma_tensor *values, bool accumulate);
+SOMA_API soma_tensor *soma_take(soma_tensor *x, soma_tensor *index);                        /* by place in row-major order */
+SOMA_API soma_tensor *soma_take_along_dim(soma_tensor *x, soma_tensor *index, int64_t dim); /* SOMA_NO_DIM: flattened */
+SOMA_API soma_tensor *soma_put(soma_tensor *x, soma_tensor *index, soma_tensor *source, bool accumulate);
+SOMA_API soma_tensor *soma_masked_select(soma_tensor *x, soma_tensor *mask);                /* [number of trues] */
+SOMA_API soma_tensor *soma_masked_scatter(soma_tensor *x, soma_tensor *mask, soma_tensor *source);
+SOMA_API soma_tensor *soma_nonzero(soma_tensor *x);                                         /* i64 [n, ndim]: coordinates */
+SOMA_API soma_tensor *soma_argwhere(soma_tensor *x);                                        /* the same */
 SOMA_API soma_tensor *soma_masked_fill(soma_tensor *x, soma_tensor *mask, double value);
 /* x with src on a diagonal, at an index, in a slice. */
 SOMA_API soma_tensor *soma_diagonal_scatter(soma_tensor *x, soma_tensor *src, int64_t offset, int64_t dim1, int64_t dim2);

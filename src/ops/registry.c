@@ -31,6 +31,7 @@ enum { MAX_OPS = 1024 };
     F(diagonal) \
     F(grid) \
     F(index) \
+    F(advanced) \
     F(pool) \
     F(random) \
     F(create) \
