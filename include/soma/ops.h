@@ -428,6 +428,28 @@ SOMA_API soma_tensor *soma_outer(soma_tensor *a, soma_tensor *b);           /* [
 /* x [..., in] · weight[out, in]^T + bias [out] (NULL: none) -> [..., out]. */
 SOMA_API soma_tensor *soma_linear(soma_tensor *x, soma_tensor *weight, soma_tensor *bias);
 
+/* Checked forms of matmul, for a reader's sake: nothing broadcasts. */
+SOMA_API soma_tensor *soma_mm(soma_tensor *a, soma_tensor *b);              /* matrices */
+SOMA_API soma_tensor *soma_bmm(soma_tensor *a, soma_tensor *b);             /* matrices in pairs: [b, n, m], [b, m, p] */
+SOMA_API soma_tensor *soma_mv(soma_tensor *a, soma_tensor *b);              /* matrix, vector */
+SOMA_API soma_tensor *soma_dot(soma_tensor *a, soma_tensor *b);             /* vectors */
+SOMA_API soma_tensor *soma_vdot(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_inner(soma_tensor *a, soma_tensor *b);           /* [..., k], [..., k]: each row with each */
+SOMA_API soma_tensor *soma_kron(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_cross(soma_tensor *a, soma_tensor *b, int64_t dim); /* SOMA_NO_INDEX: the first dimension of size 3 */
+/* The last n_dims dimensions of a with the first of b (NULL, NULL), or dims_a with dims_b. */
+SOMA_API soma_tensor *soma_tensordot(soma_tensor *a, soma_tensor *b, int n_dims, const int64_t *dims_a, const int64_t *dims_b);
+/* beta input + alpha product; beta 0 leaves input out. */
+SOMA_API soma_tensor *soma_addmm(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha);
+SOMA_API soma_tensor *soma_addmv(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha);
+SOMA_API soma_tensor *soma_addr(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha);
+SOMA_API soma_tensor *soma_baddbmm(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha);
+SOMA_API soma_tensor *soma_addbmm(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha); /* summed over pairs */
+SOMA_API soma_tensor *soma_multi_dot(soma_tensor *const *tensors, int n);   /* a chain in the cheapest order */
+SOMA_API soma_tensor *soma_vander(soma_tensor *x, int64_t n, bool increasing); /* powers in n columns; n < 0: as many as elements */
+/* Sums of products by letters: soma_einsum("bij,bjk->bik", (soma_tensor *[]){a, b}, 2). */
+SOMA_API soma_tensor *soma_einsum(const char *equation, soma_tensor *const *operands, int n);
+
 /* ---- Convolution, pooling: x [N, C, H, W] --------------------------------------------------------------------------- */
 
 typedef struct soma_conv2d_opts {

@@ -39,6 +39,8 @@ enum { MAX_OPS = 1024 };
     F(rnn) \
     F(attention) \
     F(conv) \
+    F(products) \
+    F(einsum) \
     F(conv_nd) \
     F(pool_nd) \
     F(embedding) \
