@@ -225,7 +225,10 @@ extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_clas
     soma__nn_conv_transpose3d_class,
     soma__nn_max_pool2d_class, soma__nn_avg_pool2d_class, soma__nn_adaptive_avg_pool2d_class, soma__nn_batch_norm_class,
     soma__nn_instance_norm_class, soma__nn_group_norm_class, soma__nn_rms_norm_class, soma__nn_response_norm_class,
-    soma__nn_layer_norm_class, soma__nn_dropout_class, soma__nn_flatten_class, soma__nn_identity_class, soma__nn_relu_class,
+    soma__nn_layer_norm_class, soma__nn_dropout_class, soma__nn_flatten_class, soma__nn_reshape_class,
+    soma__nn_unflatten_class, soma__nn_shuffle_class, soma__nn_unshuffle_class, soma__nn_dropout1d_class, soma__nn_dropout2d_class,
+    soma__nn_dropout3d_class, soma__nn_alpha_dropout_class, soma__nn_feature_alpha_dropout_class, soma__nn_noise_class,
+    soma__nn_variational_class, soma__nn_identity_class, soma__nn_relu_class,
     soma__nn_leaky_relu_class, soma__nn_elu_class, soma__nn_gelu_class, soma__nn_silu_class, soma__nn_softplus_class,
     soma__nn_sigmoid_class, soma__nn_tanh_class, soma__nn_hardtanh_class, soma__nn_step_class, soma__nn_softmax_class,
     soma__nn_log_softmax_class;
@@ -267,6 +270,18 @@ typedef struct soma__nn_response_state {
     int64_t size;
     double alpha, beta, k;
 } soma__nn_response_state;
+typedef struct soma__nn_drop_state {
+    double a;
+} soma__nn_drop_state;
+typedef struct soma__nn_shape_state {
+    int64_t first, last; /* dimensions, or a factor */
+    int n;
+    int64_t sizes[SOMA_MAX_DIMS];
+} soma__nn_shape_state;
+typedef struct soma__nn_variational_state {
+    int64_t latent;
+    soma_tensor *mu, *logvar; /* of the last forward; references */
+} soma__nn_variational_state;
 typedef struct soma__nn_act_state {
     double a, b;
     int64_t dim;
