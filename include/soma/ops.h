@@ -155,12 +155,35 @@ SOMA_API soma_tensor *soma_any(soma_tensor *x, int n_dims, const int64_t *dims, 
 SOMA_API soma_tensor *soma_all(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
 SOMA_API soma_tensor *soma_logsumexp(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
 SOMA_API soma_tensor *soma_norm(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);  /* Euclidean */
-/* Indices (i64) of the largest and smallest along one dimension; the first of equals. */
+/* Indices (i64) of the largest and smallest along one dimension, or among all (SOMA_NO_DIM); the first of equals. */
 SOMA_API soma_tensor *soma_argmax(soma_tensor *x, int64_t dim, bool keepdim);
 SOMA_API soma_tensor *soma_argmin(soma_tensor *x, int64_t dim, bool keepdim);
 SOMA_API soma_tensor *soma_cumsum(soma_tensor *x, int64_t dim);
 /* The k largest along `dim`, in falling order, and their indices. */
 SOMA_API soma_status soma_topk(soma_tensor *x, int64_t k, int64_t dim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_topk_ex(soma_tensor *x, int64_t k, int64_t dim, bool largest, soma_tensor **values, soma_tensor **indices);
+/* Sorted along dim, and where the elements came from. Stable; NaN counts as the largest. Each result may be NULL. */
+SOMA_API soma_status soma_sort(soma_tensor *x, int64_t dim, bool descending, soma_tensor **values, soma_tensor **indices);
+
+SOMA_API soma_tensor *soma_argsort(soma_tensor *x, int64_t dim, bool descending);
+SOMA_API soma_tensor *soma_msort(soma_tensor *x);                                     /* along dimension 0 */
+/* Of all elements, and along a dimension with indices (i64); each result may be NULL. median takes the lower of two middle ones. */
+SOMA_API soma_tensor *soma_max(soma_tensor *x);
+SOMA_API soma_tensor *soma_min(soma_tensor *x);
+SOMA_API soma_tensor *soma_median(soma_tensor *x);
+SOMA_API soma_tensor *soma_nanmedian(soma_tensor *x);
+SOMA_API soma_status soma_max_dim(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_min_dim(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_median_dim(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_nanmedian_dim(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_aminmax(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **min, soma_tensor **max); /* SOMA_NO_DIM: of all */
+SOMA_API soma_status soma_kthvalue(soma_tensor *x, int64_t k, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_mode(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_cummax(soma_tensor *x, int64_t dim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_cummin(soma_tensor *x, int64_t dim, soma_tensor **values, soma_tensor **indices);
+/* q in [0, 1], a number or a vector (which adds a first dimension); interpolation NULL ("linear"), "lower", "higher", "nearest", "midpoint". */
+SOMA_API soma_tensor *soma_quantile(soma_tensor *x, soma_tensor *q, int64_t dim, bool keepdim, const char *interpolation);
+SOMA_API soma_tensor *soma_nanquantile(soma_tensor *x, soma_tensor *q, int64_t dim, bool keepdim, const char *interpolation);
 
 /* ---- Shape: views where possible, as in PyTorch ------------------------------------------------------------------- */
 
@@ -355,6 +378,23 @@ SOMA_API soma_tensor *soma_adaptive_max_pool1d(soma_tensor *x, int64_t out);
 SOMA_API soma_tensor *soma_adaptive_max_pool2d(soma_tensor *x, int64_t out_h, int64_t out_w);
 SOMA_API soma_tensor *soma_adaptive_max_pool3d(soma_tensor *x, int64_t out_d, int64_t out_h, int64_t out_w);
 
+/* ---- Other resolutions: x [N, C, …] ------------------------------------------------------------------------------------ */
+
+typedef struct soma_interpolate_opts {
+    int64_t size[3];      /* of the result; one number stands for all axes; nothing: scale_factor */
+    double scale_factor;  /* how many times as large, along all axes */
+    const char *mode;     /* nearest (NULL), nearest-exact, linear, bilinear, trilinear, bicubic, area */
+    bool align_corners, recompute_scale_factor;
+    size_t size_of;
+} soma_interpolate_opts;
+#define soma_interpolate(x, ...) soma_interpolate_ex((x), &(soma_interpolate_opts){__VA_ARGS__, .size_of = sizeof(soma_interpolate_opts)})
+SOMA_API soma_tensor *soma_interpolate_ex(soma_tensor *x, const soma_interpolate_opts *opts);
+SOMA_API soma_tensor *soma_pixel_shuffle(soma_tensor *x, int64_t upscale_factor);     /* [C r², H, W] -> [C, H r, W r] */
+SOMA_API soma_tensor *soma_pixel_unshuffle(soma_tensor *x, int64_t downscale_factor);
+SOMA_API soma_tensor *soma_channel_shuffle(soma_tensor *x, int64_t groups);
+/* x [N, C, H, W] at grid [N, h, w, 2] in [-1, 1]; mode "bilinear" (NULL), "nearest"; padding_mode "zeros" (NULL), "border", "reflection". */
+SOMA_API soma_tensor *soma_grid_sample(soma_tensor *x, soma_tensor *grid, const char *mode, const char *padding_mode, bool align_corners);
+
 /* ---- Normalisation, softmax, dropout --------------------------------------------------------------------------------- */
 
 /* x [N, C, …]; weight, bias [C] or NULL; running_mean, running_var [C], written when training (momentum m: new = (1-m) old
@@ -363,6 +403,15 @@ SOMA_API soma_tensor *soma_batch_norm(soma_tensor *x, soma_tensor *weight, soma_
                                       soma_tensor *running_var, bool training, double momentum, double eps);
 /* Over the last `n_dims` dimensions; weight and bias have their shape or are NULL. Ba et al. 2016. */
 SOMA_API soma_tensor *soma_layer_norm(soma_tensor *x, int n_dims, soma_tensor *weight, soma_tensor *bias, double eps);
+/* Over groups of channels of x [N, C, …]; weight, bias [C] or NULL. Wu & He 2018. */
+SOMA_API soma_tensor *soma_group_norm(soma_tensor *x, int64_t num_groups, soma_tensor *weight, soma_tensor *bias, double eps);
+/* Over each channel of each sample; running statistics [C] or NULL are written, and read instead when use_input_stats is false. */
+SOMA_API soma_tensor *soma_instance_norm(soma_tensor *x, soma_tensor *running_mean, soma_tensor *running_var, soma_tensor *weight, soma_tensor *bias,
+                                         bool use_input_stats, double momentum, double eps);
+/* x / sqrt(mean(x²) + eps) weight over the last n_dims dimensions; eps 0: the dtype's epsilon. Zhang & Sennrich 2019. */
+SOMA_API soma_tensor *soma_rms_norm(soma_tensor *x, int64_t n_dims, soma_tensor *weight, double eps);
+/* x / (k + alpha mean(x² over `size` channels))^beta; PyTorch's defaults are 1e-4, 0.75, 1. Krizhevsky et al. 2012. */
+SOMA_API soma_tensor *soma_local_response_norm(soma_tensor *x, int64_t size, double alpha, double beta, double k);
 SOMA_API soma_tensor *soma_softmax(soma_tensor *x, int64_t dim);
 SOMA_API soma_tensor *soma_log_softmax(soma_tensor *x, int64_t dim);
 /* When training, zeroes each element with probability p and divides the rest by 1 - p; else x itself. Srivastava et al. 2014. */

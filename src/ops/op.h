@@ -180,6 +180,8 @@ static inline double soma__attr_float(const soma_args *a, int i) { return a->att
 /* A tensor of the current scope with reproducible values: floats uniform in [low, high), integers whole numbers there, bool coin
  * throws; `salt` tells samples apart. */
 soma_tensor *soma__sample(soma_dtype dtype, double low, double high, uint64_t salt, int ndim, const int64_t *shape);
+/* Added to the seed of soma__sample: the same samples with other values from the same ranges. */
+extern uint64_t soma__sample_redraw;
 /* The same values over non-contiguous strides (last two dimensions swapped in memory; 1-d: every second element). */
 soma_tensor *soma__strided(soma_tensor *t);
 

@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+uint64_t soma__sample_redraw;
+
 soma_tensor *soma__sample(soma_dtype dtype, double low, double high, uint64_t salt, int ndim, const int64_t *shape) {
     soma_tensor *t = soma_empty(ndim, shape, dtype);
     if (!t || !t->data)
         return t;
-    soma__random r = soma__random_new(0x50a7, salt);
+    soma__random r = soma__random_new(0x50a7 + soma__sample_redraw, salt);
     size_t size = soma_dtype_size(dtype);
     for (int64_t i = 0; i < t->numel; i++) {
         double u = soma__random_unit(&r), v = low + (high - low) * u;

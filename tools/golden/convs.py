@@ -73,4 +73,39 @@ for n, with_, plain in ((1, "max_pool1d_with_indices", "max_pool1d"), (2, "max_p
             case(f"lp_pool{n}d", lambda x: getattr(F, f"lp_pool{n}d")(x, power, k, s, up), [f(2, 2, *SIZES[n], low=0.5, high=2)], norm_type=power,
                  kernel_size=[k] * n, stride=[s] * n, ceil_mode=up)
 
+# ---- Other resolutions ----
+for shape, size, mode in (((1, 2, 5), (8,), "linear"), ((2, 1, 4, 3), (7, 2), "bilinear"), ((1, 2, 3, 2, 3), (4, 5, 2), "trilinear"), ((1, 1, 5, 4), (7, 8), "bicubic"), ((1, 2, 7, 6), (3, 4), "bicubic")):
+    for align in (False, True):
+        case("interpolate", lambda x: F.interpolate(x, size, mode=mode, align_corners=align), [f(*shape)], size=list(size), mode=mode, align_corners=align)
+        for factor, again in ((2.0, False), (0.7, False), (1.3, True)):
+            case("interpolate", lambda x: F.interpolate(x, scale_factor=factor, mode=mode, align_corners=align, recompute_scale_factor=again), [f(*shape)], scale_factor=factor,
+                 mode=mode, align_corners=align, recompute_scale_factor=again)
+for mode in ("nearest", "nearest-exact", "area"):
+    for shape, size in (((1, 2, 5), (7,)), ((2, 1, 4, 5), (3, 7)), ((1, 1, 3, 2, 3), (2, 4, 5))):
+        case("interpolate", lambda x: F.interpolate(x, size, mode=mode), [f(*shape)], size=list(size), mode=mode)
+        case("interpolate", lambda x: F.interpolate(x, scale_factor=1.7, mode=mode), [f(*shape)], scale_factor=1.7, mode=mode)
+case("pixel_shuffle", lambda x: F.pixel_shuffle(x, 2), [f(2, 8, 2, 3)], upscale_factor=2)
+case("pixel_shuffle", lambda x: F.pixel_shuffle(x, 3), [f(9, 2, 1)], upscale_factor=3)
+case("pixel_unshuffle", lambda x: F.pixel_unshuffle(x, 2), [f(2, 2, 4, 6)], downscale_factor=2)
+case("channel_shuffle", lambda x: torch.stack(x.chunk(3, 1), 2).flatten(1, 2), [f(2, 6, 2, 2)], groups=3)
+for padding in ("zeros", "border", "reflection"):
+    for align in (False, True):
+        for mode in ("bilinear", "nearest"):
+            case("grid_sample", lambda x, g: F.grid_sample(x, g, mode, padding, align), [f(2, 2, 4, 3), uniform(2, 2, 3, 2)], mode=mode, padding_mode=padding, align_corners=align)
+
+# ---- Normalisation ----
+case("group_norm", lambda x, w, b: F.group_norm(x, 2, w, b), [f(2, 4, 3), f(4), f(4)], num_groups=2)
+case("group_norm", lambda x: F.group_norm(x, 3, eps=0.1), [f(2, 6, 2, 2)], num_groups=3, eps=0.1)
+case("instance_norm", lambda x, m, v, w, b: F.instance_norm(x, None, None, w, b), [f(2, 3, 5), None, None, f(3), f(3)])
+case("instance_norm", lambda x: F.instance_norm(x, eps=0.1), [f(2, 3, 2, 3)], eps=0.1)
+case("instance_norm", lambda x, m, v, w: F.instance_norm(x, m.detach(), v.detach(), w, None, False), [f(2, 3, 4), f(3), f(3, low=0.5), f(3)], use_input_stats=False)
+case("instance_norm", lambda x, m, v: F.instance_norm(x, m.detach(), v.detach(), None, None, True, 0.3), [f(2, 3, 4), f(3), f(3, low=0.5)], momentum=0.3)
+rms = lambda x, w, dims, eps: x * torch.rsqrt((x * x).mean(dims, keepdim=True) + eps) * (1 if w is None else w)
+case("rms_norm", lambda x, w: rms(x, w, [-1], 1e-6), [f(3, 5), f(5)], n_dims=1, eps=1e-6)
+case("rms_norm", lambda x, w: rms(x, w, [-2, -1], torch.finfo(torch.float64).eps), [f(2, 3, 4), f(3, 4)], n_dims=2)
+case("rms_norm", lambda x: rms(x, None, [-1], 0.1), [f(6)], n_dims=1, eps=0.1)
+for size in (1, 2, 3, 7):
+    case("local_response_norm", lambda x: F.local_response_norm(x, size, 0.5, 0.6, 1.5), [f(2, 5, 3)], size=size, alpha=0.5, beta=0.6, k=1.5)
+case("local_response_norm", lambda x: F.local_response_norm(x, 2), [f(2, 4, 2, 2)], size=2)
+
 finish()
