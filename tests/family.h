@@ -101,7 +101,7 @@ static inline int check_family(const char *family) {
     int seen = 0;
     for (int i = 0; i < soma__op_count(); i++) {
         const soma_op *op = soma__op_at(i);
-        if (strcmp(op->family, family) != 0)
+        if (strcmp(op->family, family) != 0 || op->compose)
             continue;
         seen++;
         family_gradients(op);

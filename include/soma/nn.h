@@ -117,6 +117,17 @@ typedef struct soma_nn_linear_opts {
 /* weight [out, in], bias [out], both uniform in ±1/sqrt(in). */
 SOMA_API soma_module *soma_nn_linear_ex(int64_t in, int64_t out, const soma_nn_linear_opts *opts);
 
+/* x1 A x2 + b for two inputs [..., in1] and [..., in2] (soma_nn_forward_n): weight [out, in1, in2]. */
+#define soma_nn_bilinear(in1, in2, ...) soma__nn_bilinear(in1, in2, __VA_ARGS__, .size = sizeof(soma_nn_linear_opts))
+#define soma__nn_bilinear(in1, in2, out, ...) soma_nn_bilinear_ex((in1), (in2), (out), &(soma_nn_linear_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_bilinear_ex(int64_t in1, int64_t in2, int64_t out, const soma_nn_linear_opts *opts);
+
+/* A variational autoencoder: decoder(z) with z = mu + exp(logvar / 2) noise in training and mu in eval mode; mu and logvar are
+ * Linear layers of `latent` features upon the encoder. */
+SOMA_API soma_module *soma_nn_variational(int64_t latent, soma_module *encoder, soma_module *decoder);
+/* What the first Variational in `m` made of the last input: for the loss. The tensors belong to the module, until its next forward. */
+SOMA_API soma_status soma_nn_latent(soma_module *m, soma_tensor **mu, soma_tensor **logvar);
+
 typedef struct soma_nn_conv2d_opts {
     int64_t stride[2], padding[2], dilation[2], groups; /* as soma_conv2d_opts */
     bool padding_same;                                  /* stride 1: output as large as the input */
@@ -198,7 +209,19 @@ SOMA_API soma_module *soma_nn_rms_norm_ex(int64_t features, const soma_nn_norm_o
 SOMA_API soma_module *soma_nn_local_response_norm(int64_t size, double alpha, double beta, double k);
 
 SOMA_API soma_module *soma_nn_dropout(double p);
+/* Whole channels of [N, C, L], [N, C, H, W], [N, C, D, H, W] are left out. Tompson et al. 2015. */
+SOMA_API soma_module *soma_nn_dropout1d(double p);
+SOMA_API soma_module *soma_nn_dropout2d(double p);
+SOMA_API soma_module *soma_nn_dropout3d(double p);
+SOMA_API soma_module *soma_nn_alpha_dropout(double p);           /* keeps mean and variance after SELU. Klambauer et al. 2017 */
+SOMA_API soma_module *soma_nn_feature_alpha_dropout(double p);   /* the same for whole channels */
+SOMA_API soma_module *soma_nn_noise(double std);                 /* adds normal noise in training */
 SOMA_API soma_module *soma_nn_flatten(void);                     /* all dimensions but the first */
+SOMA_API soma_module *soma_nn_flatten_dims(int first, int last); /* those from `first` to `last`; negative counts from the end */
+SOMA_API soma_module *soma_nn_reshape(int n, const int64_t *sizes); /* of all dimensions but the first; one may be -1 */
+SOMA_API soma_module *soma_nn_unflatten(int dim, int n, const int64_t *sizes);
+SOMA_API soma_module *soma_nn_pixel_shuffle(int64_t factor);     /* [N, C r r, H, W] to [N, C, H r, W r]. Shi et al. 2016 */
+SOMA_API soma_module *soma_nn_pixel_unshuffle(int64_t factor);
 SOMA_API soma_module *soma_nn_identity(void);
 SOMA_API soma_module *soma_nn_relu(void);
 SOMA_API soma_module *soma_nn_leaky_relu(double negative_slope); /* 0: 0.01 */
@@ -259,4 +282,7 @@ SOMA_API void soma_nn_set_hook(soma_module *m, soma_forward_hook after, void *us
 #ifdef __cplusplus
 }
 #endif
+
+#include <soma/nn_sequence.h>
+
 #endif

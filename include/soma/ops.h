@@ -155,12 +155,35 @@ SOMA_API soma_tensor *soma_any(soma_tensor *x, int n_dims, const int64_t *dims, 
 SOMA_API soma_tensor *soma_all(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
 SOMA_API soma_tensor *soma_logsumexp(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
 SOMA_API soma_tensor *soma_norm(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);  /* Euclidean */
-/* Indices (i64) of the largest and smallest along one dimension; the first of equals. */
+/* Indices (i64) of the largest and smallest along one dimension, or among all (SOMA_NO_DIM); the first of equals. */
 SOMA_API soma_tensor *soma_argmax(soma_tensor *x, int64_t dim, bool keepdim);
 SOMA_API soma_tensor *soma_argmin(soma_tensor *x, int64_t dim, bool keepdim);
 SOMA_API soma_tensor *soma_cumsum(soma_tensor *x, int64_t dim);
 /* The k largest along `dim`, in falling order, and their indices. */
 SOMA_API soma_status soma_topk(soma_tensor *x, int64_t k, int64_t dim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_topk_ex(soma_tensor *x, int64_t k, int64_t dim, bool largest, soma_tensor **values, soma_tensor **indices);
+/* Sorted along dim, and where the elements came from. Stable; NaN counts as the largest. Each result may be NULL. */
+SOMA_API soma_status soma_sort(soma_tensor *x, int64_t dim, bool descending, soma_tensor **values, soma_tensor **indices);
+
+SOMA_API soma_tensor *soma_argsort(soma_tensor *x, int64_t dim, bool descending);
+SOMA_API soma_tensor *soma_msort(soma_tensor *x);                                     /* along dimension 0 */
+/* Of all elements, and along a dimension with indices (i64); each result may be NULL. median takes the lower of two middle ones. */
+SOMA_API soma_tensor *soma_max(soma_tensor *x);
+SOMA_API soma_tensor *soma_min(soma_tensor *x);
+SOMA_API soma_tensor *soma_median(soma_tensor *x);
+SOMA_API soma_tensor *soma_nanmedian(soma_tensor *x);
+SOMA_API soma_status soma_max_dim(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_min_dim(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_median_dim(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_nanmedian_dim(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_aminmax(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **min, soma_tensor **max); /* SOMA_NO_DIM: of all */
+SOMA_API soma_status soma_kthvalue(soma_tensor *x, int64_t k, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_mode(soma_tensor *x, int64_t dim, bool keepdim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_cummax(soma_tensor *x, int64_t dim, soma_tensor **values, soma_tensor **indices);
+SOMA_API soma_status soma_cummin(soma_tensor *x, int64_t dim, soma_tensor **values, soma_tensor **indices);
+/* q in [0, 1], a number or a vector (which adds a first dimension); interpolation NULL ("linear"), "lower", "higher", "nearest", "midpoint". */
+SOMA_API soma_tensor *soma_quantile(soma_tensor *x, soma_tensor *q, int64_t dim, bool keepdim, const char *interpolation);
+SOMA_API soma_tensor *soma_nanquantile(soma_tensor *x, soma_tensor *q, int64_t dim, bool keepdim, const char *interpolation);
 
 /* ---- Shape: views where possible, as in PyTorch ------------------------------------------------------------------- */
 

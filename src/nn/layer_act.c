@@ -1,4 +1,4 @@
-/* Layers without parameters: activations, dropout, flatten, identity. */
+/* Layers without parameters: activations, dropout, identity. */
 #include "nn/nn.h"
 
 #include <math.h>
@@ -24,12 +24,6 @@ ACT(log_softmax, soma_log_softmax(in[0], s->dim))
 ACT(identity, in[0])
 ACT(dropout, soma_dropout(in[0], s->a, soma__nn_learns(m)))
 
-static soma_tensor *flatten_forward(soma_module *m, soma_tensor *const *in, int n) {
-    if (!soma__nn_one_input(m, in, n, 1, 0))
-        return NULL;
-    return soma_ndim(in[0]) == 1 ? soma_unsqueeze(in[0], 1) : soma_flatten(in[0], 1, -1);
-}
-
 #define CLASS(id, shown)                                                                                        \
     const soma_module_class soma__nn_##id##_class = {                                                           \
         .size = sizeof(soma_module_class), .name = shown, .state_bytes = sizeof(soma__nn_act_state),            \
@@ -49,7 +43,6 @@ CLASS(softmax, "Softmax")
 CLASS(log_softmax, "LogSoftmax")
 CLASS(identity, "Identity")
 CLASS(dropout, "Dropout")
-CLASS(flatten, "Flatten")
 
 static soma_module *act_new(const soma_module_class *cls, double a, double b, int64_t dim) {
     if (isnan(a) || isnan(b)) {
@@ -70,7 +63,6 @@ soma_module *soma_nn_dropout(double p) {
     return act_new(&soma__nn_dropout_class, p, 0, 0);
 }
 
-soma_module *soma_nn_flatten(void) { return act_new(&soma__nn_flatten_class, 0, 0, 0); }
 soma_module *soma_nn_identity(void) { return act_new(&soma__nn_identity_class, 0, 0, 0); }
 soma_module *soma_nn_relu(void) { return act_new(&soma__nn_relu_class, 0, 0, 0); }
 soma_module *soma_nn_leaky_relu(double slope) { return act_new(&soma__nn_leaky_relu_class, slope == 0 ? 0.01 : slope, 0, 0); }

@@ -67,6 +67,10 @@ bool soma__nn_learns(const soma_module *m);
 
 /* Runs `n` children from `first` on one after another; a tensor of the caller's scope. */
 soma_tensor *soma__nn_run_row(soma_module *m, int first, int n, soma_tensor *x);
+/* As soma_nn_forward_n with `run` in place of the class's forward: path, scope and hooks around it. What `run` puts into more[…] (NULL:
+ * nothing) leaves its scope too. */
+typedef soma_tensor *(*soma__nn_run_fn)(soma_module *m, soma_tensor *const *in, int n, void *arg);
+soma_tensor *soma__nn_run(soma_module *m, soma_tensor *const *in, int n, soma__nn_run_fn run, void *arg, soma_tensor **more, int n_more);
 /* The number of inputs and their dimensions are as the layer needs them (max_dims 0: any number), or the error says so. */
 bool soma__nn_one_input(const soma_module *m, soma_tensor *const *in, int n, int min_dims, int max_dims);
 
@@ -160,7 +164,7 @@ typedef struct soma__nn_word {
 
 /* Words by area, one file each; an entry without a word ends a table. words.c lists the tables. */
 extern const soma__nn_word soma__nn_words_conv[], soma__nn_words_pool[], soma__nn_words_linear[], soma__nn_words_norm[],
-    soma__nn_words_drop[], soma__nn_words_act[], soma__nn_words_shape[], soma__nn_words_block[], soma__nn_words_model[];
+    soma__nn_words_drop[], soma__nn_words_act[], soma__nn_words_shape[], soma__nn_words_block[], soma__nn_words_sequence[], soma__nn_words_model[];
 /* All words in the order of the manual; NULL from the end on. */
 const soma__nn_word *soma__nn_word_at(int i);
 const soma__nn_word *soma__nn_find_word(const char *word);
@@ -221,7 +225,10 @@ extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_clas
     soma__nn_conv_transpose3d_class,
     soma__nn_max_pool2d_class, soma__nn_avg_pool2d_class, soma__nn_adaptive_avg_pool2d_class, soma__nn_batch_norm_class,
     soma__nn_instance_norm_class, soma__nn_group_norm_class, soma__nn_rms_norm_class, soma__nn_response_norm_class,
-    soma__nn_layer_norm_class, soma__nn_dropout_class, soma__nn_flatten_class, soma__nn_identity_class, soma__nn_relu_class,
+    soma__nn_layer_norm_class, soma__nn_dropout_class, soma__nn_flatten_class, soma__nn_reshape_class,
+    soma__nn_unflatten_class, soma__nn_shuffle_class, soma__nn_unshuffle_class, soma__nn_dropout1d_class, soma__nn_dropout2d_class,
+    soma__nn_dropout3d_class, soma__nn_alpha_dropout_class, soma__nn_feature_alpha_dropout_class, soma__nn_noise_class,
+    soma__nn_variational_class, soma__nn_identity_class, soma__nn_relu_class,
     soma__nn_leaky_relu_class, soma__nn_elu_class, soma__nn_gelu_class, soma__nn_silu_class, soma__nn_softplus_class,
     soma__nn_sigmoid_class, soma__nn_tanh_class, soma__nn_hardtanh_class, soma__nn_step_class, soma__nn_softmax_class,
     soma__nn_log_softmax_class;
@@ -263,6 +270,18 @@ typedef struct soma__nn_response_state {
     int64_t size;
     double alpha, beta, k;
 } soma__nn_response_state;
+typedef struct soma__nn_drop_state {
+    double a;
+} soma__nn_drop_state;
+typedef struct soma__nn_shape_state {
+    int64_t first, last; /* dimensions, or a factor */
+    int n;
+    int64_t sizes[SOMA_MAX_DIMS];
+} soma__nn_shape_state;
+typedef struct soma__nn_variational_state {
+    int64_t latent;
+    soma_tensor *mu, *logvar; /* of the last forward; references */
+} soma__nn_variational_state;
 typedef struct soma__nn_act_state {
     double a, b;
     int64_t dim;

@@ -154,14 +154,14 @@ static bool local_response_norm_compose(soma_args *a) {
 
 /* ---- Entries ---------------------------------------------------------------------------------------------------------- */
 
-SOMA__CASES(group_norm, "[2,4,3] [4] [4] num_groups=2", "s[1,6,2,2] - [6] num_groups=3", "[2,3,4] num_groups=1", "[3,4] [4] num_groups=2 eps=0.1", "[0,4,2] [4] [4] num_groups=2",
+SOMA__LINES(group_norm, "[2,4,3] [4] [4] num_groups=2", "s[1,6,2,2] - [6] num_groups=3", "[2,3,4] num_groups=1", "[3,4] [4] num_groups=2 eps=0.1", "[0,4,2] [4] [4] num_groups=2",
             "s[2,2,2,1,2] s[2] num_groups=2", "[2,4,3] num_groups=3 !EINVAL num_groups is 3, expected a divisor of the 4 channels", "[2,4,3] [3] num_groups=2 !ESHAPE weight is [3] f32, expected one number a channel",
             "[4] num_groups=2 !ESHAPE group_norm: x is [4] f32, expected [N, C, …]")
-SOMA__CASES(instance_norm, "[2,3,4] - - [3] [3]", "s[1,2,3,2]", "[2,3,4] [3] [3]@0.5:2 [3] [3] use_input_stats=false", "[2,2,5] [2] [2]@0.5:2 - [2] momentum=0.3 ~", "[0,2,3] - - [2]", "s[2,2,2,2] - - s[2] eps=0.1",
+SOMA__LINES(instance_norm, "[2,3,4] - - [3] [3]", "s[1,2,3,2]", "[2,3,4] [3] [3]@0.5:2 [3] [3] use_input_stats=false", "[2,2,5] [2] [2]@0.5:2 - [2] momentum=0.3 ~", "[0,2,3] - - [2]", "s[2,2,2,2] - - s[2] eps=0.1",
             "[2,3] !ESHAPE expected [N, C, …] with at least three dimensions", "[2,3,4] use_input_stats=false !EINVAL needs running_mean and running_var", "[2,3,1] !ESHAPE expected more than one element a channel")
-SOMA__CASES(rms_norm, "[2,5] [5] n_dims=1", "s[2,3,4] [3,4] n_dims=2", "[3,4] n_dims=1 eps=0.1", "[6] s[6] n_dims=1", "[0,3] [3] n_dims=1", "[2,2,3] n_dims=3", "[2,5] [4] n_dims=1 !ESHAPE weight is [4] f32, expected the last n_dims sizes of x",
+SOMA__LINES(rms_norm, "[2,5] [5] n_dims=1", "s[2,3,4] [3,4] n_dims=2", "[3,4] n_dims=1 eps=0.1", "[6] s[6] n_dims=1", "[0,3] [3] n_dims=1", "[2,2,3] n_dims=3", "[2,5] [4] n_dims=1 !ESHAPE weight is [4] f32, expected the last n_dims sizes of x",
             "[2,5] n_dims=3 !EINVAL n_dims is 3, expected 1 to 2")
-SOMA__CASES(local_response_norm, "[2,5,3] size=3", "s[1,4,2,2] size=2 alpha=0.5 beta=0.6 k=2.0", "[2,3,4] size=5 alpha=0.1", "[1,1,2] size=1 alpha=1.0", "[0,2,3] size=2", "[1,4,1,2,1] size=4 alpha=0.3",
+SOMA__LINES(local_response_norm, "[2,5,3] size=3", "s[1,4,2,2] size=2 alpha=0.5 beta=0.6 k=2.0", "[2,3,4] size=5 alpha=0.1", "[1,1,2] size=1 alpha=1.0", "[0,2,3] size=2", "[1,4,1,2,1] size=4 alpha=0.3",
             "[2,3] size=2 !ESHAPE expected [N, C, …] with at least three dimensions", "[2,3,4] size=0 !EINVAL size is 0, expected 1 or more channels")
 
 #define EPS_ATTR SOMA_DEF_FLOAT("eps", 1e-5, "added to the variance")

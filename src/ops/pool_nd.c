@@ -245,33 +245,33 @@ static bool adaptive_max_pool3d_compose(soma_args *a) { return adaptive_compose(
 #define MAX_3D                                                                                                             \
     "[1,2,4,4,4]@-3:3 kernel_size=2", "s[1,2,5,4,3]@-3:3 kernel_size=3,2,2 stride=2,1,1 padding=1", "[2,5,4,4]@-3:3 kernel_size=2 stride=3,2,2 ceil_mode=true",         \
         "[1,1,4,5,4]@-3:3 kernel_size=2 dilation=1,2,1 stride=1", "[0,2,2,2,2] kernel_size=2", "[1,1,1,1,1]@-3:3 kernel_size=1"
-SOMA__CASES(max_pool1d, MAX_1D, "[8] kernel_size=2 !ESHAPE max_pool1d: x is [8] f32, expected [N, C, L] or [C, L]", "[1,2,8] kernel_size=9 !ESHAPE does not fit",
+SOMA__LINES(max_pool1d, MAX_1D, "[8] kernel_size=2 !ESHAPE max_pool1d: x is [8] f32, expected [N, C, L] or [C, L]", "[1,2,8] kernel_size=9 !ESHAPE does not fit",
             "[1,2,8] kernel_size=2 padding=2 !EINVAL is more than half of the kernel's", "[1,2,8] kernel_size=0 !EINVAL max_pool1d: kernel_size is [0], expected one number from 1",
             "[1,2,0] kernel_size=1 !ESHAPE expected sizes of 1 or more behind the channels")
-SOMA__CASES(max_pool1d_with_indices, MAX_1D, "[8] kernel_size=2 !ESHAPE x is [8] f32, expected [N, C, L] or [C, L]")
-SOMA__CASES(max_pool2d_with_indices, "[2,3,4,6]@-3:3 kernel_size=2", "s[1,2,5,7]@-3:3 kernel_size=3 stride=2 padding=1", "[2,5,5]@-3:3 kernel_size=2 ceil_mode=true",
+SOMA__LINES(max_pool1d_with_indices, MAX_1D, "[8] kernel_size=2 !ESHAPE x is [8] f32, expected [N, C, L] or [C, L]")
+SOMA__LINES(max_pool2d_with_indices, "[2,3,4,6]@-3:3 kernel_size=2", "s[1,2,5,7]@-3:3 kernel_size=3 stride=2 padding=1", "[2,5,5]@-3:3 kernel_size=2 ceil_mode=true",
             "[1,2,7,6]@-3:3 kernel_size=2 stride=1 dilation=2", "[0,2,4,4] kernel_size=2", "[1,1,1,1]@-3:3 kernel_size=1", "[8,8] kernel_size=2 !ESHAPE expected [N, C, H, W] or [C, H, W]")
-SOMA__CASES(max_pool3d, MAX_3D, "[2,4,4] kernel_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]", "[1,2,2,2,2] kernel_size=3 !ESHAPE does not fit")
-SOMA__CASES(max_pool3d_with_indices, MAX_3D, "[2,4,4] kernel_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]")
-SOMA__CASES(avg_pool1d, "[2,3,8] kernel_size=2", "s[1,2,9] kernel_size=3 stride=2 padding=1", "[2,7] kernel_size=2 stride=3 ceil_mode=true",
+SOMA__LINES(max_pool3d, MAX_3D, "[2,4,4] kernel_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]", "[1,2,2,2,2] kernel_size=3 !ESHAPE does not fit")
+SOMA__LINES(max_pool3d_with_indices, MAX_3D, "[2,4,4] kernel_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]")
+SOMA__LINES(avg_pool1d, "[2,3,8] kernel_size=2", "s[1,2,9] kernel_size=3 stride=2 padding=1", "[2,7] kernel_size=2 stride=3 ceil_mode=true",
             "[1,2,9] kernel_size=4 padding=2 count_include_pad=false", "[0,2,4] kernel_size=2", "[1,1,1] kernel_size=1", "[8] kernel_size=2 !ESHAPE expected [N, C, L] or [C, L]",
             "[1,2,8] kernel_size=9 !ESHAPE does not fit an input")
-SOMA__CASES(avg_pool3d, "[1,2,4,4,4] kernel_size=2", "s[1,2,5,4,3] kernel_size=3,2,2 stride=2,1,1 padding=1", "[2,5,4,4] kernel_size=2 stride=3,2,2 ceil_mode=true",
+SOMA__LINES(avg_pool3d, "[1,2,4,4,4] kernel_size=2", "s[1,2,5,4,3] kernel_size=3,2,2 stride=2,1,1 padding=1", "[2,5,4,4] kernel_size=2 stride=3,2,2 ceil_mode=true",
             "[1,1,4,5,4] kernel_size=3 padding=1 count_include_pad=false", "[0,2,2,2,2] kernel_size=2", "[1,2,4,3,3] kernel_size=2 padding=1 divisor_override=5 ceil_mode=true",
             "[2,4,4] kernel_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]", "[1,2,4,4,4] kernel_size=2 divisor_override=-1 !EINVAL divisor_override is -1")
-SOMA__CASES(lp_pool1d, "[2,3,8]@0.5:2 norm_type=2.0 kernel_size=2", "s[1,2,9]@0.5:2 norm_type=3.0 kernel_size=3 stride=2", "[2,7]@0.5:2 norm_type=1.5 kernel_size=2 stride=3 ceil_mode=true",
+SOMA__LINES(lp_pool1d, "[2,3,8]@0.5:2 norm_type=2.0 kernel_size=2", "s[1,2,9]@0.5:2 norm_type=3.0 kernel_size=3 stride=2", "[2,7]@0.5:2 norm_type=1.5 kernel_size=2 stride=3 ceil_mode=true",
             "[2,3,8] norm_type=1.0 kernel_size=2 ~", "[0,2,4] norm_type=2.0 kernel_size=2", "[1,1,1]@0.5:2 norm_type=2.0 kernel_size=1",
             "[8] norm_type=2.0 kernel_size=2 !ESHAPE expected [N, C, L] or [C, L]", "[1,2,8] norm_type=0.0 kernel_size=2 !EINVAL norm_type is 0")
-SOMA__CASES(lp_pool2d, "[2,2,4,5]@0.5:2 norm_type=2.0 kernel_size=2", "s[1,2,5,4]@0.5:2 norm_type=3.0 kernel_size=3,2 stride=2,1", "[2,5,5]@0.5:2 norm_type=1.5 kernel_size=2 stride=3 ceil_mode=true",
+SOMA__LINES(lp_pool2d, "[2,2,4,5]@0.5:2 norm_type=2.0 kernel_size=2", "s[1,2,5,4]@0.5:2 norm_type=3.0 kernel_size=3,2 stride=2,1", "[2,5,5]@0.5:2 norm_type=1.5 kernel_size=2 stride=3 ceil_mode=true",
             "[1,1,2,2]@0.5:2 norm_type=2.0 kernel_size=1", "[0,2,4,4] norm_type=2.0 kernel_size=2", "[1,2,3,3]@0.5:2 norm_type=4.0 kernel_size=3",
             "[8,8] norm_type=2.0 kernel_size=2 !ESHAPE expected [N, C, H, W] or [C, H, W]")
-SOMA__CASES(adaptive_avg_pool1d, "[2,3,8] output_size=3", "s[1,2,9] output_size=1", "[2,5] output_size=7", "[0,2,4] output_size=2", "[1,1,1] output_size=1", "[3,4,6] output_size=6",
+SOMA__LINES(adaptive_avg_pool1d, "[2,3,8] output_size=3", "s[1,2,9] output_size=1", "[2,5] output_size=7", "[0,2,4] output_size=2", "[1,1,1] output_size=1", "[3,4,6] output_size=6",
             "[8] output_size=2 !ESHAPE expected [N, C, L] or [C, L]", "[1,2,8] output_size=0 !EINVAL output_size is [0], expected one number from 1")
-SOMA__CASES(adaptive_avg_pool3d, "[2,3,4,3,5] output_size=2", "s[1,2,3,4,4] output_size=1", "[2,3,3,5] output_size=2,4,3", "[0,2,2,2,2] output_size=2", "[1,1,1,1,1] output_size=1",
+SOMA__LINES(adaptive_avg_pool3d, "[2,3,4,3,5] output_size=2", "s[1,2,3,4,4] output_size=1", "[2,3,3,5] output_size=2,4,3", "[0,2,2,2,2] output_size=2", "[1,1,1,1,1] output_size=1",
             "[1,2,2,3,2] output_size=2,1,2", "[2,4,4] output_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]", "[1,2,4,4,4] output_size=1,0,1 !EINVAL output_size is [1, 0, 1]")
-SOMA__CASES(adaptive_max_pool1d, "[2,3,8]@-3:3 output_size=3", "s[1,2,9]@-3:3 output_size=1", "[2,5]@-3:3 output_size=7", "[0,2,4] output_size=2", "[1,1,1] output_size=1", "[3,4,6]@-3:3 output_size=6",
+SOMA__LINES(adaptive_max_pool1d, "[2,3,8]@-3:3 output_size=3", "s[1,2,9]@-3:3 output_size=1", "[2,5]@-3:3 output_size=7", "[0,2,4] output_size=2", "[1,1,1] output_size=1", "[3,4,6]@-3:3 output_size=6",
             "[8] output_size=2 !ESHAPE expected [N, C, L] or [C, L]")
-SOMA__CASES(adaptive_max_pool3d, "[2,3,4,3,5]@-3:3 output_size=2", "s[1,2,3,4,4]@-3:3 output_size=1", "[2,3,3,5]@-3:3 output_size=2,4,3", "[0,2,2,2,2] output_size=2", "[1,1,1,1,1] output_size=1",
+SOMA__LINES(adaptive_max_pool3d, "[2,3,4,3,5]@-3:3 output_size=2", "s[1,2,3,4,4]@-3:3 output_size=1", "[2,3,3,5]@-3:3 output_size=2,4,3", "[0,2,2,2,2] output_size=2", "[1,1,1,1,1] output_size=1",
             "[1,2,2,3,2]@-3:3 output_size=2,1,2", "[2,4,4] output_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]")
 
 #define KERNEL_ATTRS SOMA_NEED_INTS("kernel_size", "size of a window, one number an axis or one for all"),                    \

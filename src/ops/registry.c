@@ -12,6 +12,7 @@ enum { MAX_OPS = 1024 };
     F(binary) \
     F(fill) \
     F(reduce) \
+    F(order) \
     F(softmax) \
     F(loss) \
     F(loss_values) \

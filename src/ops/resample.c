@@ -125,7 +125,7 @@ static bool interpolate_compose(soma_args *a) {
     return a->out[0] != NULL;
 }
 
-SOMA__CASES(interpolate, "[2,3,4,5] size=7,3", "s[1,2,5,4] scale_factor=2.0 mode='bilinear'", "[2,2,4] size=7 mode='linear' align_corners=true", "[1,1,3,4,3] size=4,6,2 mode='trilinear'",
+SOMA__LINES(interpolate, "[2,3,4,5] size=7,3", "s[1,2,5,4] scale_factor=2.0 mode='bilinear'", "[2,2,4] size=7 mode='linear' align_corners=true", "[1,1,3,4,3] size=4,6,2 mode='trilinear'",
             "[1,2,4,5] size=7,8 mode='bicubic'", "s[1,2,6,6] scale_factor=0.5 mode='bicubic' align_corners=true", "[1,2,6,5] size=3,2 mode='area'", "[1,2,5] scale_factor=1.5 mode='nearest-exact'",
             "[0,2,3,3] size=2 mode='bilinear'", "[1,1,1,1] size=3 mode='bilinear' align_corners=true", "[1,1,3,2,2] scale_factor=2.0", "[2,1,7] scale_factor=0.6 mode='linear' recompute_scale_factor=true",
             "[4,4] size=2 !ESHAPE interpolate: x is [4, 4] f32, expected [N, C, L]", "[1,1,4,4] !EINVAL expected either size or a scale_factor",
@@ -223,11 +223,11 @@ static bool channel_shuffle_compose(soma_args *a) {
     return a->out[0] != NULL;
 }
 
-SOMA__CASES(pixel_shuffle, "[2,4,2,3] upscale_factor=2", "s[1,9,2,2] upscale_factor=3", "[8,2,1] upscale_factor=2", "[2,2,4,1,2] upscale_factor=2", "[0,4,2,2] upscale_factor=2", "[1,1,1] upscale_factor=1",
+SOMA__LINES(pixel_shuffle, "[2,4,2,3] upscale_factor=2", "s[1,9,2,2] upscale_factor=3", "[8,2,1] upscale_factor=2", "[2,2,4,1,2] upscale_factor=2", "[0,4,2,2] upscale_factor=2", "[1,1,1] upscale_factor=1",
             "[1,3,2,2] upscale_factor=2 !ESHAPE upscale_factor is 2, which does not divide x, [1, 3, 2, 2] f32", "[4,4] upscale_factor=2 !ESHAPE expected [..., C, H, W]")
-SOMA__CASES(pixel_unshuffle, "[2,1,4,6] downscale_factor=2", "s[1,2,3,6] downscale_factor=3", "[2,4,2] downscale_factor=2", "[2,2,1,2,2] downscale_factor=2", "[0,1,2,2] downscale_factor=2",
+SOMA__LINES(pixel_unshuffle, "[2,1,4,6] downscale_factor=2", "s[1,2,3,6] downscale_factor=3", "[2,4,2] downscale_factor=2", "[2,2,1,2,2] downscale_factor=2", "[0,1,2,2] downscale_factor=2",
             "[1,1,1] downscale_factor=1", "[1,1,3,4] downscale_factor=2 !ESHAPE downscale_factor is 2, which does not divide x", "[1,1,3,4] downscale_factor=0 !ESHAPE downscale_factor is 0")
-SOMA__CASES(channel_shuffle, "[2,4,2,3] groups=2", "s[1,6,2] groups=3", "[2,6,2,2] groups=2", "[1,4,1,1,2] groups=4", "[0,4,2] groups=2", "[1,1,1] groups=1", "[1,3,2] groups=2 !ESHAPE groups is 2, which does not divide x",
+SOMA__LINES(channel_shuffle, "[2,4,2,3] groups=2", "s[1,6,2] groups=3", "[2,6,2,2] groups=2", "[1,4,1,1,2] groups=4", "[0,4,2] groups=2", "[1,1,1] groups=1", "[1,3,2] groups=2 !ESHAPE groups is 2, which does not divide x",
             "[4,4] groups=2 !ESHAPE expected [N, C, …]")
 
 #define SHUFFLE(NAME, ATTR, HELP, ONNX, DOC)                                                                               \
@@ -327,7 +327,7 @@ static bool grid_sample_compose(soma_args *a) {
     return a->out[0] != NULL;
 }
 
-SOMA__CASES(grid_sample, "[2,3,4,5] [2,3,2,2]@-0.9:0.9", "s[1,2,4,4] s[1,2,3,2]@-1.5:1.5 padding_mode='border'", "[1,2,3,4] [1,3,3,2]@-2:2 padding_mode='reflection'",
+SOMA__LINES(grid_sample, "[2,3,4,5] [2,3,2,2]@-0.9:0.9", "s[1,2,4,4] s[1,2,3,2]@-1.5:1.5 padding_mode='border'", "[1,2,3,4] [1,3,3,2]@-2:2 padding_mode='reflection'",
             "[1,2,4,5] [1,2,3,2]@-1:1 align_corners=true", "[2,1,3,3] [2,2,2,2]@-1:1 mode='nearest' ~", "[1,1,4,3] [1,2,2,2]@-2:2 padding_mode='reflection' align_corners=true", "[1,1,3,3] [1,0,2,2]",
             "[2,2,3] [2,2,2,2] !ESHAPE expected [N, C, H, W]", "[2,2,3,3] [1,2,2,2] !ESHAPE grid is [1, 2, 2, 2] f32, expected [N, out height, out width, 2]",
             "[1,1,3,3] [1,2,2,2] mode='cubic' !EINVAL mode is 'cubic'", "[1,1,3,3] [1,2,2,2] padding_mode='wrap' !EINVAL padding_mode is 'wrap'")
