@@ -390,6 +390,23 @@ SOMA_API soma_tensor *soma_index_select(soma_tensor *x, int64_t dim, soma_tensor
 SOMA_API soma_tensor *soma_gather(soma_tensor *x, int64_t dim, soma_tensor *index);
 SOMA_API soma_tensor *soma_scatter_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
 SOMA_API soma_tensor *soma_index_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
+SOMA_API soma_tensor *soma_index_copy(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
+SOMA_API soma_tensor *soma_scatter(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
+SOMA_API soma_tensor *soma_scatter_value(soma_tensor *x, int64_t dim, soma_tensor *index, double value);
+/* reduce: "sum", "prod", "mean", "amax" or "amin". */
+SOMA_API soma_tensor *soma_scatter_reduce(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src, const char *reduce, bool include_self);
+SOMA_API soma_tensor *soma_index_fill(soma_tensor *x, int64_t dim, soma_tensor *index, double value); /* negative indices count from the end */
+/* x[i0, i1, …]: integer tensors that broadcast, bool masks, NULL for a whole dimension; negative indices count from the end. */
+SOMA_API soma_tensor *soma_index(soma_tensor *x, soma_tensor *const *indices, int n);
+/* x with x[i0, i1, …] = values, or += values. */
+SOMA_API soma_tensor *soma_index_put(soma_tensor *x, soma_tensor *const *indices, int n, soma_tensor *values, bool accumulate);
+SOMA_API soma_tensor *soma_take(soma_tensor *x, soma_tensor *index);                        /* by place in row-major order */
+SOMA_API soma_tensor *soma_take_along_dim(soma_tensor *x, soma_tensor *index, int64_t dim); /* SOMA_NO_DIM: flattened */
+SOMA_API soma_tensor *soma_put(soma_tensor *x, soma_tensor *index, soma_tensor *source, bool accumulate);
+SOMA_API soma_tensor *soma_masked_select(soma_tensor *x, soma_tensor *mask);                /* [number of trues] */
+SOMA_API soma_tensor *soma_masked_scatter(soma_tensor *x, soma_tensor *mask, soma_tensor *source);
+SOMA_API soma_tensor *soma_nonzero(soma_tensor *x);                                         /* i64 [n, ndim]: coordinates */
+SOMA_API soma_tensor *soma_argwhere(soma_tensor *x);                                        /* the same */
 SOMA_API soma_tensor *soma_masked_fill(soma_tensor *x, soma_tensor *mask, double value);
 /* x with src on a diagonal, at an index, in a slice. */
 SOMA_API soma_tensor *soma_diagonal_scatter(soma_tensor *x, soma_tensor *src, int64_t offset, int64_t dim1, int64_t dim2);
@@ -410,6 +427,28 @@ SOMA_API soma_tensor *soma_matmul(soma_tensor *a, soma_tensor *b);          /* a
 SOMA_API soma_tensor *soma_outer(soma_tensor *a, soma_tensor *b);           /* [n], [m] -> [n, m] */
 /* x [..., in] · weight[out, in]^T + bias [out] (NULL: none) -> [..., out]. */
 SOMA_API soma_tensor *soma_linear(soma_tensor *x, soma_tensor *weight, soma_tensor *bias);
+
+/* Checked forms of matmul, for a reader's sake: nothing broadcasts. */
+SOMA_API soma_tensor *soma_mm(soma_tensor *a, soma_tensor *b);              /* matrices */
+SOMA_API soma_tensor *soma_bmm(soma_tensor *a, soma_tensor *b);             /* matrices in pairs: [b, n, m], [b, m, p] */
+SOMA_API soma_tensor *soma_mv(soma_tensor *a, soma_tensor *b);              /* matrix, vector */
+SOMA_API soma_tensor *soma_dot(soma_tensor *a, soma_tensor *b);             /* vectors */
+SOMA_API soma_tensor *soma_vdot(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_inner(soma_tensor *a, soma_tensor *b);           /* [..., k], [..., k]: each row with each */
+SOMA_API soma_tensor *soma_kron(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_cross(soma_tensor *a, soma_tensor *b, int64_t dim); /* SOMA_NO_INDEX: the first dimension of size 3 */
+/* The last n_dims dimensions of a with the first of b (NULL, NULL), or dims_a with dims_b. */
+SOMA_API soma_tensor *soma_tensordot(soma_tensor *a, soma_tensor *b, int n_dims, const int64_t *dims_a, const int64_t *dims_b);
+/* beta input + alpha product; beta 0 leaves input out. */
+SOMA_API soma_tensor *soma_addmm(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha);
+SOMA_API soma_tensor *soma_addmv(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha);
+SOMA_API soma_tensor *soma_addr(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha);
+SOMA_API soma_tensor *soma_baddbmm(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha);
+SOMA_API soma_tensor *soma_addbmm(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha); /* summed over pairs */
+SOMA_API soma_tensor *soma_multi_dot(soma_tensor *const *tensors, int n);   /* a chain in the cheapest order */
+SOMA_API soma_tensor *soma_vander(soma_tensor *x, int64_t n, bool increasing); /* powers in n columns; n < 0: as many as elements */
+/* Sums of products by letters: soma_einsum("bij,bjk->bik", (soma_tensor *[]){a, b}, 2). */
+SOMA_API soma_tensor *soma_einsum(const char *equation, soma_tensor *const *operands, int n);
 
 /* ---- Convolution, pooling: x [N, C, H, W] --------------------------------------------------------------------------- */
 
