@@ -191,7 +191,7 @@ static void test_sizes(void **state) {
         {"conv 4 3 dilation 3 pad 1", 4, {2, 1, 4, 9},
          "in 0 (Conv2d): input [2, 1, 4, 9] is too small for a window of 7 x 7 with padding 1 x 1: the output would be empty"},
         {"avgpool 3 pad 1", 4, {2, 1, 0, 9},
-         "in 0 (AvgPool2d): input [2, 1, 0, 9] is too small for a window of 3 x 3 with padding 1: the output would be empty"},
+         "in 0 (AvgPool2d): input [2, 1, 0, 9] is too small for a window of 3 x 3 with padding 1 x 1: the output would be empty"},
         {"flatten, conv 4 3", 4, {2, 1, 4, 9}, "in 1 (Conv2d): input [2, 36] has 2 dimensions, and [batch, channels, height, width] is needed"},
         {"linear 3, residual(linear 4 relu)", 2, {2, 5},
          "in 1 (Residual): the layers inside make [2, 4] of input [2, 3]; their output must have the input's shape"},
