@@ -243,7 +243,7 @@ SOMA_API soma_module *soma_nn_circular_pad(int n, const int64_t *pad);
 typedef struct soma_nn_norm_opts {
     double eps;        /* 0: 1e-5; RMSNorm: the dtype's precision */
     double momentum;   /* share of the newest batch in the running statistics; 0: 0.1 */
-    bool cumulative;   /* the running statistics are the mean of all batches (PyTorch's momentum=None) */
+    bool cumulative;   /* BatchNorm: the running statistics are the mean of all batches (PyTorch's momentum=None) */
     bool no_affine;    /* no weight and bias */
     bool no_bias;
     bool no_track;     /* BatchNorm: no running statistics; eval mode uses the batch's */

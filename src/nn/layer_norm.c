@@ -107,7 +107,7 @@ static soma_tensor *instance_forward(soma_module *m, soma_tensor *const *in, int
     bool moves = s->track && soma__nn_learns(m), reads = s->track && !moves;
     soma_tensor *mean = moves || reads ? soma__nn_slot(m, "running_mean") : NULL, *var = mean ? soma__nn_slot(m, "running_var") : NULL;
     return soma_instance_norm(in[0], mean, var, soma__nn_slot(m, "weight"), soma__nn_slot(m, "bias"), !reads,
-                              moves ? count_batch(m) : 0.1, s->eps);
+                              s->momentum, s->eps); /* num_batches_tracked stays 0, as in PyTorch */
 }
 
 static soma_tensor *group_forward(soma_module *m, soma_tensor *const *in, int n) {
@@ -203,7 +203,7 @@ soma_module *soma_nn_batch_norm_ex(int64_t channels, const soma_nn_norm_opts *op
 soma_module *soma_nn_instance_norm_ex(int64_t channels, const soma_nn_norm_opts *opts) {
     soma_nn_norm_opts o = filled(opts);
     return norm_new(&instance_norm_lazy, channels,
-                    (state){.eps = o.eps, .momentum = o.momentum, .cumulative = o.cumulative, .affine = o.affine,
+                    (state){.eps = o.eps, .momentum = o.momentum, .affine = o.affine,
                             .bias = o.affine && !o.no_bias, .track = o.track, .dims = 1});
 }
 
