@@ -23,7 +23,7 @@ expect 2 - '"tau=1" is not an option; huber has delta' "$soma" train --data draw
 expect 2 - '--activity-kl takes an activity between 0 and 1 and a weight' "$soma" train --data drawn --net "$net" --activity-kl 3
 expect 2 - '--l1 is -1; it must be at least 0' "$soma" train --data drawn --net "$net" --l1 -1
 expect 1 - 'poisson_nll is for numbers, but the data has classes' "$soma" train --data drawn:50 --net "$net" --loss poisson_nll
-expect 1 - 'label smoothing goes with the loss cross_entropy' "$soma" train --data drawn:50 --net "$net" --loss mse --label-smoothing 0.1
+expect 1 - '--label-smoothing goes with --loss cross_entropy, not with mse' "$soma" train --data drawn:50 --net "$net" --loss mse --label-smoothing 0.1
 expect 2 - 'needs a --momentum' "$soma" train --data drawn --net "$net" --optim sgd --nesterov
 expect_line 1 - 'nowhere' "$soma" train --data nowhere --net "$net"
 expect_line 1 - "unknown layer 'lnear'.*did you mean 'linear'" "$soma" train --data drawn:50 --net "flatten, lnear 10"
