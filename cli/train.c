@@ -199,6 +199,8 @@ static int check_outputs(const session *s, int ndim, const int64_t *shape)
     if (loss && !(classify ? loss->classes : loss->numbers))
         return work_error(s->a, "--loss %s is for %s, but the data has %s as targets: see soma train --loss list", loss->name,
                           classify ? "numbers" : "classes", classify ? "classes" : "numbers");
+    if (s->r.label_smoothing > 0 && loss && strcmp(loss->name, "cross_entropy"))
+        return work_error(s->a, "--label-smoothing goes with --loss cross_entropy, not with %s", loss->name);
     if (!classify)
         return 0;
     int classes = soma_data_classes(s->train);
