@@ -13,6 +13,7 @@ enum { MAX_OPS = 1024 };
     F(fill) \
     F(reduce) \
     F(order) \
+    F(count) \
     F(more) \
     F(distance) \
     F(softmax) \
