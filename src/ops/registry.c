@@ -16,6 +16,9 @@ enum { MAX_OPS = 1024 };
     F(fill) \
     F(reduce) \
     F(order) \
+    F(count) \
+    F(more) \
+    F(distance) \
     F(softmax) \
     F(loss) \
     F(loss_values) \
