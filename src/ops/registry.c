@@ -44,6 +44,8 @@ enum { MAX_OPS = 1024 };
     F(conv) \
     F(products) \
     F(einsum) \
+    F(factors) \
+    F(linalg) \
     F(conv_nd) \
     F(pool_nd) \
     F(embedding) \
