@@ -358,12 +358,23 @@ static void count_kind(const soma_op *op, const soma_sample *s, tally *t) {
     t->broadcast += broadcast;
 }
 
+/* Some outputs carry gradients: splitting nothing gives none. */
+static bool gives_floats(const soma_op *op, const soma_sample *s) {
+    result r;
+    bool any = false, was = soma_set_grad_enabled(false);
+    if (run_sample(op, s, s->in, &r))
+        for (int i = 0; i < r.n; i++)
+            any |= soma_dtype_of(r.out[i]) == SOMA_F64;
+    soma_set_grad_enabled(was);
+    return any || soma_error() != SOMA_OK;
+}
+
 /* Every element on its own. */
 static void check_each_element(const soma_op *op, int k, const char *how, const soma_sample *s, tally *t) {
     soma_tensor *in[SOMA_MAX_NAMED_INPUTS];
     bool wants[SOMA_MAX_NAMED_INPUTS];
     call c = {op, s};
-    if (!leaves_of(op, s, in, wants))
+    if (!leaves_of(op, s, in, wants) || !gives_floats(op, s))
         return;
     for (int i = 0; i < s->n_in; i++)
         if (wants[i])
@@ -419,7 +430,7 @@ static soma_tensor *call_on_line(void *user, soma_tensor *const *t, int n) {
 static void check_along_a_line(const soma_op *op, int k, int round, const soma_sample *s, tally *n) {
     line l = {.op = op, .s = s, .strided = round % 2};
     bool wants[SOMA_MAX_NAMED_INPUTS];
-    if (!leaves_of(op, s, l.in, wants))
+    if (!leaves_of(op, s, l.in, wants) || !gives_floats(op, s))
         return;
     for (int i = 0; i < s->n_in; i++)
         if (wants[i])

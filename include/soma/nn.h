@@ -318,13 +318,37 @@ SOMA_API soma_module *soma_nn_log_softmax(int64_t dim);
 SOMA_API soma_tensor *soma_init_constant_(soma_tensor *t, double value);
 SOMA_API soma_tensor *soma_init_uniform_(soma_tensor *t, double low, double high);
 SOMA_API soma_tensor *soma_init_normal_(soma_tensor *t, double mean, double std);
-SOMA_API soma_tensor *soma_init_xavier_uniform_(soma_tensor *t, double gain);  /* Glorot & Bengio 2010; gain 0: 1 */
+/* Normal, drawn again where it would be below `low` or above `high`. */
+SOMA_API soma_tensor *soma_init_trunc_normal_(soma_tensor *t, double mean, double std, double low, double high);
+/* Fans are those of [out, in, window…]: in = size 1 times the window, out = size 0 times the window. */
+typedef enum soma_fan { SOMA_FAN_IN, SOMA_FAN_OUT, SOMA_FAN_AVG } soma_fan;
+/* Deviation gain / sqrt(fan), normal or uniform in ±sqrt(3) times that: all that follow are cases of it. */
+SOMA_API soma_tensor *soma_init_scaled_(soma_tensor *t, double gain, soma_fan mode, bool normal);
+/* As torch.nn.init.calculate_gain: "relu", "leaky_relu" (param: its slope, 0: 0.01), "tanh", "selu", "sigmoid", "linear" … and
+ * sqrt(2) for the smooth relatives of ReLU, which it lacks. NaN with an error for others. */
+SOMA_API double soma_init_gain(const char *nonlinearity, double param);
+SOMA_API soma_tensor *soma_init_xavier_uniform_(soma_tensor *t, double gain);  /* Glorot & Bengio 2010; average fan; gain 0: 1 */
 SOMA_API soma_tensor *soma_init_xavier_normal_(soma_tensor *t, double gain);
 SOMA_API soma_tensor *soma_init_kaiming_uniform_(soma_tensor *t, double a);    /* He et al. 2015; fan in, leaky ReLU slope a */
 SOMA_API soma_tensor *soma_init_kaiming_normal_(soma_tensor *t, double a);
-/* One of "default", "zeros", "xavier", "xavier_normal", "kaiming", "kaiming_normal", "normal" for all weights of a network;
- * biases become 0 except with "default". */
+SOMA_API soma_tensor *soma_init_lecun_uniform_(soma_tensor *t);                /* LeCun et al. 1998; fan in, gain 1 */
+SOMA_API soma_tensor *soma_init_lecun_normal_(soma_tensor *t);
+/* Rows, or columns where there are fewer, of length `gain` (0: 1) at right angles; dimensions from the second on count as one.
+ * Saxe et al. 2014. */
+SOMA_API soma_tensor *soma_init_orthogonal_(soma_tensor *t, double gain);
+/* [out, in]: in each column the share `sparsity` of zeros, else normal with deviation `std` (0: 0.01). Martens 2010. */
+SOMA_API soma_tensor *soma_init_sparse_(soma_tensor *t, double sparsity, double std);
+SOMA_API soma_tensor *soma_init_eye_(soma_tensor *t);                          /* 2-d: the identity */
+SOMA_API soma_tensor *soma_init_dirac_(soma_tensor *t, int64_t groups);        /* 3-d to 5-d: a convolution that changes nothing; 0: 1 */
+
+/* Fills all weights of a network; biases become 0 except with "default". "auto" looks at the activation that follows each linear
+ * layer and convolution, in the order in which a Sequential runs them; other layers keep their own filling. */
 SOMA_API soma_status soma_nn_init(soma_module *m, const char *name);
+typedef struct soma_init_info {
+    const char *name, *doc, *source; /* "xavier", one line, the paper */
+} soma_init_info;
+SOMA_API int soma_init_kind_count(void);
+SOMA_API const soma_init_info *soma_init_kind_get(int i);    /* NULL when i is out of range */
 
 /* ---- Modules of your own ------------------------------------------------------------------------------------------------------ */
 

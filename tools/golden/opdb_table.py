@@ -3,7 +3,8 @@ import torch
 
 from opdb_bind import DTYPES as DT, Call, Refused
 
-# Entries of op_db (with or without the variant's name) and the operator of soma's that they are.
+# Entries of op_db (with or without the variant's name) and the operator that they are, where soma has none of the entry's own name. A variant's
+# name in full comes first.
 OPERATOR = {
     "__radd__": "add", "__rsub__": "sub", "__rmul__": "mul", "__rdiv__": "div", "__rpow__": "pow", "__rmatmul__": "matmul", "rsub": "sub",
     "true_divide": "div", "div.no_rounding_mode": "div", "max.binary": "maximum", "min.binary": "minimum",
@@ -70,7 +71,9 @@ def linspace(start, end, steps=100, *, dtype=torch.float32, **rest):
     return [], {"start": float(start), "end": float(end), "steps": int(steps), "dtype": ("int", DT[dtype])}
 
 
-# Entries whose call is made by hand: (inputs, attributes) or a Call.
+# Entries whose call is made by hand: (inputs, attributes) of the operator that OPERATOR names, or that has the entry's own name (OWN).
+OWN = {"nn.functional.adaptive_max_pool1d", "nn.functional.adaptive_max_pool2d", "nn.functional.adaptive_max_pool3d", "nn.functional.adaptive_avg_pool2d",
+       "nn.functional.adaptive_avg_pool3d", "reshape", "view", "expand", "where", "arange", "linspace", "movedim", "layer_norm", "nn.functional.layer_norm", "broadcast_to", "narrow", "constant_pad_nd", "ravel"}
 ADAPT = {
     "__radd__": swapped, "__rsub__": swapped, "rsub": swapped, "__rmul__": swapped, "__rdiv__": swapped, "__rpow__": swapped, "__rmatmul__": swapped,
     "reshape_as": lambda x, other: ([x], {"shape": ("ints", list(other.shape))}),
@@ -106,8 +109,19 @@ ADAPT = {
     "new_zeros": lambda x, shape, *, dtype=None, **rest: full_of(shape, 0, dtype or x.dtype),
     "new_full": lambda x, shape, v, *, dtype=None, **rest: full_of(shape, v, dtype or x.dtype),
     "arange": arange, "linspace": linspace,
+    "nn.functional.adaptive_max_pool1d": lambda x, size, return_indices=False: adaptive(x, size, 1),
+    "nn.functional.adaptive_max_pool2d": lambda x, size, return_indices=False: adaptive(x, size, 2),
+    "nn.functional.adaptive_max_pool3d": lambda x, size, return_indices=False: adaptive(x, size, 3),
+    "nn.functional.adaptive_avg_pool2d": lambda x, size: adaptive(x, size, 2),
+    "nn.functional.adaptive_avg_pool3d": lambda x, size: adaptive(x, size, 3),
     "constant_pad_nd": lambda x, pad, value=0.0: ([x], {"pad": ("ints", list(pad)), "value": float(value)}),
 }
+
+
+def adaptive(x, size, dims):
+    """None keeps a size; one number is for all dimensions."""
+    sizes = list(size) if isinstance(size, (list, tuple, torch.Size)) else [size] * dims
+    return [x], {"output_size": ("ints", [x.shape[x.dim() - dims + i] if n is None else int(n) for i, n in enumerate(sizes)])}
 
 
 def clamp_by(x, low, high):
@@ -136,6 +150,23 @@ NOT_COMPARED = {
 }
 
 
+def why_not(name):
+    """Why an entry is not compared, for docs/parity.md."""
+    base = name.split(".")[0] if name not in NOT_COMPARED else name
+    if name in NOT_COMPARED or base in NOT_COMPARED:
+        return NOT_COMPARED.get(name, NOT_COMPARED.get(base))
+    if name in COMPLEX:
+        return "complex numbers, which soma does not have"
+    for start, why in (("fft.", "Fourier transforms, complex numbers"), ("masked.", "masked tensors: where and the plain operator do it"), ("jiterator", "CUDA only"),
+                       ("special.", "special functions that soma does not have"), ("sparse", "sparse tensors"), ("segment_reduce", "segments: scatter_add does it")):
+        if name.startswith(start):
+            return why
+    return "no operator of soma's"
+
+
+COMPLEX = {"complex", "view_as_real", "view_as_complex", "imag", "angle", "polar", "linalg.eig", "linalg.eigvals", "nn.functional.silu.complex", "stft", "istft"}
+
+
 def KEEP_VALUES(name):
     """Matrices whose properties matter."""
     return name.startswith("linalg.") or name in ("cholesky", "cholesky_inverse", "cholesky_solve", "svd", "qr", "inverse", "logdet", "pinverse", "matrix_exp", "symeig",
@@ -154,6 +185,11 @@ def ties(x, dim):
     return bool((s.diff(dim=dim) == 0).any())
 
 
+# Which input of a loss is its target, and what it has to be.
+SIGN_TARGETS = {"soft_margin_loss": 1, "hinge_embedding_loss": 1, "margin_ranking_loss": 2, "cosine_embedding_loss": 2}
+SHARE_TARGETS = ("multilabel_soft_margin_loss", "bce_with_logits", "binary_cross_entropy", "binary_cross_entropy_with_logits")
+SAME_SHAPES = {"soft_margin_loss": 2, "hinge_embedding_loss": 2, "margin_ranking_loss": 3, "gaussian_nll_loss": 2, "poisson_nll_loss": 2, "mse_loss": 2, "l1_loss": 2,
+               "smooth_l1_loss": 2, "huber_loss": 2, "kl_div": 2, "bce_with_logits": 2, "binary_cross_entropy": 2}
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
@@ -162,6 +198,18 @@ def refused(name, call, sample):
     x = call.inputs[0] if call.inputs else None
     if not sample.tensors and call.inputs:
         return "Python numbers only"
+    if name == "__rdiv__" and (call.inputs[1] == 0).any():
+        return "division by zero, which PyTorch computes as x * (1 / 0) here"
+    if call.op in SIGN_TARGETS and not (call.inputs[SIGN_TARGETS[call.op]].abs() == 1).all():
+        return "a target that is neither -1 nor 1: soma says so"
+    if call.op in SHARE_TARGETS and not ((call.inputs[1] >= 0) & (call.inputs[1] <= 1)).all():
+        return "a target outside 0 to 1: soma says so"
+    if call.op == "poisson_nll_loss" and (call.inputs[1] < 0).any():
+        return "a negative count: soma says so"
+    if call.op in SAME_SHAPES and len({x.shape for x in call.inputs[:SAME_SHAPES[call.op]] if x is not None}) > 1:
+        return "a target of another shape: soma never broadcasts it"
+    if call.attrs.get("divisor_override", (0, 1))[1] < 0:
+        return "a negative divisor: soma says so"
     if call.op == "to" and x.dtype.is_floating_point and x.numel():
         dtype = list(DT)[call.attrs["dtype"][1]] if "dtype" in call.attrs else x.dtype
         if dtype in WHOLE and not (torch.isfinite(x).all() and x.min() > torch.iinfo(dtype).min - 1 and x.max() < torch.iinfo(dtype).max + 1):
