@@ -61,6 +61,17 @@ SOMA_API soma_module *soma_nn_parse(const char *text);
  * name that is neither its place nor a word. */
 SOMA_API size_t soma_nn_describe(soma_module *m, char *out, size_t size);
 
+/* The words of descriptions: layers, and models by name ("resnet18 classes 10 cifar"), which stand for their layers. */
+typedef struct soma_nn_word_info {
+    const char *word, *layer; /* "conv", "Conv2d"; "" for a model and for `repeat` */
+    const char *help;
+    bool model, activation;   /* an activation may follow some layers without a comma */
+} soma_nn_word_info;
+/* The i-th word, static; false from the end on. */
+SOMA_API bool soma_nn_word_get(int i, soma_nn_word_info *out);
+/* How it is written: "linear FEATURES [nobias] [tied NAME] [ACTIVATION]". Returns the length, as snprintf; 0 from the end on. */
+SOMA_API size_t soma_nn_word_usage(int i, char *out, size_t size);
+
 /* What one layer does to an input. Shapes include the batch dimension. */
 typedef struct soma_layer_info {
     const char *path, *type;           /* "0", "Conv2d" */
