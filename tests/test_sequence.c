@@ -334,6 +334,12 @@ static void test_transformers(void **state) {
     in[0] = given(0, SOMA_SHAPE(4, 2, 6)), in[1] = given(1, SOMA_SHAPE(5, 2, 6));
     y = soma_nn_forward_n(m, in, 2);
     compare_all(m, &y, 1, in, 2);
+    o.batch_first = o.causal = true;
+    m = soma_nn_transformer(6, 2, 1, 2, &o);
+    begin("Transformer", m);
+    in[0] = given(0, SOMA_SHAPE(2, 5, 6)), in[1] = given(1, SOMA_SHAPE(2, 4, 6));
+    y = soma_nn_forward_n(m, in, 2);
+    compare_all(m, &y, 1, in, 2);
     soma_scope_end(scope);
 }
 
@@ -515,10 +521,50 @@ static void test_dropout(void **state) {
     soma_scope_end(scope);
 }
 
+/* Memory that ends at any place gives an error and nothing worse. */
+static void test_memory(void **state) {
+    (void)state;
+    for (size_t i = 0; i < SOMA_LEN(decoders); i++) {
+        bool done = false;
+        for (int64_t k = 1; !done; k += k < 40 ? 1 : 17) {
+            assert_true(k < 4000);
+            soma_scope scope = soma_scope_begin();
+            soma_tensor *x = soma_zeros(SOMA_SHAPE(2, 4), SOMA_I64);
+            int64_t tokens[8] = {1};
+            soma_memory_fail_at(k);
+            soma_module *m = soma_nn_parse(decoders[i]);
+            soma_tensor *y = soma_nn_forward(m, x);
+            if (y)
+                soma_backward(soma_sum(y, SOMA_ALL, false));
+            done = m && soma_nn_generate(m, tokens, 1, 5) == SOMA_OK;
+            soma_memory_fail_at(0);
+            if (!done)
+                check_error(SOMA_ENOMEM, "");
+            soma_nn_free(m);
+            soma_scope_end(scope);
+        }
+    }
+}
+
+/* The dtype of a whole network. */
+static void test_dtype(void **state) {
+    (void)state;
+    soma_scope scope = soma_scope_begin();
+    for (size_t i = 0; i < SOMA_LEN(decoders); i++) {
+        soma_module *m = parse(decoders[i]);
+        assert_int_equal(soma_nn_to(m, SOMA_F64), SOMA_OK); /* sizes still open */
+        soma_tensor *y = soma_nn_forward(m, soma_zeros(SOMA_SHAPE(2, 4), SOMA_I64));
+        check_ok();
+        assert_int_equal(soma_dtype_of(y), SOMA_F64);
+        soma_nn_free(m);
+    }
+    soma_scope_end(scope);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_recurrent), TEST(test_cells), TEST(test_embeddings), TEST(test_attention), TEST(test_transformers), TEST(test_cache),
-        TEST(test_causal), TEST(test_generate), TEST(test_words), TEST(test_messages), TEST(test_dropout),
+        TEST(test_causal), TEST(test_generate), TEST(test_words), TEST(test_messages), TEST(test_dropout), TEST(test_memory), TEST(test_dtype),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }
