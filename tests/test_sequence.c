@@ -6,6 +6,10 @@
 
 #include <math.h>
 
+static double largest_difference(soma_tensor *a, soma_tensor *b) {
+    return soma_item(soma_amax(soma_abs(soma_sub(a, b)), SOMA_ALL, false));
+}
+
 /* ---- The golden file ---- */
 
 static char *golden, *next_line;
@@ -305,6 +309,29 @@ static void test_attention(void **state) {
     soma_scope_end(scope);
 }
 
+/* Long sequences without gradients are done in parts, with the same result. */
+static void test_long_attention(void **state) {
+    (void)state;
+    soma_scope scope = soma_scope_begin();
+    static const int64_t n = 1500;
+    soma_tensor *q = soma_requires_grad_(soma_randn(SOMA_SHAPE(2, 2, n, 8), SOMA_F32), true), *k = soma_randn(SOMA_SHAPE(2, 2, n, 8), SOMA_F32);
+    soma_tensor *masks[] = {NULL, soma_gt(soma_rand(SOMA_SHAPE(n, n), SOMA_F32), soma_scalar(0.5)), soma_randn(SOMA_SHAPE(2, 1, 1, n), SOMA_F32), NULL};
+    for (int i = 0; i < 4; i++) {
+        soma_scope inner = soma_scope_begin();
+        soma_tensor *whole = soma_scaled_dot_product_attention(q, k, k, .mask = masks[i], .is_causal = i == 3);
+        soma_set_grad_enabled(false);
+        soma_memory_reset_peak();
+        int64_t before = soma_memory_stats().current;
+        soma_tensor *parts = soma_scaled_dot_product_attention(q, k, k, .mask = masks[i], .is_causal = i == 3);
+        assert_true(soma_memory_stats().peak - before < 4 * 4 * n * n * 4 || i == 1); /* far from the scores and their softmax as a whole */
+        assert_true(largest_difference(whole, parts) < 1e-5);
+        soma_set_grad_enabled(true);
+        check_ok();
+        soma_scope_end(inner);
+    }
+    soma_scope_end(scope);
+}
+
 /* ---- Transformers ---- */
 
 static void test_transformers(void **state) {
@@ -344,10 +371,6 @@ static void test_transformers(void **state) {
 }
 
 /* ---- Step by step ---- */
-
-static double largest_difference(soma_tensor *a, soma_tensor *b) {
-    return soma_item(soma_amax(soma_abs(soma_sub(a, b)), SOMA_ALL, false));
-}
 
 static const char *const decoders[] = {
     "embedding 11 8 as wte, learnedposition 12, repeat 2 (transformer 8 heads 2 feedforward 16 dropout 0 gelu normfirst causal), layernorm, linear 11 nobias tied wte",
@@ -563,7 +586,7 @@ static void test_dtype(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_recurrent), TEST(test_cells), TEST(test_embeddings), TEST(test_attention), TEST(test_transformers), TEST(test_cache),
+        TEST(test_recurrent), TEST(test_cells), TEST(test_embeddings), TEST(test_attention), TEST(test_long_attention), TEST(test_transformers), TEST(test_cache),
         TEST(test_causal), TEST(test_generate), TEST(test_words), TEST(test_messages), TEST(test_dropout), TEST(test_memory), TEST(test_dtype),
     };
     return cmocka_run_group_tests(tests, load, unload);
