@@ -169,15 +169,81 @@ SOMA_API soma_module *soma_nn_conv_transpose2d_ex(int64_t in, int64_t out, int64
 SOMA_API soma_module *soma_nn_conv_transpose3d_ex(int64_t in, int64_t out, int64_t kd, int64_t kh, int64_t kw,
                                                   const soma_nn_conv_opts *opts);
 
-SOMA_API soma_module *soma_nn_max_pool2d(int64_t kernel, int64_t stride, int64_t padding); /* stride 0: the kernel */
-SOMA_API soma_module *soma_nn_avg_pool2d(int64_t kernel, int64_t stride, int64_t padding);
-SOMA_API soma_module *soma_nn_adaptive_avg_pool2d(int64_t out_h, int64_t out_w);
+/* ---- Pooling ---- */
+
+/* In each list 0 is the default, a first number alone stands for all axes, and -1 beside others means 0. */
+typedef struct soma_nn_pool_opts {
+    int64_t stride[3];        /* 0: the kernel */
+    int64_t padding[3];       /* 0; at most half the kernel */
+    int64_t dilation[3];      /* max pooling only; 0: 1 */
+    bool ceil_mode;
+    bool count_exclude_pad;   /* average pooling: divide by the elements inside only */
+    int64_t divisor_override; /* average pooling over two or three axes: divide by this; 0: by the number of elements */
+    size_t size;
+} soma_nn_pool_opts;
+/* [N, C, L], [N, C, H, W] or [N, C, D, H, W]; `kernel` has as many sizes as there are axes. */
+#define soma_nn_max_pool1d(...) soma__nn_max_pool1d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_max_pool1d(kernel, ...) \
+    soma_nn_max_pool_ex(1, (const int64_t[]){(kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_max_pool2d(...) soma__nn_max_pool2d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_max_pool2d(kernel, ...) \
+    soma_nn_max_pool_ex(2, (const int64_t[]){(kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_max_pool3d(...) soma__nn_max_pool3d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_max_pool3d(kernel, ...) \
+    soma_nn_max_pool_ex(3, (const int64_t[]){(kernel), (kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_max_pool_ex(int dims, const int64_t *kernel, const soma_nn_pool_opts *opts);
+#define soma_nn_avg_pool1d(...) soma__nn_avg_pool1d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_avg_pool1d(kernel, ...) \
+    soma_nn_avg_pool_ex(1, (const int64_t[]){(kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_avg_pool2d(...) soma__nn_avg_pool2d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_avg_pool2d(kernel, ...) \
+    soma_nn_avg_pool_ex(2, (const int64_t[]){(kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_avg_pool3d(...) soma__nn_avg_pool3d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_avg_pool3d(kernel, ...) \
+    soma_nn_avg_pool_ex(3, (const int64_t[]){(kernel), (kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_avg_pool_ex(int dims, const int64_t *kernel, const soma_nn_pool_opts *opts);
+/* (sum x^p)^(1/p) over windows; one or two axes. */
+#define soma_nn_lp_pool1d(p, ...) soma__nn_lp_pool1d(p, __VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_lp_pool1d(p, kernel, ...) \
+    soma_nn_lp_pool_ex(1, (p), (const int64_t[]){(kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_lp_pool2d(p, ...) soma__nn_lp_pool2d(p, __VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_lp_pool2d(p, kernel, ...) \
+    soma_nn_lp_pool_ex(2, (p), (const int64_t[]){(kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_lp_pool_ex(int dims, double p, const int64_t *kernel, const soma_nn_pool_opts *opts);
+/* Windows that divide the input into so many parts; 1 is global pooling. */
+#define soma_nn_adaptive_avg_pool1d(out) soma_nn_adaptive_avg_pool_ex(1, (const int64_t[]){(out)})
+#define soma_nn_adaptive_avg_pool2d(out_h, out_w) soma_nn_adaptive_avg_pool_ex(2, (const int64_t[]){(out_h), (out_w)})
+#define soma_nn_adaptive_avg_pool3d(out_d, out_h, out_w) soma_nn_adaptive_avg_pool_ex(3, (const int64_t[]){(out_d), (out_h), (out_w)})
+SOMA_API soma_module *soma_nn_adaptive_avg_pool_ex(int dims, const int64_t *size);
+#define soma_nn_adaptive_max_pool1d(out) soma_nn_adaptive_max_pool_ex(1, (const int64_t[]){(out)})
+#define soma_nn_adaptive_max_pool2d(out_h, out_w) soma_nn_adaptive_max_pool_ex(2, (const int64_t[]){(out_h), (out_w)})
+#define soma_nn_adaptive_max_pool3d(out_d, out_h, out_w) soma_nn_adaptive_max_pool_ex(3, (const int64_t[]){(out_d), (out_h), (out_w)})
+SOMA_API soma_module *soma_nn_adaptive_max_pool_ex(int dims, const int64_t *size);
+
+/* ---- Other resolutions, padding ---- */
+
+typedef struct soma_nn_upsample_opts {
+    int64_t size[3];     /* of the result; one number stands for all axes; nothing: `scale` */
+    double scale;        /* how many times as large, along all axes */
+    const char *mode;    /* "nearest" (NULL), "nearest-exact", "linear", "bilinear", "trilinear", "bicubic" */
+    bool align_corners;
+    size_t size_of;
+} soma_nn_upsample_opts;
+#define soma_nn_upsample(...) soma_nn_upsample_ex(&(soma_nn_upsample_opts){__VA_ARGS__, .size_of = sizeof(soma_nn_upsample_opts)})
+SOMA_API soma_module *soma_nn_upsample_ex(const soma_nn_upsample_opts *opts);
+/* ConstantPad (ZeroPad with value 0), ReflectionPad, ReplicationPad, CircularPad: `n` is 2, 4 or 6 for as many axes, `pad` as soma_pad's:
+ * before and after, from the last dimension backwards (left, right, top, bottom …). */
+SOMA_API soma_module *soma_nn_constant_pad(int n, const int64_t *pad, double value);
+SOMA_API soma_module *soma_nn_reflection_pad(int n, const int64_t *pad);
+SOMA_API soma_module *soma_nn_replication_pad(int n, const int64_t *pad);
+SOMA_API soma_module *soma_nn_circular_pad(int n, const int64_t *pad);
+
 /* ---- Normalisation ---- */
 
 typedef struct soma_nn_norm_opts {
     double eps;        /* 0: 1e-5; RMSNorm: the dtype's precision */
     double momentum;   /* share of the newest batch in the running statistics; 0: 0.1 */
-    bool cumulative;   /* the running statistics are the mean of all batches (PyTorch's momentum=None) */
+    bool cumulative;   /* BatchNorm: the running statistics are the mean of all batches (PyTorch's momentum=None) */
     bool no_affine;    /* no weight and bias */
     bool no_bias;
     bool no_track;     /* BatchNorm: no running statistics; eval mode uses the batch's */

@@ -80,12 +80,12 @@ static soma_tensor *kl_div_batch(void *user, soma_tensor *prediction, soma_tenso
 #define VALUE "a number a target: \"linear 1\""
 static const soma_loss_info losses[] = {
     {"cross_entropy", "cross_entropy", "classification: the default", SCORES, "", true, false, true, SOMA_LINK_SOFTMAX, 0, cross_entropy},
-    {"nll", "nll_loss", "classification, of a network that ends in log_softmax", "log-probabilities, one a class: \"linear CLASSES, log_softmax\"", "",
+    {"nll", "nll_loss", "classification, of a network that ends in logsoftmax", "log-probabilities, one a class: \"linear CLASSES, logsoftmax\"", "",
      true, false, true, SOMA_LINK_EXP, 0, nll},
     {"focal", "focal_loss", "classification with classes of very different frequency", SCORES, "gamma", true, false, true, SOMA_LINK_SOFTMAX, 0, focal},
     {"multi_margin", "multi_margin_loss", "classification as a support vector machine does it", SCORES, "margin p", true, false, true, SOMA_LINK_NONE, 0,
      multi_margin},
-    {"kl_div", "kl_div", "distributions; of classes the same as nll", "log-probabilities, one a class: \"linear CLASSES, log_softmax\"", "", true, false,
+    {"kl_div", "kl_div", "distributions; of classes the same as nll", "log-probabilities, one a class: \"linear CLASSES, logsoftmax\"", "", true, false,
      true, SOMA_LINK_EXP, 0, kl_div_batch},
     {"bce", "binary_cross_entropy", "two classes, or each class yes or no, of a network that ends in sigmoid", "probabilities: \"linear 1, sigmoid\"", "",
      true, true, false, SOMA_LINK_NONE, 0.5, bce},
