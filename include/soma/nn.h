@@ -61,6 +61,15 @@ SOMA_API soma_module *soma_nn_parse(const char *text);
  * name that is neither its place nor a word. */
 SOMA_API size_t soma_nn_describe(soma_module *m, char *out, size_t size);
 
+/* A word of descriptions, as in the tables of docs/network.md. */
+typedef struct soma_nn_word_info {
+    const char *word, *layer, *help; /* "conv", "Conv2d", one line; layer NULL: a model by name */
+    char usage[512];                 /* "conv CHANNELS WINDOW[xWIDTH] [stride STRIDE[xWIDTH]] …" */
+    bool activation;                 /* may follow a layer without a comma */
+} soma_nn_word_info;
+/* The i-th word in the order of the manual; false when i is out of range. */
+SOMA_API bool soma_nn_word_get(int i, soma_nn_word_info *out);
+
 /* What one layer does to an input. Shapes include the batch dimension. */
 typedef struct soma_layer_info {
     const char *path, *type;           /* "0", "Conv2d" */

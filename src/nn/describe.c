@@ -165,3 +165,15 @@ void soma__nn_manual_models(soma__text *t) {
     soma__text_add(t, "| words | model |\n|---|---|\n");
     put_table(t, true);
 }
+
+bool soma_nn_word_get(int i, soma_nn_word_info *out) {
+    const soma__nn_word *w = i >= 0 ? soma__nn_word_at(i) : NULL;
+    if (!w)
+        return false;
+    *out = (soma_nn_word_info){.word = w->word, .layer = w->cls ? w->cls->name : NULL, .help = w->help, .activation = w->activation};
+    soma__text usage = {0};
+    put_usage(&usage, w);
+    snprintf(out->usage, sizeof out->usage, "%s", usage.data ? usage.data : w->word);
+    soma__text_free(&usage);
+    return true;
+}
