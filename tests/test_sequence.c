@@ -440,14 +440,17 @@ static void test_words(void **state) {
         "embedding 11 8, position, attention 2 causal rotary dropout 0.1 nobias, overtime, linear 3",
         "embedding 11 8, learnedposition 20 std 0.5, transformer 8 heads 2 feedforward 12 dropout 0 gelu normfirst causal, overtime, linear 3",
         "embedding 11 8, transformer 8 heads 4, overtime, linear 3",
+        "textcnn 11 classes 3 features 8 maps 4",
+        "bilstm 11 classes 3 features 8 hidden 4 dropout 0.25",
     };
     const char *path = temporary("sequence.safetensors");
     for (size_t i = 0; i < SOMA_LEN(texts); i++) {
         soma_scope scope = soma_scope_begin();
         soma_module *m = parse(texts[i]);
-        char text[300];
+        char text[600];
         soma_nn_describe(m, text, sizeof text);
-        assert_string_equal(text, texts[i]);
+        if (strncmp(texts[i], "embedding", 9) == 0) /* models by name are written out */
+            assert_string_equal(text, texts[i]);
         assert_int_equal(soma_nn_build(m, SOMA_SHAPE(2, 7)), SOMA_OK);
         soma_nn_train(m, false);
         soma_tensor *x = soma_randint(0, 11, SOMA_SHAPE(4, 7), SOMA_I64), *y = soma_nn_forward(m, x);

@@ -178,15 +178,81 @@ SOMA_API soma_module *soma_nn_conv_transpose2d_ex(int64_t in, int64_t out, int64
 SOMA_API soma_module *soma_nn_conv_transpose3d_ex(int64_t in, int64_t out, int64_t kd, int64_t kh, int64_t kw,
                                                   const soma_nn_conv_opts *opts);
 
-SOMA_API soma_module *soma_nn_max_pool2d(int64_t kernel, int64_t stride, int64_t padding); /* stride 0: the kernel */
-SOMA_API soma_module *soma_nn_avg_pool2d(int64_t kernel, int64_t stride, int64_t padding);
-SOMA_API soma_module *soma_nn_adaptive_avg_pool2d(int64_t out_h, int64_t out_w);
+/* ---- Pooling ---- */
+
+/* In each list 0 is the default, a first number alone stands for all axes, and -1 beside others means 0. */
+typedef struct soma_nn_pool_opts {
+    int64_t stride[3];        /* 0: the kernel */
+    int64_t padding[3];       /* 0; at most half the kernel */
+    int64_t dilation[3];      /* max pooling only; 0: 1 */
+    bool ceil_mode;
+    bool count_exclude_pad;   /* average pooling: divide by the elements inside only */
+    int64_t divisor_override; /* average pooling over two or three axes: divide by this; 0: by the number of elements */
+    size_t size;
+} soma_nn_pool_opts;
+/* [N, C, L], [N, C, H, W] or [N, C, D, H, W]; `kernel` has as many sizes as there are axes. */
+#define soma_nn_max_pool1d(...) soma__nn_max_pool1d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_max_pool1d(kernel, ...) \
+    soma_nn_max_pool_ex(1, (const int64_t[]){(kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_max_pool2d(...) soma__nn_max_pool2d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_max_pool2d(kernel, ...) \
+    soma_nn_max_pool_ex(2, (const int64_t[]){(kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_max_pool3d(...) soma__nn_max_pool3d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_max_pool3d(kernel, ...) \
+    soma_nn_max_pool_ex(3, (const int64_t[]){(kernel), (kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_max_pool_ex(int dims, const int64_t *kernel, const soma_nn_pool_opts *opts);
+#define soma_nn_avg_pool1d(...) soma__nn_avg_pool1d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_avg_pool1d(kernel, ...) \
+    soma_nn_avg_pool_ex(1, (const int64_t[]){(kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_avg_pool2d(...) soma__nn_avg_pool2d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_avg_pool2d(kernel, ...) \
+    soma_nn_avg_pool_ex(2, (const int64_t[]){(kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_avg_pool3d(...) soma__nn_avg_pool3d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_avg_pool3d(kernel, ...) \
+    soma_nn_avg_pool_ex(3, (const int64_t[]){(kernel), (kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_avg_pool_ex(int dims, const int64_t *kernel, const soma_nn_pool_opts *opts);
+/* (sum x^p)^(1/p) over windows; one or two axes. */
+#define soma_nn_lp_pool1d(p, ...) soma__nn_lp_pool1d(p, __VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_lp_pool1d(p, kernel, ...) \
+    soma_nn_lp_pool_ex(1, (p), (const int64_t[]){(kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_lp_pool2d(p, ...) soma__nn_lp_pool2d(p, __VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_lp_pool2d(p, kernel, ...) \
+    soma_nn_lp_pool_ex(2, (p), (const int64_t[]){(kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_lp_pool_ex(int dims, double p, const int64_t *kernel, const soma_nn_pool_opts *opts);
+/* Windows that divide the input into so many parts; 1 is global pooling. */
+#define soma_nn_adaptive_avg_pool1d(out) soma_nn_adaptive_avg_pool_ex(1, (const int64_t[]){(out)})
+#define soma_nn_adaptive_avg_pool2d(out_h, out_w) soma_nn_adaptive_avg_pool_ex(2, (const int64_t[]){(out_h), (out_w)})
+#define soma_nn_adaptive_avg_pool3d(out_d, out_h, out_w) soma_nn_adaptive_avg_pool_ex(3, (const int64_t[]){(out_d), (out_h), (out_w)})
+SOMA_API soma_module *soma_nn_adaptive_avg_pool_ex(int dims, const int64_t *size);
+#define soma_nn_adaptive_max_pool1d(out) soma_nn_adaptive_max_pool_ex(1, (const int64_t[]){(out)})
+#define soma_nn_adaptive_max_pool2d(out_h, out_w) soma_nn_adaptive_max_pool_ex(2, (const int64_t[]){(out_h), (out_w)})
+#define soma_nn_adaptive_max_pool3d(out_d, out_h, out_w) soma_nn_adaptive_max_pool_ex(3, (const int64_t[]){(out_d), (out_h), (out_w)})
+SOMA_API soma_module *soma_nn_adaptive_max_pool_ex(int dims, const int64_t *size);
+
+/* ---- Other resolutions, padding ---- */
+
+typedef struct soma_nn_upsample_opts {
+    int64_t size[3];     /* of the result; one number stands for all axes; nothing: `scale` */
+    double scale;        /* how many times as large, along all axes */
+    const char *mode;    /* "nearest" (NULL), "nearest-exact", "linear", "bilinear", "trilinear", "bicubic" */
+    bool align_corners;
+    size_t size_of;
+} soma_nn_upsample_opts;
+#define soma_nn_upsample(...) soma_nn_upsample_ex(&(soma_nn_upsample_opts){__VA_ARGS__, .size_of = sizeof(soma_nn_upsample_opts)})
+SOMA_API soma_module *soma_nn_upsample_ex(const soma_nn_upsample_opts *opts);
+/* ConstantPad (ZeroPad with value 0), ReflectionPad, ReplicationPad, CircularPad: `n` is 2, 4 or 6 for as many axes, `pad` as soma_pad's:
+ * before and after, from the last dimension backwards (left, right, top, bottom …). */
+SOMA_API soma_module *soma_nn_constant_pad(int n, const int64_t *pad, double value);
+SOMA_API soma_module *soma_nn_reflection_pad(int n, const int64_t *pad);
+SOMA_API soma_module *soma_nn_replication_pad(int n, const int64_t *pad);
+SOMA_API soma_module *soma_nn_circular_pad(int n, const int64_t *pad);
+
 /* ---- Normalisation ---- */
 
 typedef struct soma_nn_norm_opts {
     double eps;        /* 0: 1e-5; RMSNorm: the dtype's precision */
     double momentum;   /* share of the newest batch in the running statistics; 0: 0.1 */
-    bool cumulative;   /* the running statistics are the mean of all batches (PyTorch's momentum=None) */
+    bool cumulative;   /* BatchNorm: the running statistics are the mean of all batches (PyTorch's momentum=None) */
     bool no_affine;    /* no weight and bias */
     bool no_bias;
     bool no_track;     /* BatchNorm: no running statistics; eval mode uses the batch's */
@@ -250,13 +316,37 @@ SOMA_API soma_module *soma_nn_log_softmax(int64_t dim);
 SOMA_API soma_tensor *soma_init_constant_(soma_tensor *t, double value);
 SOMA_API soma_tensor *soma_init_uniform_(soma_tensor *t, double low, double high);
 SOMA_API soma_tensor *soma_init_normal_(soma_tensor *t, double mean, double std);
-SOMA_API soma_tensor *soma_init_xavier_uniform_(soma_tensor *t, double gain);  /* Glorot & Bengio 2010; gain 0: 1 */
+/* Normal, drawn again where it would be below `low` or above `high`. */
+SOMA_API soma_tensor *soma_init_trunc_normal_(soma_tensor *t, double mean, double std, double low, double high);
+/* Fans are those of [out, in, window…]: in = size 1 times the window, out = size 0 times the window. */
+typedef enum soma_fan { SOMA_FAN_IN, SOMA_FAN_OUT, SOMA_FAN_AVG } soma_fan;
+/* Deviation gain / sqrt(fan), normal or uniform in ±sqrt(3) times that: all that follow are cases of it. */
+SOMA_API soma_tensor *soma_init_scaled_(soma_tensor *t, double gain, soma_fan mode, bool normal);
+/* As torch.nn.init.calculate_gain: "relu", "leaky_relu" (param: its slope, 0: 0.01), "tanh", "selu", "sigmoid", "linear" … and
+ * sqrt(2) for the smooth relatives of ReLU, which it lacks. NaN with an error for others. */
+SOMA_API double soma_init_gain(const char *nonlinearity, double param);
+SOMA_API soma_tensor *soma_init_xavier_uniform_(soma_tensor *t, double gain);  /* Glorot & Bengio 2010; average fan; gain 0: 1 */
 SOMA_API soma_tensor *soma_init_xavier_normal_(soma_tensor *t, double gain);
 SOMA_API soma_tensor *soma_init_kaiming_uniform_(soma_tensor *t, double a);    /* He et al. 2015; fan in, leaky ReLU slope a */
 SOMA_API soma_tensor *soma_init_kaiming_normal_(soma_tensor *t, double a);
-/* One of "default", "zeros", "xavier", "xavier_normal", "kaiming", "kaiming_normal", "normal" for all weights of a network;
- * biases become 0 except with "default". */
+SOMA_API soma_tensor *soma_init_lecun_uniform_(soma_tensor *t);                /* LeCun et al. 1998; fan in, gain 1 */
+SOMA_API soma_tensor *soma_init_lecun_normal_(soma_tensor *t);
+/* Rows, or columns where there are fewer, of length `gain` (0: 1) at right angles; dimensions from the second on count as one.
+ * Saxe et al. 2014. */
+SOMA_API soma_tensor *soma_init_orthogonal_(soma_tensor *t, double gain);
+/* [out, in]: in each column the share `sparsity` of zeros, else normal with deviation `std` (0: 0.01). Martens 2010. */
+SOMA_API soma_tensor *soma_init_sparse_(soma_tensor *t, double sparsity, double std);
+SOMA_API soma_tensor *soma_init_eye_(soma_tensor *t);                          /* 2-d: the identity */
+SOMA_API soma_tensor *soma_init_dirac_(soma_tensor *t, int64_t groups);        /* 3-d to 5-d: a convolution that changes nothing; 0: 1 */
+
+/* Fills all weights of a network; biases become 0 except with "default". "auto" looks at the activation that follows each linear
+ * layer and convolution, in the order in which a Sequential runs them; other layers keep their own filling. */
 SOMA_API soma_status soma_nn_init(soma_module *m, const char *name);
+typedef struct soma_init_info {
+    const char *name, *doc, *source; /* "xavier", one line, the paper */
+} soma_init_info;
+SOMA_API int soma_init_kind_count(void);
+SOMA_API const soma_init_info *soma_init_kind_get(int i);    /* NULL when i is out of range */
 
 /* ---- Modules of your own ------------------------------------------------------------------------------------------------------ */
 

@@ -149,6 +149,8 @@ SOMA_API soma_module *soma_nn_learned_position(int64_t max_steps, int64_t featur
 typedef enum soma_over_time { SOMA_TIME_MEAN, SOMA_TIME_MAX, SOMA_TIME_LAST } soma_over_time;
 /* x [batch, steps, features] -> [batch, features]. */
 SOMA_API soma_module *soma_nn_over_time(soma_over_time how);
+/* Conv1d along the steps: x [batch, steps, in] -> [batch, steps + 2 padding - window + 1, out]; weight [out, in, window], bias [out]. */
+SOMA_API soma_module *soma_nn_time_conv(int64_t in, int64_t out, int64_t window, int64_t padding);
 
 /* ---- Step by step ----------------------------------------------------------------------------------------------------------------- */
 

@@ -74,36 +74,111 @@ SOMA_API soma_status soma_call(const char *name, soma_tensor *const *in, int n_i
 /* ---- Elementwise: one input ------------------------------------------------------------------------------------ */
 
 SOMA_API soma_tensor *soma_neg(soma_tensor *x);
+SOMA_API soma_tensor *soma_positive(soma_tensor *x);
 SOMA_API soma_tensor *soma_abs(soma_tensor *x);
 SOMA_API soma_tensor *soma_sign(soma_tensor *x);
+SOMA_API soma_tensor *soma_sgn(soma_tensor *x);
+SOMA_API soma_tensor *soma_signbit(soma_tensor *x);                 /* bool; -0 counts as negative */
 SOMA_API soma_tensor *soma_square(soma_tensor *x);
 SOMA_API soma_tensor *soma_sqrt(soma_tensor *x);
 SOMA_API soma_tensor *soma_rsqrt(soma_tensor *x);
 SOMA_API soma_tensor *soma_reciprocal(soma_tensor *x);
 SOMA_API soma_tensor *soma_exp(soma_tensor *x);
+SOMA_API soma_tensor *soma_exp2(soma_tensor *x);
 SOMA_API soma_tensor *soma_expm1(soma_tensor *x);
 SOMA_API soma_tensor *soma_log(soma_tensor *x);
+SOMA_API soma_tensor *soma_log2(soma_tensor *x);
+SOMA_API soma_tensor *soma_log10(soma_tensor *x);
 SOMA_API soma_tensor *soma_log1p(soma_tensor *x);
-SOMA_API soma_tensor *soma_sin(soma_tensor *x);
+SOMA_API soma_tensor *soma_sin(soma_tensor *x);                     /* radians */
 SOMA_API soma_tensor *soma_cos(soma_tensor *x);
+SOMA_API soma_tensor *soma_tan(soma_tensor *x);
+SOMA_API soma_tensor *soma_asin(soma_tensor *x);
+SOMA_API soma_tensor *soma_acos(soma_tensor *x);
+SOMA_API soma_tensor *soma_atan(soma_tensor *x);
+SOMA_API soma_tensor *soma_sinh(soma_tensor *x);
+SOMA_API soma_tensor *soma_cosh(soma_tensor *x);
 SOMA_API soma_tensor *soma_tanh(soma_tensor *x);
-SOMA_API soma_tensor *soma_erf(soma_tensor *x);
+SOMA_API soma_tensor *soma_asinh(soma_tensor *x);
+SOMA_API soma_tensor *soma_acosh(soma_tensor *x);
+SOMA_API soma_tensor *soma_atanh(soma_tensor *x);
+SOMA_API soma_tensor *soma_sinc(soma_tensor *x);                    /* sin(pi x) / (pi x) */
+SOMA_API soma_tensor *soma_rad2deg(soma_tensor *x);
+SOMA_API soma_tensor *soma_deg2rad(soma_tensor *x);
 SOMA_API soma_tensor *soma_floor(soma_tensor *x);
 SOMA_API soma_tensor *soma_ceil(soma_tensor *x);
-SOMA_API soma_tensor *soma_round(soma_tensor *x);   /* halves to even */
-SOMA_API soma_tensor *soma_isnan(soma_tensor *x);
+SOMA_API soma_tensor *soma_round(soma_tensor *x);                   /* halves to even */
+SOMA_API soma_tensor *soma_round_decimals(soma_tensor *x, int64_t decimals); /* places after the point */
+SOMA_API soma_tensor *soma_trunc(soma_tensor *x);
+SOMA_API soma_tensor *soma_frac(soma_tensor *x);
+SOMA_API soma_tensor *soma_clamp(soma_tensor *x, double min, double max);   /* -INFINITY, INFINITY: no bound */
+/* NaN for posinf and neginf: the dtype's largest and lowest number. */
+SOMA_API soma_tensor *soma_nan_to_num(soma_tensor *x, double nan, double posinf, double neginf);
+SOMA_API soma_tensor *soma_isnan(soma_tensor *x);                   /* these give bool */
+SOMA_API soma_tensor *soma_isinf(soma_tensor *x);
+SOMA_API soma_tensor *soma_isposinf(soma_tensor *x);
+SOMA_API soma_tensor *soma_isneginf(soma_tensor *x);
 SOMA_API soma_tensor *soma_isfinite(soma_tensor *x);
 SOMA_API soma_tensor *soma_logical_not(soma_tensor *x);
+SOMA_API soma_tensor *soma_bitwise_not(soma_tensor *x);             /* integers; of bool: logical_not */
+
+/* ---- Special functions ----------------------------------------------------------------------------------------- */
+
+SOMA_API soma_tensor *soma_erf(soma_tensor *x);
+SOMA_API soma_tensor *soma_erfc(soma_tensor *x);
+SOMA_API soma_tensor *soma_erfinv(soma_tensor *x);
+SOMA_API soma_tensor *soma_ndtr(soma_tensor *x);                    /* normal distribution function, and its inverse */
+SOMA_API soma_tensor *soma_ndtri(soma_tensor *x);
+SOMA_API soma_tensor *soma_lgamma(soma_tensor *x);
+SOMA_API soma_tensor *soma_mvlgamma(soma_tensor *x, int64_t p);
+SOMA_API soma_tensor *soma_digamma(soma_tensor *x);
+SOMA_API soma_tensor *soma_polygamma(int64_t n, soma_tensor *x);    /* n-th derivative of digamma */
+SOMA_API soma_tensor *soma_zeta(soma_tensor *s, soma_tensor *q);    /* Hurwitz */
+SOMA_API soma_tensor *soma_i0(soma_tensor *x);                      /* modified Bessel functions; e: times e^-|x| */
+SOMA_API soma_tensor *soma_i0e(soma_tensor *x);
+SOMA_API soma_tensor *soma_i1(soma_tensor *x);
+SOMA_API soma_tensor *soma_i1e(soma_tensor *x);
+SOMA_API soma_tensor *soma_entr(soma_tensor *x);                    /* -x log x */
+SOMA_API soma_tensor *soma_logit(soma_tensor *x, double eps);       /* x limited to [eps, 1 - eps] first; below 0: not limited */
+SOMA_API soma_tensor *soma_xlogy(soma_tensor *a, soma_tensor *b);   /* a log b, 0 where a is 0 */
+SOMA_API soma_tensor *soma_xlog1py(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_logaddexp(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_logaddexp2(soma_tensor *a, soma_tensor *b);
+
+/* ---- Activations (`soma ops NAME` says when to use which; `soma plot activation NAME` draws them) ------------------ */
+
+SOMA_API soma_tensor *soma_identity(soma_tensor *x);
 SOMA_API soma_tensor *soma_sigmoid(soma_tensor *x);
-SOMA_API soma_tensor *soma_relu(soma_tensor *x);
-SOMA_API soma_tensor *soma_leaky_relu(soma_tensor *x, double negative_slope);
-SOMA_API soma_tensor *soma_elu(soma_tensor *x, double alpha);
-SOMA_API soma_tensor *soma_gelu(soma_tensor *x);    /* exact: x * Phi(x) */
-SOMA_API soma_tensor *soma_silu(soma_tensor *x);
-SOMA_API soma_tensor *soma_softplus(soma_tensor *x);
+SOMA_API soma_tensor *soma_logsigmoid(soma_tensor *x);
+SOMA_API soma_tensor *soma_hardsigmoid(soma_tensor *x);
 SOMA_API soma_tensor *soma_hardtanh(soma_tensor *x, double min, double max);
-SOMA_API soma_tensor *soma_clamp(soma_tensor *x, double min, double max);   /* -INFINITY, INFINITY: no bound */
-SOMA_API soma_tensor *soma_step(soma_tensor *x, double threshold);          /* 1 where x >= threshold, else 0; gradient 0 */
+SOMA_API soma_tensor *soma_tanhshrink(soma_tensor *x);
+SOMA_API soma_tensor *soma_softsign(soma_tensor *x);
+SOMA_API soma_tensor *soma_relu(soma_tensor *x);
+SOMA_API soma_tensor *soma_relu6(soma_tensor *x);
+SOMA_API soma_tensor *soma_leaky_relu(soma_tensor *x, double negative_slope); /* PyTorch's default is 0.01 */
+/* weight: one number, or one for each channel (dimension 1). He et al. 2015. */
+SOMA_API soma_tensor *soma_prelu(soma_tensor *x, soma_tensor *weight);
+/* Slopes below 0 drawn from [lower, upper) when training, else their mean. Xu et al. 2015; PyTorch's defaults are 1/8 and 1/3. */
+SOMA_API soma_tensor *soma_rrelu(soma_tensor *x, double lower, double upper, bool training);
+SOMA_API soma_tensor *soma_elu(soma_tensor *x, double alpha);
+SOMA_API soma_tensor *soma_selu(soma_tensor *x);
+SOMA_API soma_tensor *soma_celu(soma_tensor *x, double alpha);
+SOMA_API soma_tensor *soma_gelu(soma_tensor *x);                    /* exact: x * Phi(x) */
+SOMA_API soma_tensor *soma_gelu_tanh(soma_tensor *x);               /* approximate="tanh" */
+SOMA_API soma_tensor *soma_silu(soma_tensor *x);
+SOMA_API soma_tensor *soma_mish(soma_tensor *x);
+SOMA_API soma_tensor *soma_hardswish(soma_tensor *x);
+SOMA_API soma_tensor *soma_softplus(soma_tensor *x);                /* beta 1, threshold 20 */
+SOMA_API soma_tensor *soma_softplus_beta(soma_tensor *x, double beta, double threshold);
+SOMA_API soma_tensor *soma_threshold(soma_tensor *x, double threshold, double value);
+SOMA_API soma_tensor *soma_hardshrink(soma_tensor *x, double lambd);
+SOMA_API soma_tensor *soma_softshrink(soma_tensor *x, double lambd);
+SOMA_API soma_tensor *soma_glu(soma_tensor *x, int64_t dim);        /* halves dim */
+SOMA_API soma_tensor *soma_step(soma_tensor *x, double threshold);  /* 1 where x >= threshold, else 0; gradient 0 */
+/* The same with a gradient that stands in for the derivative: "straight_through", "clipped", "triangle", "sigmoid", "fast_sigmoid",
+ * "arctan" (`soma ops step` has the formulas); width 0: 1. Bengio et al. 2013, Neftci et al. 2019. */
+SOMA_API soma_tensor *soma_step_surrogate(soma_tensor *x, double threshold, const char *surrogate, double width);
 /* To another dtype; the same tensor when it has it already. */
 SOMA_API soma_tensor *soma_to(soma_tensor *x, soma_dtype dtype);
 
@@ -113,9 +188,37 @@ SOMA_API soma_tensor *soma_add(soma_tensor *a, soma_tensor *b);
 SOMA_API soma_tensor *soma_sub(soma_tensor *a, soma_tensor *b);
 SOMA_API soma_tensor *soma_mul(soma_tensor *a, soma_tensor *b);
 SOMA_API soma_tensor *soma_div(soma_tensor *a, soma_tensor *b);             /* integers: true division, gives f32 */
+SOMA_API soma_tensor *soma_true_divide(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_div_mode(soma_tensor *a, soma_tensor *b, const char *rounding_mode); /* "none", "trunc", "floor" */
+SOMA_API soma_tensor *soma_floor_divide(soma_tensor *a, soma_tensor *b);    /* towards -inf; integers stay integers */
+SOMA_API soma_tensor *soma_fmod(soma_tensor *a, soma_tensor *b);            /* sign of a; whole numbers by 0: an error */
+SOMA_API soma_tensor *soma_remainder(soma_tensor *a, soma_tensor *b);       /* sign of b */
+SOMA_API soma_tensor *soma_rsub(soma_tensor *a, soma_tensor *b, double alpha); /* b - alpha a */
 SOMA_API soma_tensor *soma_pow(soma_tensor *a, soma_tensor *b);
-SOMA_API soma_tensor *soma_maximum(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_float_power(soma_tensor *a, soma_tensor *b);     /* in f64 */
+SOMA_API soma_tensor *soma_ldexp(soma_tensor *a, soma_tensor *b);           /* a 2^b */
+SOMA_API soma_tensor *soma_hypot(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_atan2(soma_tensor *a, soma_tensor *b);           /* a is the height */
+SOMA_API soma_tensor *soma_copysign(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_nextafter(soma_tensor *a, soma_tensor *b);       /* f32, f64 */
+SOMA_API soma_tensor *soma_maximum(soma_tensor *a, soma_tensor *b);         /* NaN wins; fmax, fmin: NaN loses */
 SOMA_API soma_tensor *soma_minimum(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_fmax(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_fmin(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_clamp_min(soma_tensor *x, soma_tensor *min);
+SOMA_API soma_tensor *soma_clamp_max(soma_tensor *x, soma_tensor *max);
+SOMA_API soma_tensor *soma_clamp_tensor(soma_tensor *x, soma_tensor *min, soma_tensor *max); /* one of the bounds may be NULL */
+SOMA_API soma_tensor *soma_heaviside(soma_tensor *a, soma_tensor *b);       /* b where a is 0 */
+SOMA_API soma_tensor *soma_lerp(soma_tensor *start, soma_tensor *end, soma_tensor *weight); /* a number: soma_scalar(w) */
+SOMA_API soma_tensor *soma_addcmul(soma_tensor *x, soma_tensor *a, soma_tensor *b, double value); /* x + value a b */
+SOMA_API soma_tensor *soma_addcdiv(soma_tensor *x, soma_tensor *a, soma_tensor *b, double value); /* x + value a / b */
+SOMA_API soma_tensor *soma_gcd(soma_tensor *a, soma_tensor *b);             /* from here to the shifts: whole numbers */
+SOMA_API soma_tensor *soma_lcm(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_bitwise_and(soma_tensor *a, soma_tensor *b);     /* and bool */
+SOMA_API soma_tensor *soma_bitwise_or(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_bitwise_xor(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_bitwise_left_shift(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_bitwise_right_shift(soma_tensor *a, soma_tensor *b);
 SOMA_API soma_tensor *soma_eq(soma_tensor *a, soma_tensor *b);              /* comparisons give bool */
 SOMA_API soma_tensor *soma_ne(soma_tensor *a, soma_tensor *b);
 SOMA_API soma_tensor *soma_lt(soma_tensor *a, soma_tensor *b);
@@ -124,6 +227,11 @@ SOMA_API soma_tensor *soma_gt(soma_tensor *a, soma_tensor *b);
 SOMA_API soma_tensor *soma_ge(soma_tensor *a, soma_tensor *b);
 SOMA_API soma_tensor *soma_logical_and(soma_tensor *a, soma_tensor *b);
 SOMA_API soma_tensor *soma_logical_or(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_logical_xor(soma_tensor *a, soma_tensor *b);
+/* |a - b| <= atol + rtol |b|; PyTorch's defaults are 1e-5 and 1e-8. */
+SOMA_API soma_tensor *soma_isclose(soma_tensor *a, soma_tensor *b, double rtol, double atol, bool equal_nan);
+SOMA_API soma_tensor *soma_allclose(soma_tensor *a, soma_tensor *b, double rtol, double atol, bool equal_nan); /* one bool */
+SOMA_API soma_tensor *soma_equal(soma_tensor *a, soma_tensor *b);           /* one bool: same shape, same values */
 SOMA_API soma_tensor *soma_where(soma_tensor *condition, soma_tensor *a, soma_tensor *b);
 /* With a number: soma_add(x, soma_scalar(v)) and so on. */
 SOMA_API soma_tensor *soma_add_scalar(soma_tensor *x, double v);
@@ -136,6 +244,29 @@ SOMA_API soma_tensor *soma_add_(soma_tensor *a, soma_tensor *b);
 SOMA_API soma_tensor *soma_sub_(soma_tensor *a, soma_tensor *b);
 SOMA_API soma_tensor *soma_mul_(soma_tensor *a, soma_tensor *b);
 SOMA_API soma_tensor *soma_div_(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_pow_(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_neg_(soma_tensor *x);
+SOMA_API soma_tensor *soma_abs_(soma_tensor *x);
+SOMA_API soma_tensor *soma_square_(soma_tensor *x);
+SOMA_API soma_tensor *soma_sqrt_(soma_tensor *x);
+SOMA_API soma_tensor *soma_rsqrt_(soma_tensor *x);
+SOMA_API soma_tensor *soma_reciprocal_(soma_tensor *x);
+SOMA_API soma_tensor *soma_exp_(soma_tensor *x);
+SOMA_API soma_tensor *soma_log_(soma_tensor *x);
+SOMA_API soma_tensor *soma_sin_(soma_tensor *x);
+SOMA_API soma_tensor *soma_cos_(soma_tensor *x);
+SOMA_API soma_tensor *soma_floor_(soma_tensor *x);
+SOMA_API soma_tensor *soma_ceil_(soma_tensor *x);
+SOMA_API soma_tensor *soma_tanh_(soma_tensor *x);
+SOMA_API soma_tensor *soma_sigmoid_(soma_tensor *x);
+SOMA_API soma_tensor *soma_silu_(soma_tensor *x);
+SOMA_API soma_tensor *soma_selu_(soma_tensor *x);
+SOMA_API soma_tensor *soma_leaky_relu_(soma_tensor *x, double negative_slope);
+SOMA_API soma_tensor *soma_elu_(soma_tensor *x, double alpha);
+SOMA_API soma_tensor *soma_lerp_(soma_tensor *start, soma_tensor *end, soma_tensor *weight);
+SOMA_API soma_tensor *soma_addcmul_(soma_tensor *x, soma_tensor *a, soma_tensor *b, double value);
+SOMA_API soma_tensor *soma_addcdiv_(soma_tensor *x, soma_tensor *a, soma_tensor *b, double value);
+SOMA_API soma_tensor *soma_zero_(soma_tensor *x);
 SOMA_API soma_tensor *soma_relu_(soma_tensor *x);
 SOMA_API soma_tensor *soma_clamp_(soma_tensor *x, double min, double max);
 SOMA_API soma_tensor *soma_copy_(soma_tensor *to, soma_tensor *from);       /* broadcasts and converts */
@@ -261,6 +392,23 @@ SOMA_API soma_tensor *soma_index_select(soma_tensor *x, int64_t dim, soma_tensor
 SOMA_API soma_tensor *soma_gather(soma_tensor *x, int64_t dim, soma_tensor *index);
 SOMA_API soma_tensor *soma_scatter_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
 SOMA_API soma_tensor *soma_index_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
+SOMA_API soma_tensor *soma_index_copy(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
+SOMA_API soma_tensor *soma_scatter(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src);
+SOMA_API soma_tensor *soma_scatter_value(soma_tensor *x, int64_t dim, soma_tensor *index, double value);
+/* reduce: "sum", "prod", "mean", "amax" or "amin". */
+SOMA_API soma_tensor *soma_scatter_reduce(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src, const char *reduce, bool include_self);
+SOMA_API soma_tensor *soma_index_fill(soma_tensor *x, int64_t dim, soma_tensor *index, double value); /* negative indices count from the end */
+/* x[i0, i1, …]: integer tensors that broadcast, bool masks, NULL for a whole dimension; negative indices count from the end. */
+SOMA_API soma_tensor *soma_index(soma_tensor *x, soma_tensor *const *indices, int n);
+/* x with x[i0, i1, …] = values, or += values. */
+SOMA_API soma_tensor *soma_index_put(soma_tensor *x, soma_tensor *const *indices, int n, soma_tensor *values, bool accumulate);
+SOMA_API soma_tensor *soma_take(soma_tensor *x, soma_tensor *index);                        /* by place in row-major order */
+SOMA_API soma_tensor *soma_take_along_dim(soma_tensor *x, soma_tensor *index, int64_t dim); /* SOMA_NO_DIM: flattened */
+SOMA_API soma_tensor *soma_put(soma_tensor *x, soma_tensor *index, soma_tensor *source, bool accumulate);
+SOMA_API soma_tensor *soma_masked_select(soma_tensor *x, soma_tensor *mask);                /* [number of trues] */
+SOMA_API soma_tensor *soma_masked_scatter(soma_tensor *x, soma_tensor *mask, soma_tensor *source);
+SOMA_API soma_tensor *soma_nonzero(soma_tensor *x);                                         /* i64 [n, ndim]: coordinates */
+SOMA_API soma_tensor *soma_argwhere(soma_tensor *x);                                        /* the same */
 SOMA_API soma_tensor *soma_masked_fill(soma_tensor *x, soma_tensor *mask, double value);
 /* x with src on a diagonal, at an index, in a slice. */
 SOMA_API soma_tensor *soma_diagonal_scatter(soma_tensor *x, soma_tensor *src, int64_t offset, int64_t dim1, int64_t dim2);
@@ -281,6 +429,28 @@ SOMA_API soma_tensor *soma_matmul(soma_tensor *a, soma_tensor *b);          /* a
 SOMA_API soma_tensor *soma_outer(soma_tensor *a, soma_tensor *b);           /* [n], [m] -> [n, m] */
 /* x [..., in] · weight[out, in]^T + bias [out] (NULL: none) -> [..., out]. */
 SOMA_API soma_tensor *soma_linear(soma_tensor *x, soma_tensor *weight, soma_tensor *bias);
+
+/* Checked forms of matmul, for a reader's sake: nothing broadcasts. */
+SOMA_API soma_tensor *soma_mm(soma_tensor *a, soma_tensor *b);              /* matrices */
+SOMA_API soma_tensor *soma_bmm(soma_tensor *a, soma_tensor *b);             /* matrices in pairs: [b, n, m], [b, m, p] */
+SOMA_API soma_tensor *soma_mv(soma_tensor *a, soma_tensor *b);              /* matrix, vector */
+SOMA_API soma_tensor *soma_dot(soma_tensor *a, soma_tensor *b);             /* vectors */
+SOMA_API soma_tensor *soma_vdot(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_inner(soma_tensor *a, soma_tensor *b);           /* [..., k], [..., k]: each row with each */
+SOMA_API soma_tensor *soma_kron(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_cross(soma_tensor *a, soma_tensor *b, int64_t dim); /* SOMA_NO_INDEX: the first dimension of size 3 */
+/* The last n_dims dimensions of a with the first of b (NULL, NULL), or dims_a with dims_b. */
+SOMA_API soma_tensor *soma_tensordot(soma_tensor *a, soma_tensor *b, int n_dims, const int64_t *dims_a, const int64_t *dims_b);
+/* beta input + alpha product; beta 0 leaves input out. */
+SOMA_API soma_tensor *soma_addmm(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha);
+SOMA_API soma_tensor *soma_addmv(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha);
+SOMA_API soma_tensor *soma_addr(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha);
+SOMA_API soma_tensor *soma_baddbmm(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha);
+SOMA_API soma_tensor *soma_addbmm(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha); /* summed over pairs */
+SOMA_API soma_tensor *soma_multi_dot(soma_tensor *const *tensors, int n);   /* a chain in the cheapest order */
+SOMA_API soma_tensor *soma_vander(soma_tensor *x, int64_t n, bool increasing); /* powers in n columns; n < 0: as many as elements */
+/* Sums of products by letters: soma_einsum("bij,bjk->bik", (soma_tensor *[]){a, b}, 2). */
+SOMA_API soma_tensor *soma_einsum(const char *equation, soma_tensor *const *operands, int n);
 
 /* ---- Convolution, pooling: x [N, C, H, W] --------------------------------------------------------------------------- */
 
@@ -416,6 +586,7 @@ SOMA_API soma_tensor *soma_rms_norm(soma_tensor *x, int64_t n_dims, soma_tensor 
 SOMA_API soma_tensor *soma_local_response_norm(soma_tensor *x, int64_t size, double alpha, double beta, double k);
 SOMA_API soma_tensor *soma_softmax(soma_tensor *x, int64_t dim);
 SOMA_API soma_tensor *soma_log_softmax(soma_tensor *x, int64_t dim);
+SOMA_API soma_tensor *soma_softmin(soma_tensor *x, int64_t dim);            /* softmax(-x) */
 /* When training, zeroes each element with probability p and divides the rest by 1 - p; else x itself. Srivastava et al. 2014. */
 SOMA_API soma_tensor *soma_dropout(soma_tensor *x, double p, bool training);
 

@@ -169,6 +169,13 @@ bool soma__nn_ready(soma_module *m, const int64_t *in) {
     return soma__nn_materialise(m, in, true) == SOMA_OK;
 }
 
+const char *soma__nn_by(int n, const int64_t *sizes, char out[80]) {
+    size_t at = 0;
+    for (int i = 0; i < n; i++)
+        at += (size_t)snprintf(out + at, 80 - at, "%s%lld", i ? " x " : "", (long long)sizes[i]);
+    return out;
+}
+
 void soma__nn_fail_fit(soma_tensor *x, soma_tensor *weight) {
     char xs[SOMA__SHAPE_TEXT], ws[SOMA__SHAPE_TEXT];
     soma_fail(SOMA_ESHAPE, "input %s does not fit weight %s", soma__shape_text(soma_ndim(x), soma_shape(x), xs, sizeof xs),

@@ -4,7 +4,6 @@
 #include "tensor/tensor.h"
 
 #include <math.h>
-#include <string.h>
 
 /* ---- What both share ---------------------------------------------------------------------------------------------- */
 
@@ -42,26 +41,6 @@ static void renorm(soma_tensor *weight, soma_tensor *tokens, const soma__nn_embe
     }
     soma_touch(weight);
     soma__free(used);
-}
-
-/* [...] -> [..., dim]. The padding row's gradient is cut off. */
-static soma_tensor *rows_of(soma_module *m, soma_tensor *tokens) {
-    const soma__nn_embedding_state *s = m->state;
-    soma_tensor *weight = soma__nn_slot(m, "weight");
-    int64_t shape[SOMA_MAX_DIMS];
-    int ndim = soma_ndim(tokens);
-    if (ndim + 1 > SOMA_MAX_DIMS) {
-        soma_fail(SOMA_ESHAPE, "an input of %d dimensions leaves no room for the features", ndim);
-        return NULL;
-    }
-    memcpy(shape, soma_shape(tokens), (size_t)ndim * sizeof *shape);
-    shape[ndim] = s->dim;
-    renorm(weight, tokens, s);
-    soma_tensor *rows = soma_index_select(weight, 0, soma_reshape(tokens, 1, (const int64_t[]){-1}));
-    rows = soma_reshape(rows, ndim + 1, shape);
-    if (s->pad && rows && soma_requires_grad(rows))
-        rows = soma_where(soma_unsqueeze(soma_eq(tokens, soma_scalar_int(s->padding_idx)), -1), soma_detach(rows), rows);
-    return rows;
 }
 
 static void reset(soma_module *m) {
@@ -103,7 +82,12 @@ static soma_module *table_new(const soma_module_class *cls, soma__nn_embedding_s
 /* ---- Embedding ------------------------------------------------------------------------------------------------------- */
 
 static soma_tensor *embedding_forward(soma_module *m, soma_tensor *const *in, int n) {
-    return soma__nn_one_input(m, in, n, 0, 0) ? rows_of(m, tokens_of(in[0])) : NULL;
+    const soma__nn_embedding_state *s = m->state;
+    if (!soma__nn_one_input(m, in, n, 0, 0))
+        return NULL;
+    soma_tensor *weight = soma__nn_slot(m, "weight"), *tokens = tokens_of(in[0]);
+    renorm(weight, tokens, s);
+    return soma_embedding(weight, tokens, s->pad ? s->padding_idx : SOMA_NO_INDEX);
 }
 
 const soma_module_class soma__nn_embedding_class = {
@@ -117,84 +101,21 @@ soma_module *soma_nn_embedding_ex(int64_t num, int64_t dim, const soma_nn_embedd
     return table_new(&soma__nn_embedding_class, (soma__nn_embedding_state){num, dim, o->padding_idx, o->pad, o->max_norm, o->norm_type, o->std, 0});
 }
 
-/* ---- EmbeddingBag ---------------------------------------------------------------------------------------------------- */
-
-/* Bags of different sizes side by side [B, longest], what lies behind a bag's end marked in *there (bool) as not there. */
-static soma_tensor *rectangle(soma_tensor *tokens, soma_tensor *offsets, soma_tensor **weights, soma_tensor **there) {
-    int64_t n = soma_numel(tokens), bags = soma_numel(offsets), longest = 0;
-    int64_t *begin = soma__alloc((size_t)(bags + 1) * sizeof *begin);
-    if (!begin || soma_to_array(offsets, begin, bags, SOMA_I64) != SOMA_OK) {
-        soma__free(begin);
-        return NULL;
-    }
-    begin[bags] = n;
-    for (int64_t b = 0; b < bags; b++) {
-        if (begin[b] < 0 || begin[b] > begin[b + 1] || begin[b] > n || (b == 0 && begin[0] != 0)) {
-            soma_fail(SOMA_EINVAL, "offset %lld at position [%lld] must not be below the one before or above the %lld tokens, and the first must be 0",
-                      (long long)begin[b], (long long)b, (long long)n);
-            soma__free(begin);
-            return NULL;
-        }
-        longest = SOMA_MAX(longest, begin[b + 1] - begin[b]);
-    }
-    soma_tensor *place = soma_zeros(SOMA_SHAPE(bags, longest), SOMA_I64);
-    *there = soma_zeros(SOMA_SHAPE(bags, longest), SOMA_BOOL);
-    for (int64_t b = 0; b < bags && place && *there; b++) {
-        for (int64_t i = 0; i < begin[b + 1] - begin[b]; i++) {
-            ((int64_t *)soma_data(place))[b * longest + i] = begin[b] + i;
-            ((uint8_t *)soma_data(*there))[b * longest + i] = 1;
-        }
-    }
-    soma__free(begin);
-    place = soma_reshape(place, 1, (const int64_t[]){-1});
-    if (*weights)
-        *weights = soma_reshape(soma_index_select(*weights, 0, place), SOMA_SHAPE(bags, longest));
-    return soma_reshape(soma_index_select(tokens, 0, place), SOMA_SHAPE(bags, longest));
-}
-
-/* Counts along dimension 1 that are at least 1, in the dtype of `like`. */
-static soma_tensor *counts(soma_tensor *there, soma_tensor *like) {
-    int64_t dim = 1;
-    return soma_clamp(soma_sum(soma_to(there, soma_dtype_of(like)), 1, &dim, true), 1, INFINITY);
-}
+/* ---- EmbeddingBag ---- */
 
 static soma_tensor *bag_forward(soma_module *m, soma_tensor *const *in, int n) {
     const soma__nn_embedding_state *s = m->state;
+    static const char *const modes[] = {[SOMA_BAG_MEAN] = "mean", [SOMA_BAG_SUM] = "sum", [SOMA_BAG_MAX] = "max"};
     bool flat = n > 0 && soma_ndim(in[0]) == 1;
-    int most = flat ? 3 : 2, at = flat ? 2 : 1;
-    if (n < (flat ? 2 : 1) || n > most || (!flat && soma_ndim(in[0]) != 2)) {
+    if (n < (flat ? 2 : 1) || n > (flat ? 3 : 2)) {
         soma_fail(SOMA_EINVAL, "EmbeddingBag takes [bags, tokens], or [tokens] and offsets [bags], each with weights of the tokens if wanted");
         return NULL;
     }
-    soma_tensor *weights = n > at ? in[at] : NULL, *tokens = tokens_of(in[0]), *there = NULL;
-    if (weights && (s->mode != SOMA_BAG_SUM || !soma__same_shape(weights, in[0]))) {
-        soma_fail(SOMA_EINVAL, "EmbeddingBag: weights of tokens are for mode sum, and have the tokens' shape");
-        return NULL;
-    }
-    if (flat)
-        tokens = rectangle(tokens, in[1], &weights, &there);
-    if (s->pad) {
-        soma_tensor *real = soma_ne(tokens, soma_scalar_int(s->padding_idx));
-        there = there ? soma_logical_and(there, real) : real;
-    }
-    soma_tensor *rows = tokens ? rows_of(m, tokens) : NULL;
-    if (!rows)
-        return NULL;
-    int64_t dim = 1;
-    if (soma_size(rows, 1) == 0)
-        return soma_sum(rows, 1, &dim, false);
-    if (weights)
-        rows = soma_mul(rows, soma_unsqueeze(weights, -1));
-    soma_tensor *gone = there ? soma_unsqueeze(soma_logical_not(there), -1) : NULL;
-    if (s->mode == SOMA_BAG_MAX) {
-        rows = gone ? soma_masked_fill(rows, gone, -INFINITY) : rows;
-        soma_tensor *largest = soma_amax(rows, 1, &dim, false);
-        return gone ? soma_masked_fill(largest, soma_all(gone, 1, &dim, false), 0) : largest;
-    }
-    rows = gone ? soma_masked_fill(rows, gone, 0) : rows;
-    if (s->mode == SOMA_BAG_SUM)
-        return soma_sum(rows, 1, &dim, false);
-    return gone ? soma_div(soma_sum(rows, 1, &dim, false), counts(there, rows)) : soma_mean(rows, 1, &dim, false);
+    soma_tensor *weight = soma__nn_slot(m, "weight"), *tokens = tokens_of(in[0]), *out = NULL;
+    renorm(weight, tokens, s);
+    soma_attr attrs[] = {SOMA_STRING("mode", modes[s->mode]), SOMA_INT("padding_idx", s->pad ? s->padding_idx : SOMA_NO_INDEX)};
+    soma_call("embedding_bag", (soma_tensor *[]){weight, tokens, flat ? in[1] : NULL, flat ? (n > 2 ? in[2] : NULL) : n > 1 ? in[1] : NULL}, 4, attrs, 2, &out, 1);
+    return out;
 }
 
 const soma_module_class soma__nn_embedding_bag_class = {

@@ -1,7 +1,6 @@
 /* Normalisation: over the batch, over the last dimensions, over groups of channels, over neighbouring channels. */
 #include "nn/nn.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -73,17 +72,6 @@ static bool ready(soma_module *m, soma_tensor *x, const int64_t *sizes) {
     return same;
 }
 
-/* y weight + bias, a number for each channel of [N, C, …]. */
-static soma_tensor *scaled(soma_module *m, soma_tensor *y) {
-    soma_tensor *weight = soma__nn_slot(m, "weight"), *bias = soma__nn_slot(m, "bias");
-    int64_t shape[SOMA_MAX_DIMS];
-    int ndim = soma_ndim(y) - 1;
-    for (int i = 0; i < ndim; i++)
-        shape[i] = i ? 1 : soma_size(y, 1);
-    y = weight ? soma_mul(y, soma_reshape(weight, ndim, shape)) : y;
-    return bias ? soma_add(y, soma_reshape(bias, ndim, shape)) : y;
-}
-
 /* ---- Batch norm ---- */
 
 /* One more batch was seen; what share of it goes into the running statistics. */
@@ -110,58 +98,23 @@ static soma_tensor *batch_forward(soma_module *m, soma_tensor *const *in, int n)
     return y;
 }
 
-/* ---- Instance norm: each channel of each sample by itself, which is batch norm of [1, N C, …] ---- */
-
-static soma_tensor *each_sample(soma_tensor *t, int64_t samples) {
-    int64_t c = soma_numel(t);
-    return soma_contiguous(soma_reshape(soma_expand(t, 2, (const int64_t[]){samples, c}), 1, (const int64_t[]){samples * c}));
-}
-
-static void move_statistics(soma_tensor *running, soma_tensor *each, int64_t samples) {
-    bool grad = soma_set_grad_enabled(false);
-    soma_copy_(running, soma_mean(soma_reshape(each, 2, (const int64_t[]){samples, soma_numel(running)}), SOMA_DIMS(0), false));
-    soma_set_grad_enabled(grad);
-}
+/* ---- Instance norm and group norm ---- */
 
 static soma_tensor *instance_forward(soma_module *m, soma_tensor *const *in, int n) {
     const state *s = m->state;
-    soma_tensor *x = in[0];
-    if (!soma__nn_one_input(m, in, n, 3, 0) || !ready(m, x, soma_shape(x) + 1))
+    if (!soma__nn_one_input(m, in, n, 3, 0) || !ready(m, in[0], soma_shape(in[0]) + 1))
         return NULL;
-    soma_tensor *mean = soma__nn_slot(m, "running_mean"), *var = soma__nn_slot(m, "running_var");
-    if (s->track && !m->training)
-        return soma_batch_norm(x, soma__nn_slot(m, "weight"), soma__nn_slot(m, "bias"), mean, var, false, s->momentum, s->eps);
-    int64_t shape[SOMA_MAX_DIMS], samples = soma_size(x, 0);
-    memcpy(shape, soma_shape(x), (size_t)soma_ndim(x) * sizeof *shape);
-    shape[0] = 1;
-    shape[1] *= samples;
-    bool moves = s->track && soma__nn_learns(m);
-    soma_tensor *means = moves ? each_sample(mean, samples) : NULL, *vars = moves ? each_sample(var, samples) : NULL;
-    soma_tensor *y = soma_batch_norm(soma_reshape(x, soma_ndim(x), shape), NULL, NULL, means, vars, true, moves ? count_batch(m) : 0.1, s->eps);
-    if (y && moves) {
-        move_statistics(mean, means, samples);
-        move_statistics(var, vars, samples);
-    }
-    return y ? scaled(m, soma_reshape(y, soma_ndim(x), soma_shape(x))) : NULL;
+    bool moves = s->track && soma__nn_learns(m), reads = s->track && !moves;
+    soma_tensor *mean = moves || reads ? soma__nn_slot(m, "running_mean") : NULL, *var = mean ? soma__nn_slot(m, "running_var") : NULL;
+    return soma_instance_norm(in[0], mean, var, soma__nn_slot(m, "weight"), soma__nn_slot(m, "bias"), !reads,
+                              s->momentum, s->eps); /* num_batches_tracked stays 0, as in PyTorch */
 }
-
-/* ---- Group norm ---- */
 
 static soma_tensor *group_forward(soma_module *m, soma_tensor *const *in, int n) {
     const state *s = m->state;
-    soma_tensor *x = in[0];
-    if (!soma__nn_one_input(m, in, n, 2, 0) || !ready(m, x, soma_shape(x) + 1))
+    if (!soma__nn_one_input(m, in, n, 2, 0) || !ready(m, in[0], soma_shape(in[0]) + 1))
         return NULL;
-    if (soma_size(x, 1) % s->groups != 0) {
-        soma_fail(SOMA_ESHAPE, "%lld channels cannot be divided into %lld groups", (long long)soma_size(x, 1), (long long)s->groups);
-        return NULL;
-    }
-    int64_t in_group = soma_size(x, 1) / s->groups;
-    for (int i = 2; i < soma_ndim(x); i++)
-        in_group *= soma_size(x, i);
-    soma_tensor *y = soma_reshape(x, 3, (const int64_t[]){soma_size(x, 0), s->groups, in_group});
-    y = soma_layer_norm(y, 1, NULL, NULL, s->eps);
-    return scaled(m, soma_reshape(y, soma_ndim(x), soma_shape(x)));
+    return soma_group_norm(in[0], s->groups, soma__nn_slot(m, "weight"), soma__nn_slot(m, "bias"), s->eps);
 }
 
 /* ---- Layer norm and RMS norm: over the last dimensions ---- */
@@ -178,31 +131,12 @@ static soma_tensor *layer_forward(soma_module *m, soma_tensor *const *in, int n)
 
 static soma_tensor *rms_forward(soma_module *m, soma_tensor *const *in, int n) {
     const state *s = m->state;
-    if (!last_ready(m, in, n))
-        return NULL;
-    int64_t dims[SOMA_MAX_DIMS];
-    for (int i = 0; i < s->dims; i++)
-        dims[i] = i - s->dims;
-    double eps = s->eps > 0 ? s->eps : soma_dtype_of(in[0]) == SOMA_F64 ? DBL_EPSILON : FLT_EPSILON;
-    soma_tensor *scale = soma_rsqrt(soma_add_scalar(soma_mean(soma_square(in[0]), s->dims, dims, true), eps));
-    soma_tensor *y = soma_mul(in[0], scale), *weight = soma__nn_slot(m, "weight");
-    return weight ? soma_mul(y, weight) : y;
+    return last_ready(m, in, n) ? soma_rms_norm(in[0], s->dims, soma__nn_slot(m, "weight"), s->eps) : NULL;
 }
-
-/* ---- Local response norm: x / (k + alpha mean of x^2 over neighbouring channels)^beta ---- */
 
 static soma_tensor *response_forward(soma_module *m, soma_tensor *const *in, int n) {
     const soma__nn_response_state *s = m->state;
-    soma_tensor *x = in[0];
-    if (!soma__nn_one_input(m, in, n, 3, 0))
-        return NULL;
-    int64_t inner = 1;
-    for (int i = 2; i < soma_ndim(x); i++)
-        inner *= soma_size(x, i);
-    soma_tensor *mean = soma_reshape(soma_square(x), 4, (const int64_t[]){soma_size(x, 0), 1, soma_size(x, 1), inner});
-    mean = soma_pad(mean, 4, (const int64_t[]){0, 0, s->size / 2, (s->size - 1) / 2}, 0);
-    mean = soma_reshape(soma_avg_pool2d(mean, s->size, 1, .stride = {1, 1}), soma_ndim(x), soma_shape(x));
-    return soma_div(x, soma_pow_scalar(soma_add_scalar(soma_mul_scalar(mean, s->alpha), s->k), s->beta));
+    return soma__nn_one_input(m, in, n, 3, 0) ? soma_local_response_norm(in[0], s->size, s->alpha, s->beta, s->k) : NULL;
 }
 
 /* ---- Classes and constructors ---- */
@@ -269,7 +203,7 @@ soma_module *soma_nn_batch_norm_ex(int64_t channels, const soma_nn_norm_opts *op
 soma_module *soma_nn_instance_norm_ex(int64_t channels, const soma_nn_norm_opts *opts) {
     soma_nn_norm_opts o = filled(opts);
     return norm_new(&instance_norm_lazy, channels,
-                    (state){.eps = o.eps, .momentum = o.momentum, .cumulative = o.cumulative, .affine = o.affine,
+                    (state){.eps = o.eps, .momentum = o.momentum, .affine = o.affine,
                             .bias = o.affine && !o.no_bias, .track = o.track, .dims = 1});
 }
 

@@ -1,6 +1,8 @@
 /* Positions added to a sequence [batch, steps, features], and what makes one row of many steps. */
 #include "nn/sequence.h"
 
+#include <math.h>
+
 static bool sequence_ok(const soma_module *m, soma_tensor *const *in, int n) {
     if (!soma__nn_one_input(m, in, n, 1, 0))
         return false;
@@ -115,4 +117,64 @@ soma_module *soma_nn_over_time(soma_over_time how) {
     if (m)
         ((soma__nn_position_state *)m->state)->steps = how;
     return m;
+}
+
+/* ---- Convolution over time: [batch, steps, features] -> [batch, steps', out] --------------------------------------------- */
+
+static bool conv_made(soma_module *m) { return soma__nn_slot(m, "weight") && soma__nn_slot(m, "bias"); }
+
+static bool conv_sizes(soma_module *m, int ndim, const int64_t *shape, int64_t *in) {
+    const soma__nn_time_conv_state *s = m->state;
+    *in = ndim == 3 ? shape[1] : 0;
+    return ndim == 3 && shape[0] == s->out && shape[2] == s->window;
+}
+
+static soma_status conv_make(soma_module *m, const int64_t *in) {
+    soma__nn_time_conv_state *s = m->state;
+    soma__nn_new_param(m, "weight", SOMA_SHAPE(s->out, in[0], s->window));
+    soma__nn_new_param(m, "bias", SOMA_SHAPE(s->out));
+    if (!soma__failed())
+        s->in = in[0];
+    return soma__ctx()->error;
+}
+
+static void conv_reset(soma_module *m) {
+    const soma__nn_time_conv_state *s = m->state;
+    double bound = s->in > 0 ? 1 / sqrt((double)s->in * (double)s->window) : 0;
+    for (int i = 0; i < m->n_slots; i++)
+        soma_init_uniform_(m->slots[i].tensor, -bound, bound);
+}
+
+static soma_tensor *conv_forward(soma_module *m, soma_tensor *const *in, int n) {
+    const soma__nn_time_conv_state *s = m->state;
+    if (!sequence_ok(m, in, n))
+        return NULL;
+    int64_t features = soma_size(in[0], 2);
+    if (!soma__nn_ready(m, &features))
+        return NULL;
+    soma_tensor *weight = soma__nn_slot(m, "weight");
+    if (soma_size(weight, 1) != features) {
+        soma__nn_fail_fit(in[0], weight);
+        return NULL;
+    }
+    soma_conv_opts o = {.padding = {s->pad}, .size = sizeof o};
+    return soma_transpose(soma_conv1d_ex(soma_transpose(in[0], 1, 2), weight, soma__nn_slot(m, "bias"), &o), 1, 2);
+}
+
+const soma_module_class soma__nn_time_conv_class = {
+    .size = sizeof(soma_module_class), .name = "TimeConv", .state_bytes = sizeof(soma__nn_time_conv_state), .forward = conv_forward,
+    .describe = soma__nn_describe_word, .reset = conv_reset,
+};
+static const soma__nn_lazy conv_lazy = {
+    .cls = &soma__nn_time_conv_class, .sizes_of = conv_sizes, .make = conv_make, .made = conv_made,
+};
+
+soma_module *soma_nn_time_conv(int64_t in, int64_t out, int64_t window, int64_t padding) {
+    if (!soma__nn_size_ok("TimeConv", "in", in, true) || !soma__nn_size_ok("TimeConv", "out", out, false) ||
+        !soma__nn_size_ok("TimeConv", "window", window, false) || !soma__nn_size_ok("TimeConv", "padding", padding, true))
+        return NULL;
+    soma_module *m = soma__nn_lazy_new(&conv_lazy);
+    if (m)
+        *(soma__nn_time_conv_state *)m->state = (soma__nn_time_conv_state){in, out, window, padding};
+    return soma__nn_settled(m);
 }

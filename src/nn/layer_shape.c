@@ -57,33 +57,14 @@ static soma_tensor *unflatten_forward(soma_module *m, soma_tensor *const *in, in
     return soma_reshape(in[0], ndim - 1 + s->n, shape);
 }
 
-/* [N, C r r, H, W] to [N, C, H r, W r]. */
 static soma_tensor *shuffle_forward(soma_module *m, soma_tensor *const *in, int n) {
     const soma__nn_shape_state *s = m->state;
-    int64_t r = s->first;
-    if (!soma__nn_one_input(m, in, n, 4, 4))
-        return NULL;
-    int64_t N = soma_size(in[0], 0), c = soma_size(in[0], 1), h = soma_size(in[0], 2), w = soma_size(in[0], 3);
-    if (c % (r * r) != 0) {
-        soma_fail(SOMA_ESHAPE, "%lld channels cannot be divided by %lld x %lld", (long long)c, (long long)r, (long long)r);
-        return NULL;
-    }
-    soma_tensor *y = soma_reshape(in[0], 6, (const int64_t[]){N, c / (r * r), r, r, h, w});
-    return soma_reshape(soma_permute(y, SOMA_DIMS(0, 1, 4, 2, 5, 3)), 4, (const int64_t[]){N, c / (r * r), h * r, w * r});
+    return soma__nn_one_input(m, in, n, 3, 0) ? soma_pixel_shuffle(in[0], s->first) : NULL;
 }
 
 static soma_tensor *unshuffle_forward(soma_module *m, soma_tensor *const *in, int n) {
     const soma__nn_shape_state *s = m->state;
-    int64_t r = s->first;
-    if (!soma__nn_one_input(m, in, n, 4, 4))
-        return NULL;
-    int64_t N = soma_size(in[0], 0), c = soma_size(in[0], 1), h = soma_size(in[0], 2), w = soma_size(in[0], 3);
-    if (h % r != 0 || w % r != 0) {
-        soma_fail(SOMA_ESHAPE, "a plane of %lld x %lld cannot be divided by %lld", (long long)h, (long long)w, (long long)r);
-        return NULL;
-    }
-    soma_tensor *y = soma_reshape(in[0], 6, (const int64_t[]){N, c, h / r, r, w / r, r});
-    return soma_reshape(soma_permute(y, SOMA_DIMS(0, 1, 3, 5, 2, 4)), 4, (const int64_t[]){N, c * r * r, h / r, w / r});
+    return soma__nn_one_input(m, in, n, 3, 0) ? soma_pixel_unshuffle(in[0], s->first) : NULL;
 }
 
 #define CLASS(id, shown)                                                                                                         \

@@ -164,7 +164,7 @@ typedef struct soma__nn_word {
 
 /* Words by area, one file each; an entry without a word ends a table. words.c lists the tables. */
 extern const soma__nn_word soma__nn_words_conv[], soma__nn_words_pool[], soma__nn_words_linear[], soma__nn_words_norm[],
-    soma__nn_words_drop[], soma__nn_words_act[], soma__nn_words_shape[], soma__nn_words_block[], soma__nn_words_sequence[], soma__nn_words_model[];
+    soma__nn_words_drop[], soma__nn_words_act[], soma__nn_words_shape[], soma__nn_words_resample[], soma__nn_words_block[], soma__nn_words_sequence[], soma__nn_words_model[];
 /* All words in the order of the manual; NULL from the end on. */
 const soma__nn_word *soma__nn_word_at(int i);
 const soma__nn_word *soma__nn_find_word(const char *word);
@@ -217,6 +217,8 @@ soma_tensor *soma__nn_new_param(soma_module *m, const char *name, int ndim, cons
 soma_tensor *soma__nn_weight(soma_module *m, soma_module **from);
 /* The layer that `m` is tied to. NULL with the reason in `why` when there is none. */
 soma_module *soma__nn_tied_source(const soma_module *m, char *why, size_t size);
+/* "5 x 3". Returns `out`. */
+const char *soma__nn_by(int n, const int64_t *sizes, char out[80]);
 /* "input [2, 3] does not fit weight [4, 5]", recorded. */
 void soma__nn_fail_fit(soma_tensor *x, soma_tensor *weight);
 
@@ -232,6 +234,12 @@ extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_clas
     soma__nn_leaky_relu_class, soma__nn_elu_class, soma__nn_gelu_class, soma__nn_silu_class, soma__nn_softplus_class,
     soma__nn_sigmoid_class, soma__nn_tanh_class, soma__nn_hardtanh_class, soma__nn_step_class, soma__nn_softmax_class,
     soma__nn_log_softmax_class;
+
+extern const soma_module_class soma__nn_max_pool1d_class, soma__nn_max_pool3d_class, soma__nn_avg_pool1d_class,
+    soma__nn_avg_pool3d_class, soma__nn_lp_pool1d_class, soma__nn_lp_pool2d_class, soma__nn_adaptive_avg_pool1d_class,
+    soma__nn_adaptive_avg_pool3d_class, soma__nn_adaptive_max_pool1d_class, soma__nn_adaptive_max_pool2d_class,
+    soma__nn_adaptive_max_pool3d_class, soma__nn_upsample_class, soma__nn_constant_pad_class,
+    soma__nn_reflection_pad_class, soma__nn_replication_pad_class, soma__nn_circular_pad_class;
 
 /* State of the layers, as their words read it. */
 typedef struct soma__nn_residual_state {
@@ -254,11 +262,25 @@ typedef struct soma__nn_conv_state {
 } soma__nn_conv_state;
 soma_module *soma__nn_conv_new(const soma__nn_conv_state *s);
 typedef struct soma__nn_pool_state {
-    int64_t kernel, stride, padding;
+    int kind, dims;     /* layer_pool.c names the kinds */
+    int64_t kernel[3], stride[3], padding[3], dilation[3], divisor; /* the first `dims` count; kernel: the size, of adaptive ones */
+    double p;
+    bool ceil, exclude_pad;
 } soma__nn_pool_state;
-typedef struct soma__nn_out_state {
-    int64_t out[2];
-} soma__nn_out_state;
+soma_module *soma__nn_pool_new(const soma__nn_pool_state *s);
+typedef struct soma__nn_resample_state {
+    int64_t size[3];    /* 0: scale */
+    double scale;
+    int mode;
+    bool align;
+} soma__nn_resample_state;
+const char *soma__nn_upsample_mode(int mode);
+typedef struct soma__nn_pad_state {
+    int n;              /* twice the axes */
+    int64_t pad[6];     /* from the last dimension backwards, as soma_pad */
+    double value;
+    const char *mode;
+} soma__nn_pad_state;
 typedef struct soma__nn_norm_state {
     int64_t sizes[SOMA_MAX_DIMS]; /* of weight and bias; the first `dims` count, 0: open */
     int64_t groups;

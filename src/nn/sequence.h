@@ -29,10 +29,13 @@ typedef struct soma__nn_position_state {
     int64_t features, steps;
     double std;
 } soma__nn_position_state;
+typedef struct soma__nn_time_conv_state {
+    int64_t in, out, window, pad;
+} soma__nn_time_conv_state;
 
 extern const soma_module_class soma__nn_embedding_class, soma__nn_embedding_bag_class, soma__nn_rnn_class, soma__nn_lstm_class,
     soma__nn_gru_class, soma__nn_attention_class, soma__nn_encoder_layer_class, soma__nn_decoder_layer_class,
-    soma__nn_sinusoidal_class, soma__nn_learned_position_class, soma__nn_over_time_class;
+    soma__nn_sinusoidal_class, soma__nn_learned_position_class, soma__nn_over_time_class, soma__nn_time_conv_class;
 
 /* ---- Decoding step by step (cache.c) ---- */
 

@@ -7,7 +7,7 @@
 /* In the order of the manual. */
 static const soma__nn_word *const tables[] = {
     soma__nn_words_linear, soma__nn_words_conv, soma__nn_words_pool,  soma__nn_words_norm,  soma__nn_words_drop,
-    soma__nn_words_act,    soma__nn_words_shape, soma__nn_words_block, soma__nn_words_sequence,
+    soma__nn_words_act,    soma__nn_words_shape, soma__nn_words_resample, soma__nn_words_block, soma__nn_words_sequence,
     soma__nn_words_model,
 };
 

@@ -39,7 +39,7 @@ static bool instancenorm_read(soma_module *m, soma__nn_value *v) {
     v[MOMENTUM] = soma__nn_real(s->momentum != 0.1, s->momentum);
     v[AFFINE].given = s->affine;
     v[BIAS].given = s->track;
-    return s->affine == s->bias && !s->cumulative;
+    return s->affine == s->bias;
 }
 
 enum { GROUPS };

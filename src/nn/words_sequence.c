@@ -133,6 +133,56 @@ static bool over_time_read(soma_module *m, soma__nn_value *v) {
     return true;
 }
 
+enum { TC_OUT, TC_WINDOW, TC_PAD };
+static soma_module *time_conv_make(const soma__nn_value *v) {
+    return soma_nn_time_conv(0, v[TC_OUT].i[0], v[TC_WINDOW].i[0], v[TC_PAD].i[0]);
+}
+static bool time_conv_read(soma_module *m, soma__nn_value *v) {
+    SOMA__STATE(time_conv);
+    v[TC_OUT] = soma__nn_int(true, s->out);
+    v[TC_WINDOW] = soma__nn_int(true, s->window);
+    v[TC_PAD] = soma__nn_int(s->pad != 0, s->pad);
+    return true;
+}
+
+/* ---- Models by name ---- */
+
+static long long either(const soma__nn_value *v, long long ordinary) { return v->given ? (long long)v->i[0] : ordinary; }
+
+static const char *real_or(const soma__nn_value *v, double ordinary, char out[32]) { return soma__nn_write_real(v->given ? v->r : ordinary, out); }
+
+enum { TEXT_TOKENS, TEXT_CLASSES, TEXT_FEATURES, TEXT_UNITS, TEXT_DROPOUT };
+static void textcnn_expand(const soma__nn_value *v, soma__text *t) {
+    long long maps = either(&v[TEXT_UNITS], 100);
+    char p[32];
+    soma__text_add(t, "embedding %lld %lld pad 0, parallel(", either(&v[TEXT_TOKENS], 0), either(&v[TEXT_FEATURES], 300));
+    for (int window = 3; window <= 5; window++) /* padded, so that the shortest sentence has a place for each window */
+        soma__text_add(t, "%stimeconv %lld %d pad %d relu, overtime max", window > 3 ? " | " : "", maps, window, window - 1);
+    soma__text_add(t, "), dropout %s, linear %lld", real_or(&v[TEXT_DROPOUT], 0.5, p), either(&v[TEXT_CLASSES], 2));
+}
+static void bilstm_expand(const soma__nn_value *v, soma__text *t) {
+    char p[32], q[32];
+    const char *dropout = real_or(&v[TEXT_DROPOUT], 0.5, p);
+    soma__text_add(t, "embedding %lld %lld pad 0, dropout %s, lstm %lld bidirectional, overtime max, dropout %s, linear %lld", either(&v[TEXT_TOKENS], 0),
+                   either(&v[TEXT_FEATURES], 300), dropout, either(&v[TEXT_UNITS], 128), real_or(&v[TEXT_DROPOUT], 0.5, q), either(&v[TEXT_CLASSES], 2));
+}
+
+enum { GPT_TOKENS, GPT_CONTEXT, GPT_FEATURES, GPT_LAYERS, GPT_HEADS, GPT_DROPOUT };
+static void gpt_expand(const soma__nn_value *v, soma__text *t) {
+    long long d = either(&v[GPT_FEATURES], 128), tokens = either(&v[GPT_TOKENS], 0);
+    char p[32];
+    const char *dropout = real_or(&v[GPT_DROPOUT], 0.1, p);
+    soma__text_add(t, "embedding %lld %lld std 0.02 as wte, learnedposition %lld as wpe, dropout %s, ", tokens, d, either(&v[GPT_CONTEXT], 128), dropout);
+    soma__text_add(t, "repeat %lld (transformer %lld heads %lld feedforward %lld dropout %s gelu normfirst causal), ", either(&v[GPT_LAYERS], 4), d,
+                   either(&v[GPT_HEADS], 4), 4 * d, dropout);
+    soma__text_add(t, "layernorm, linear %lld nobias tied wte", tokens);
+}
+
+#define TEXT_ARGS(units)                                                                                                     \
+    {SOMA__ARG_INT, NULL, "tokens", true, SOMA__SIZE_FROM(1)}, {SOMA__ARG_INT, "classes", "classes", false, SOMA__SIZE_FROM(1)}, \
+    {SOMA__ARG_INT, "features", "features", false, SOMA__SIZE_FROM(1)}, {SOMA__ARG_INT, units, "units", false, SOMA__SIZE_FROM(1)}, \
+    {SOMA__ARG_REAL, "dropout", "probability", false, 0, 1}
+
 #define RNN_ARGS                                                                                                             \
     {SOMA__ARG_INT, NULL, "features", true, SOMA__SIZE_FROM(1)}, {SOMA__ARG_INT, "layers", "layers", false, 1, 1024},        \
     {SOMA__ARG_FLAG, "bidirectional", "", false, 0, 0}, {SOMA__ARG_FLAG, "last", "", false, 0, 0},                           \
@@ -176,5 +226,18 @@ const soma__nn_word soma__nn_words_sequence[] = {
     {.word = "overtime", .cls = &soma__nn_over_time_class, .make = over_time_make, .read = over_time_read,
      .help = "one row of all steps: their mean, largest values, or the last",
      .args = {{SOMA__ARG_FLAG, "mean", "", false, 0, 0}, {SOMA__ARG_FLAG, "max", "", false, 0, 0}, {SOMA__ARG_FLAG, "last", "", false, 0, 0}}},
+    {.word = "timeconv", .cls = &soma__nn_time_conv_class, .make = time_conv_make, .read = time_conv_read, .takes_activation = true,
+     .help = "convolution along the steps, [batch, steps, features] to [batch, steps, channels]",
+     .args = {{SOMA__ARG_INT, NULL, "channels", true, SOMA__SIZE_FROM(1)}, {SOMA__ARG_INT, NULL, "window", true, SOMA__SIZE_FROM(1)},
+              {SOMA__ARG_INT, "pad", "padding", false, SOMA__SIZE_FROM(0)}}},
+    {.word = "textcnn", .expand = textcnn_expand, .args = {TEXT_ARGS("maps")},
+     .help = "convolutions of 3, 4 and 5 words and the largest value of each (Kim 2014), for [batch, steps] of tokens, 0 being padding"},
+    {.word = "bilstm", .expand = bilstm_expand, .args = {TEXT_ARGS("hidden")},
+     .help = "an LSTM in both directions and the largest value of each unit, for [batch, steps] of tokens, 0 being padding"},
+    {.word = "gpt", .expand = gpt_expand,
+     .help = "a language model as GPT-2 (Radford et al. 2019), small: [batch, steps] of tokens to the logits of the next ones",
+     .args = {{SOMA__ARG_INT, NULL, "tokens", true, SOMA__SIZE_FROM(1)}, {SOMA__ARG_INT, "context", "steps", false, SOMA__SIZE_FROM(1)},
+              {SOMA__ARG_INT, "features", "features", false, 1, 65536}, {SOMA__ARG_INT, "layers", "layers", false, 1, 1000},
+              {SOMA__ARG_INT, "heads", "heads", false, 1, 65536}, {SOMA__ARG_REAL, "dropout", "probability", false, 0, 1}}},
     {.word = NULL},
 };

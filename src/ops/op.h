@@ -172,6 +172,8 @@ soma_tensor *soma__sum_to(soma_tensor *g, const soma_meta *meta);
 /* How composites end: the only output; false for NULL. */
 static inline bool soma__return(soma_args *a, soma_tensor *t) { return (a->out[0] = t) != NULL; }
 static inline int64_t soma__attr_int(const soma_args *a, int i) { return a->attrs[i].value.i; }
+/* Which of `choices`, "none|tanh", a text attribute is; -1 with an error that lists them. NULL is the attribute's default. */
+int soma__attr_choice(const soma_args *a, int i, const char *choices);
 static inline double soma__attr_float(const soma_args *a, int i) { return a->attrs[i].value.f; }
 /* Dispatches on dtype in kernels: SOMA_SWITCH_FLOATS(dtype, MACRO) calls MACRO(SOMA_F32, float) … in a switch. */
 

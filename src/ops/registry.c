@@ -10,6 +10,9 @@ enum { MAX_OPS = 1024 };
 #define FAMILIES(F) \
     F(unary) \
     F(binary) \
+    F(functions) \
+    F(math) \
+    F(activation) \
     F(fill) \
     F(reduce) \
     F(order) \
@@ -28,6 +31,7 @@ enum { MAX_OPS = 1024 };
     F(diagonal) \
     F(grid) \
     F(index) \
+    F(advanced) \
     F(pool) \
     F(random) \
     F(create) \
@@ -35,6 +39,8 @@ enum { MAX_OPS = 1024 };
     F(rnn) \
     F(attention) \
     F(conv) \
+    F(products) \
+    F(einsum) \
     F(conv_nd) \
     F(pool_nd) \
     F(embedding) \

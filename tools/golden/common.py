@@ -39,11 +39,13 @@ def number(v):
     v = float(v)
     if v == 0 and math.copysign(1, v) < 0:
         return "-0"
+    if v == 0:
+        return "-0" if math.copysign(1, v) < 0 else "0"
     return "nan" if math.isnan(v) else "inf" if v == math.inf else "-inf" if v == -math.inf else repr(int(v)) if v == int(v) and abs(v) < 1e15 else "%.17g" % v
 
 
 def tensor(word, t):
-    t = t.detach()
+    t = torch.zeros(t.shape, dtype=t.dtype) if t._is_zerotensor() else t.detach()
     flat = [number(v) for v in t.to(torch.float64).reshape(-1).tolist()]
     lines.append(" ".join([word, NAMES[t.dtype], str(t.dim())] + [str(s) for s in t.shape] + flat))
 
