@@ -16,6 +16,8 @@ enum { MAX_OPS = 1024 };
     F(fill) \
     F(reduce) \
     F(order) \
+    F(more) \
+    F(distance) \
     F(softmax) \
     F(loss) \
     F(loss_values) \
