@@ -66,6 +66,10 @@ SOMA_API soma_loss_fn soma_loss_parse(const char *text, soma_loss_opts *opts);
  * soma_metrics_free. */
 SOMA_API soma_status soma_evaluate(soma_module *net, soma_loader *loader, soma_loss_fn loss, void *user, soma_metrics *out);
 
+/* Batch norm's running statistics anew, as the mean over one pass of `loader` in train mode: after soma_average_copy_to or _swap, since
+ * averaged weights have other statistics. As torch.optim.swa_utils.update_bn. */
+SOMA_API soma_status soma_swa_update_bn(soma_module *net, soma_loader *loader);
+
 /* ---- Fit -------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct soma_epoch {
