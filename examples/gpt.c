@@ -167,7 +167,7 @@ static void sample(soma_module *net, const corpus *c, const setting *s) {
 
 int main(int argc, char **argv) {
     bool quick = argc > 1 && strcmp(argv[1], "short") == 0;
-    setting s = quick ? (setting){32, 16, 48, 2, 4, 400, 4e-3} : (setting){64, 32, 96, 3, 4, 700, 3e-3};
+    setting s = quick ? (setting){32, 16, 48, 2, 4, 400, 4e-3} : (setting){64, 32, 96, 3, 4, 1500, 3e-3};
     char *text = NULL, words[200];
     size_t n = 0;
     if (!read_texts(&text, &n, argc - 1 - quick, argv + 1 + quick) || n < 20000) {
