@@ -258,6 +258,10 @@ def refused(name, call, sample):
             return "a float outside the range of the whole numbers: not defined"
     if call.op in ("gather", "scatter", "scatter_add", "index_select", "index_add") and call.inputs[1].dtype not in (torch.int64, torch.int32):
         return "indices that are not i64 or i32: PyTorch takes them only when there are none"
+    if call.op == "aminmax" and x.dim() == 0 and call.attrs.get("keepdim", ("bool", 0))[1]:
+        return "PyTorch gives [1] for a number with keepdim here, all others []"
+    if call.op == "argsort" and x.dim() and not call.attrs.get("stable", (0, 0))[1] and ties(x, call.attrs.get("dim", (0, -1))[1]):
+        return "places of equal elements in an unstable sort: not defined"
     if call.op in ("any", "all") and x.dtype == torch.uint8:
         return "PyTorch gives u8 for u8 here, soma bool as for all others"
     if name in ("mT", "mH") and x.dim() < 2:
@@ -269,13 +273,15 @@ def refused(name, call, sample):
 
 def comparable(name, call, sample, outs):
     """Those of PyTorch's results that are defined: indices are not where values tie."""
-    if call.op in ("topk", "sort", "kthvalue", "median", "mode", "nanmedian") and len(outs) == 2 and call.inputs[0].dim():
+    if call.op in ("topk", "sort", "msort", "kthvalue", "median", "mode", "nanmedian", "cummax", "cummin") and len(outs) == 2 and call.inputs[0].dim():
         kind, dim = call.attrs.get("dim", ("int", -1))
         dim = dim if isinstance(dim, int) else dim[0] if dim else None
         if dim is not None and ties(call.inputs[0], dim):
             return outs[:1]
-    if "max_pool" in call.op and len(outs) == 2:  # soma's places are i32
+    if call.op in ("max_pool2d", "adaptive_max_pool2d") and len(outs) == 2:  # soma's places are i32
         return [outs[0], outs[1].to(torch.int32)]
+    if call.op in ("max_pool1d", "max_pool3d"):
+        return outs[:1]
     return outs
 
 
