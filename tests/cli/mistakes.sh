@@ -15,7 +15,7 @@ expect 2 - '--lr is 0' "$soma" train --data drawn --net "$net" --lr 0
 expect 2 - '--epochs is 0; it must be at least 1' "$soma" train --data drawn --net "$net" --epochs 0
 expect 2 - '--val is 1; it must be from 0 to 0.9' "$soma" train --data drawn --net "$net" --val 1
 expect 2 - '--size takes height x width' "$soma" train --data drawn --net "$net" --size 28x
-expect 2 - '--optim takes one of' "$soma" train --data drawn --net "$net" --optim adm
+expect 2 - "unknown optimiser 'adm'; did you mean 'adam'" "$soma" train --data drawn --net "$net" --optim adm
 expect 2 - '--momentum is for' "$soma" train --data drawn --net "$net" --momentum 0.9
 expect 2 - '--batch takes the number of samples in a step, or all' "$soma" train --data drawn --net "$net" --batch 0
 expect 2 - 'no loss is called "mes": did you mean "mse"' "$soma" train --data drawn --net "$net" --loss mes
