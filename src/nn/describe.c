@@ -142,6 +142,21 @@ static void put_usage(soma__text *t, const soma__nn_word *w) {
         soma__text_add(t, w->max_rows > 2 ? " (… | …)" : w->max_rows == 2 ? " (… [| …])" : " (…)");
 }
 
+bool soma_nn_word_get(int i, soma_nn_word_info *out) {
+    const soma__nn_word *w = i < 0 ? NULL : soma__nn_word_at(i);
+    if (w && out)
+        *out = (soma_nn_word_info){w->word, w->cls ? w->cls->name : "", w->help, w->expand != NULL, w->activation};
+    return w != NULL;
+}
+
+size_t soma_nn_word_usage(int i, char *out, size_t size) {
+    const soma__nn_word *w = i < 0 ? NULL : soma__nn_word_at(i);
+    soma__text text = {0};
+    if (w)
+        put_usage(&text, w);
+    return soma__text_take(&text, out, size);
+}
+
 static void put_table(soma__text *t, bool models) {
     const soma__nn_word *w;
     for (int i = 0; (w = soma__nn_word_at(i)) != NULL; i++) {
