@@ -304,17 +304,37 @@ SOMA_API soma_module *soma_nn_unflatten(int dim, int n, const int64_t *sizes);
 SOMA_API soma_module *soma_nn_pixel_shuffle(int64_t factor);     /* [N, C r r, H, W] to [N, C, H r, W r]. Shi et al. 2016 */
 SOMA_API soma_module *soma_nn_pixel_unshuffle(int64_t factor);
 SOMA_API soma_module *soma_nn_identity(void);
+/* Activations: the formulas are at the operators (ops.h). A 0 stands for the default. */
 SOMA_API soma_module *soma_nn_relu(void);
-SOMA_API soma_module *soma_nn_leaky_relu(double negative_slope); /* 0: 0.01 */
-SOMA_API soma_module *soma_nn_elu(double alpha);                 /* 0: 1 */
+SOMA_API soma_module *soma_nn_relu6(void);
+SOMA_API soma_module *soma_nn_leaky_relu(double negative_slope); /* 0.01 */
+SOMA_API soma_module *soma_nn_prelu(int64_t slopes, double init); /* 1 slope, or one a channel; they start at 0.25 */
+SOMA_API soma_module *soma_nn_rrelu(double lower, double upper); /* 1/8, 1/3 */
+SOMA_API soma_module *soma_nn_elu(double alpha);                 /* 1 */
+SOMA_API soma_module *soma_nn_selu(void);
+SOMA_API soma_module *soma_nn_celu(double alpha);                /* 1 */
 SOMA_API soma_module *soma_nn_gelu(void);
+SOMA_API soma_module *soma_nn_gelu_tanh(void);
 SOMA_API soma_module *soma_nn_silu(void);
+SOMA_API soma_module *soma_nn_mish(void);
+SOMA_API soma_module *soma_nn_hardswish(void);
 SOMA_API soma_module *soma_nn_softplus(void);
+SOMA_API soma_module *soma_nn_softplus_beta(double beta, double threshold); /* 0, 0: 1, 20 */
+SOMA_API soma_module *soma_nn_softsign(void);
 SOMA_API soma_module *soma_nn_sigmoid(void);
+SOMA_API soma_module *soma_nn_hardsigmoid(void);
+SOMA_API soma_module *soma_nn_logsigmoid(void);
 SOMA_API soma_module *soma_nn_tanh(void);
 SOMA_API soma_module *soma_nn_hardtanh(double min, double max);  /* 0, 0: -1, 1 */
+SOMA_API soma_module *soma_nn_tanhshrink(void);
+SOMA_API soma_module *soma_nn_hardshrink(double lambd);          /* 0.5 */
+SOMA_API soma_module *soma_nn_softshrink(double lambd);          /* 0.5 */
+SOMA_API soma_module *soma_nn_threshold(double threshold, double value);
+SOMA_API soma_module *soma_nn_glu(int64_t dim);                  /* halves dim */
 SOMA_API soma_module *soma_nn_step(double threshold);            /* 1 from the threshold on, else 0 */
+SOMA_API soma_module *soma_nn_step_surrogate(double threshold, const char *surrogate, double width); /* as soma_step_surrogate */
 SOMA_API soma_module *soma_nn_softmax(int64_t dim);
+SOMA_API soma_module *soma_nn_softmin(int64_t dim);
 SOMA_API soma_module *soma_nn_log_softmax(int64_t dim);
 
 /* ---- Initialisers (fill in place, without recording; return their argument) ------------------------------------------------ */

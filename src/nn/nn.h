@@ -231,10 +231,14 @@ extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_clas
     soma__nn_layer_norm_class, soma__nn_dropout_class, soma__nn_flatten_class, soma__nn_reshape_class,
     soma__nn_unflatten_class, soma__nn_shuffle_class, soma__nn_unshuffle_class, soma__nn_dropout1d_class, soma__nn_dropout2d_class,
     soma__nn_dropout3d_class, soma__nn_alpha_dropout_class, soma__nn_feature_alpha_dropout_class, soma__nn_noise_class,
-    soma__nn_variational_class, soma__nn_identity_class, soma__nn_relu_class,
-    soma__nn_leaky_relu_class, soma__nn_elu_class, soma__nn_gelu_class, soma__nn_silu_class, soma__nn_softplus_class,
-    soma__nn_sigmoid_class, soma__nn_tanh_class, soma__nn_hardtanh_class, soma__nn_step_class, soma__nn_softmax_class,
+    soma__nn_variational_class, soma__nn_identity_class,
+    soma__nn_threshold_class, soma__nn_prelu_class, soma__nn_glu_class, soma__nn_step_class, soma__nn_softmax_class, soma__nn_softmin_class,
     soma__nn_log_softmax_class;
+#define ACT0(id, ...) extern const soma_module_class soma__nn_##id##_class;
+#define ACT1 ACT0
+#define ACT2 ACT0
+#include "nn/activations.def"
+extern const char *const soma__nn_surrogates[]; /* of Step, by number; ends with NULL */
 
 extern const soma_module_class soma__nn_max_pool1d_class, soma__nn_max_pool3d_class, soma__nn_avg_pool1d_class,
     soma__nn_avg_pool3d_class, soma__nn_lp_pool1d_class, soma__nn_lp_pool2d_class, soma__nn_adaptive_avg_pool1d_class,
