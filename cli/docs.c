@@ -1,6 +1,7 @@
-/* `soma docs`, a command for the build and for packagers: man pages and shell completion from the tables of the commands, so that
+/* `soma docs`, a command for the build and for packagers: man pages, reference pages and shell completion from the tables of the commands, so that
  * they cannot differ from what the tool does. */
 #include "options.h"
+#include "reference.h"
 
 #include <soma/soma.h>
 
@@ -342,6 +343,8 @@ static int run_docs(args *a)
     const char *what = a->n_rest > 0 ? a->rest[0] : "", *which = a->n_rest > 1 ? a->rest[1] : "";
     if (a->n_rest == 2 && !strcmp(what, "man"))
         return write_man(a, which);
+    if ((a->n_rest == 2 || a->n_rest == 3) && !strcmp(what, "reference"))
+        return write_reference(a, which, a->n_rest == 3 ? a->rest[2] : NULL);
     if (a->n_rest == 2 && !strcmp(what, "completion")) {
         if (!strcmp(which, "bash"))
             return complete_bash(), 0;
@@ -350,13 +353,14 @@ static int run_docs(args *a)
         if (!strcmp(which, "fish"))
             return complete_fish(), 0;
     }
-    return usage_error(a, "expected 'man DIR' or 'completion bash|zsh|fish'");
+    return usage_error(a, "expected 'man DIR', 'reference DIR [HEADERS]' or 'completion bash|zsh|fish'");
 }
 
 const command cmd_docs = {
     .name = "docs",
-    .usage = "man DIR\ncompletion bash|zsh|fish",
-    .details = "Writes the man pages into DIR, or prints a completion script for a shell.",
+    .usage = "man DIR\nreference DIR [HEADERS]\ncompletion bash|zsh|fish",
+    .details = "Writes the man pages into DIR, or the reference pages of operators, layers, optimisers and schedules as Markdown (with the C declarations when "
+               "HEADERS is the folder of soma's headers), or prints a completion script for a shell.",
     .example = "soma docs man build/man\nsource <(soma docs completion bash)",
     .run = run_docs,
 };

@@ -59,6 +59,8 @@ typedef struct soma_op_info {
     bool in_place;                          /* name with a trailing "_" writes into the first input */
     bool internal;                          /* part of another operator's gradient; callable, but not meant for programs */
     bool many_outputs;                      /* their number depends on attributes or shapes, as split's */
+    const uint32_t *input_dtypes;           /* of each named input where not `dtypes` (indices, masks), else 0 */
+    const char *range;                      /* elementwise: where it is defined and smooth, "0.2 … 5"; else NULL */
 } soma_op_info;
 SOMA_API int soma_op_count(void);
 /* The i-th operator, sorted by name; NULL when i is out of range. Static. */
