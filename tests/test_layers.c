@@ -33,6 +33,8 @@ static void test_counts(void **state) {
         assert_int_equal(soma_nn_count(m), models[i].params);
         assert_non_null(soma_nn_get(m, models[i].name));
         check_ok();
+        if (i < 2) /* as many tensors as torchvision's */
+            assert_int_equal(soma_nn_named(m, true, NULL, 0), i == 0 ? 122 : 218);
         size_t n = soma_nn_describe(m, NULL, 0);
         char *text = malloc(n + 1), *again = malloc(n + 1);
         soma_nn_describe(m, text, n + 1);
@@ -96,6 +98,7 @@ static void test_files(void **state) {
         "flatten, linear 5 as code tanh, linear 128 tied code, reshape 2x8x8, upsample 2, zeropad 1, pixelunshuffle 2",
         "variational 3 (flatten, linear 5 relu | linear 128, unflatten 2x8x8)",
         "batchnorm cumulative, dropout2d 0.3, alphadropout, featurealphadropout 0.1, noise 0.2",
+        "maxpool 2 places as p, conv 2 1, maxunpool tied p",
         "parallel sum(conv 3 1 | conv 3 1 as other, relu), lppool 2 2 as pool",
     };
     for (size_t i = 0; i < SOMA_LEN(images); i++)
@@ -317,6 +320,7 @@ static void test_errors(void **state) {
         {"unflatten 2x-1 dim 3", 2, {2, 12}, "dimension 3 of input [2, 12] cannot become 2 dimensions"},
         {"linear 3, reshape 2x2", 2, {2, 12}, "reshape"},
         {"residual(conv 3 1 | conv 4 1)", 4, {1, 2, 3, 3}, "the layers inside make [1, 3, 3, 3] and the shortcut [1, 4, 3, 3]"},
+        {"maxpool 2 places as p, maxpool 2, maxunpool tied p", 4, {1, 2, 8, 8}, "input [1, 2, 2, 2] does not fit the places of 'p', which are [1, 2, 4, 4]"},
         {"pixelshuffle 2", 4, {1, 6, 2, 2}, "pixel_shuffle"},
     };
     for (size_t i = 0; i < SOMA_LEN(bad); i++) {

@@ -62,6 +62,7 @@ static const char *const round_trips[][2] = {
     {"zeropad 1, zeropad 1x2, zeropad 1x0x2x-1, zeropad 1x1x1x1 value 0.5, reflectionpad 2, replicationpad 1x2x3x4x5x6, circularpad 1x1",
      "zeropad 1, zeropad 1x2, zeropad 1x0x2x-1, zeropad 1 value 0.5, reflectionpad 2, replicationpad 1x2x3x4x5x6, circularpad 1x1"},
     {"variational 20 (flatten, linear 40 relu | linear 9, unflatten 3x3), variational 3 (linear 4 as enc | (linear 5) as dec)", NULL},
+    {"maxpool 2 places as p, relu, maxunpool tied p, relu", NULL},
     {"lenet classes 3", "conv 6 5 pad 2 as conv1 tanh, avgpool 2, conv 16 5 as conv2 tanh, avgpool 2, conv 120 5 as conv3 tanh, flatten, "
                         "linear 84 as fc1 tanh, linear 3 as fc2"},
     {"mlp 8 classes 2, relu", "(flatten, linear 8 relu, linear 2), relu"},
@@ -171,6 +172,8 @@ static const char *const bad[][2] = {
     {"convtranspose 3 3 outpad 1", "ConvTranspose2d: output padding 1 must be smaller than the stride or the dilation, at column 1"},
     {"relu, avgpool 2 pad 1x0, maxpool1d 2 pad 2", "MaxPool1d: padding 2 is more than half the window of 2, at column 26"},
     {"variational 3 (linear 2)", "variational needs 2 branches with '|' between them, not 1, at column 1"},
+    {"maxpool 2 places, maxunpool", "expected 'tied' and the name of a layer, not the end, at column 28"},
+    {"maxpool 2 as p, maxunpool tied p", "the layer 'p' is a MaxPool2d, and a maxpool with 'places' is needed, at column 32"},
     {"resnet18 clases 3", "resnet18 does not know 'clases' at column 10; did you mean 'classes'?"},
     {"resnet19", "unknown layer 'resnet19' at column 1; did you mean 'resnet18'?"},
     {"linear 3 tied a tied a", "linear: 'tied' is given twice, again at column 17"},

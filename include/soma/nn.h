@@ -190,6 +190,7 @@ typedef struct soma_nn_pool_opts {
     bool ceil_mode;
     bool count_exclude_pad;   /* average pooling: divide by the elements inside only */
     int64_t divisor_override; /* average pooling over two or three axes: divide by this; 0: by the number of elements */
+    bool return_indices;      /* max pooling: remember where the largest values were, for a MaxUnpool that is tied to this layer */
     size_t size;
 } soma_nn_pool_opts;
 /* [N, C, L], [N, C, H, W] or [N, C, D, H, W]; `kernel` has as many sizes as there are axes. */
@@ -213,6 +214,9 @@ SOMA_API soma_module *soma_nn_max_pool_ex(int dims, const int64_t *kernel, const
 #define soma__nn_avg_pool3d(kernel, ...) \
     soma_nn_avg_pool_ex(3, (const int64_t[]){(kernel), (kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
 SOMA_API soma_module *soma_nn_avg_pool_ex(int dims, const int64_t *kernel, const soma_nn_pool_opts *opts);
+/* Puts values back where a max pooling layer found them, zeros elsewhere; as large as that layer's input. Which layer, soma_nn_tie
+ * says: one with return_indices. PyTorch hands the places over by hand; here no other output is needed. */
+SOMA_API soma_module *soma_nn_max_unpool(void);
 /* (sum x^p)^(1/p) over windows; one or two axes. */
 #define soma_nn_lp_pool1d(p, ...) soma__nn_lp_pool1d(p, __VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
 #define soma__nn_lp_pool1d(p, kernel, ...) \

@@ -135,7 +135,7 @@ static void put_usage(soma__text *t, const soma__nn_word *w) {
     for (int k = 0; k < SOMA__NN_MAX_ARGS && w->args[k].kind != SOMA__ARG_END; k++)
         put_arg(t, &w->args[k]);
     if (w->may_tie)
-        soma__text_add(t, " [tied NAME]");
+        soma__text_add(t, w->must_tie ? " tied NAME" : " [tied NAME]");
     if (w->takes_activation || w->inner_activation)
         soma__text_add(t, " [ACTIVATION]");
     if (w->body)

@@ -148,6 +148,7 @@ typedef struct soma__nn_word {
     bool takes_activation;
     bool inner_activation; /* an activation may stand before the parentheses, and is part of the layer */
     bool may_tie;       /* knows `tied NAME` */
+    bool must_tie;      /* is nothing without it */
     soma__nn_body body;
     int min_rows, max_rows; /* of SOMA__BODY_ROWS */
     soma__nn_arg args[SOMA__NN_MAX_ARGS]; /* by place first, then by word */
@@ -269,8 +270,14 @@ typedef struct soma__nn_pool_state {
     int kind, dims;     /* layer_pool.c names the kinds */
     int64_t kernel[3], stride[3], padding[3], dilation[3], divisor; /* the first `dims` count; kernel: the size, of adaptive ones */
     double p;
-    bool ceil, exclude_pad;
+    bool ceil, exclude_pad, places;
+    soma_tensor *indices; /* `places`: where the last forward found the largest values (a reference), and in what shape */
+    int in_ndim;
+    int64_t in_shape[5];
 } soma__nn_pool_state;
+extern const soma_module_class soma__nn_max_unpool_class;
+/* `m` is a max pooling layer that remembers places. */
+bool soma__nn_has_places(const soma_module *m);
 soma_module *soma__nn_pool_new(const soma__nn_pool_state *s);
 typedef struct soma__nn_resample_state {
     int64_t size[3];    /* 0: scale */

@@ -19,9 +19,16 @@ static bool dim_read(soma_module *m, soma__nn_value *v) {
     return true;
 }
 
+/* A constructor takes 0 for the default; a 0 that is written is meant. */
+static soma_module *as_written(soma_module *m, const soma__nn_value *v) {
+    if (m && v[0].given)
+        ((soma__nn_act_state *)m->state)->a = v[0].r;
+    return m;
+}
+
 #define ACT0(id, ...) SOMA__WORD_MAKE(id, soma_nn_##id())
-#define ACT1(id, shown, word, number, ordinary, ...)    \
-    SOMA__WORD_MAKE(id, soma_nn_##id(v[0].r))           \
+#define ACT1(id, shown, word, number, ordinary, ...)         \
+    SOMA__WORD_MAKE(id, as_written(soma_nn_##id(v[0].r), v)) \
     static bool id##_read(soma_module *m, soma__nn_value *v) { return real_read(m, v, ordinary); }
 #define ACT2(id, shown, word, number, ordinary, number2, ordinary2, ...)                                                            \
     SOMA__WORD_MAKE(id, soma_nn_##id##_2(v[0].given ? v[0].r : (ordinary), v[1].given ? v[1].r : (ordinary2)))                      \

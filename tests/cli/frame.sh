@@ -65,6 +65,6 @@ complete() { # words typed so far: what bash offers for the last one
 if command -v bash >/dev/null; then
     expect 0 '^train$' - complete soma tra
     expect 0 '^--epochs$' - complete soma train --epo
-    expect 0 '^adam adamw$' - complete soma train --optim ad
+    expect 0 '^adam adamw adagrad adadelta adamax$' - complete soma train --optim ad
 fi
 done_testing
