@@ -272,6 +272,27 @@ SOMA_API soma_tensor *soma_fill_(soma_tensor *x, double value);
 SOMA_API soma_tensor *soma_uniform_(soma_tensor *x, double low, double high);
 SOMA_API soma_tensor *soma_normal_(soma_tensor *x, double mean, double std);
 
+SOMA_API soma_tensor *soma_exponential_(soma_tensor *x, double lambd);
+SOMA_API soma_tensor *soma_cauchy_(soma_tensor *x, double median, double sigma);
+SOMA_API soma_tensor *soma_log_normal_(soma_tensor *x, double mean, double std);
+SOMA_API soma_tensor *soma_laplace_(soma_tensor *x, double loc, double scale);
+SOMA_API soma_tensor *soma_gumbel_(soma_tensor *x, double loc, double scale);
+SOMA_API soma_tensor *soma_geometric_(soma_tensor *x, double p);            /* trials up to the first success */
+SOMA_API soma_tensor *soma_bernoulli_(soma_tensor *x, double p);
+SOMA_API soma_tensor *soma_trunc_normal_(soma_tensor *x, double mean, double std, double a, double b);
+SOMA_API soma_tensor *soma_random_(soma_tensor *x, int64_t from, int64_t to); /* whole numbers in [from, to); to INT64_MAX: all of the dtype */
+
+/* ---- Draws whose parameters are tensors; each call takes the next stream of the seed ------------------------------ */
+
+SOMA_API soma_tensor *soma_poisson(soma_tensor *rate);
+SOMA_API soma_tensor *soma_gamma(soma_tensor *concentration);              /* of scale 1 */
+SOMA_API soma_tensor *soma_beta(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_binomial(soma_tensor *count, soma_tensor *prob);
+SOMA_API soma_tensor *soma_bernoulli_tensor(soma_tensor *p);
+SOMA_API soma_tensor *soma_dirichlet(soma_tensor *concentration);          /* [..., n] */
+SOMA_API soma_tensor *soma_normal(soma_tensor *mean, soma_tensor *std);    /* differentiable in both */
+SOMA_API soma_tensor *soma_multinomial(soma_tensor *weights, int64_t num_samples, bool replacement); /* [n] or [rows, n] -> i64 */
+
 /* ---- Reductions over dims; keepdim leaves them with size 1 ------------------------------------------------------- */
 
 SOMA_API soma_tensor *soma_sum(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);

@@ -450,7 +450,7 @@ static soma_tensor *off_diagonal(soma_tensor *x) {
     return soma_mul(x, soma_add_scalar(soma_neg(soma_eye(n, n, (soma_dtype)x->dtype)), 1));
 }
 
-/* V (diag(gw) + offdiag(Vᵀ gV) / (w_j - w_i)) Vᵀ. Equal eigenvalues have no single vectors: infinite, as in PyTorch. */
+/* V (diag(gw) + offdiag(Vᵀ gV) / (w_j - w_i)) Vᵀ made symmetric. Equal eigenvalues have no single vectors: infinite, as in PyTorch. */
 static void eigh_backward(soma_grad_args *g) {
     soma_tensor *w = g->out[0], *v = g->out[1], *inner = NULL;
     if (g->gout[1])
@@ -458,7 +458,7 @@ static void eigh_backward(soma_grad_args *g) {
     if (g->gout[0])
         inner = plus(inner, soma_diag_embed(g->gout[0], 0, -2, -1));
     if (inner)
-        g->gin[0] = mm(mm(v, inner), soma__t(v));
+        g->gin[0] = symmetric(mm(mm(v, inner), soma__t(v)));
 }
 
 SOMA__LINES(eigh_ex, "y[3,3]", "sy[2,3,3] upper=true", "y[1,1]", "y[0,0]", "[2,3] !ESHAPE A is [2, 3] f32, expected square matrices")

@@ -34,6 +34,7 @@ enum { MAX_OPS = 1024 };
     F(advanced) \
     F(pool) \
     F(random) \
+    F(draws) \
     F(create) \
     F(matmul) \
     F(rnn) \

@@ -98,7 +98,7 @@ for shape in ((3, 3), (2, 4, 4), (0, 0)):
     case("eigh", eigh, [symmetric(*shape)])
     case("matrix_exp", torch.matrix_exp, [f(*shape)])
 case("eigh", lambda x: eigh(x, "U"), [f(3, 3)], UPLO="U")
-case("det", torch.det, [torch.tensor([[1.0, 2, 3], [2, 4, 6], [1, 0, 1]], dtype=torch.float64)])
+case("det", torch.det, [torch.tensor([[1.0, 2, 3], [2, 4, 6], [1, 0, 1]], dtype=torch.float64)], grad=False)  # 1.13 gives 0 for the cofactors
 case("logdet", torch.logdet, [torch.tensor([[1.0, 2], [2, 1]], dtype=torch.float64)], grad=False)
 for upper in (False, True):
     l = regular(3, 3)
