@@ -559,6 +559,10 @@ SOMA_API soma_tensor *soma_avg_pool3d_ex(soma_tensor *x, int64_t kd, int64_t kh,
 #define soma__avg_pool1d(x, k, ...) soma_avg_pool1d_ex((x), (k), &(soma_pool_opts){__VA_ARGS__})
 #define soma_avg_pool3d(x, ...) soma__avg_pool3d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
 #define soma__avg_pool3d(x, kd, kh, kw, ...) soma_avg_pool3d_ex((x), (kd), (kh), (kw), &(soma_pool_opts){__VA_ARGS__})
+/* x's elements at the places that `indices` name in planes of these sizes (those that were pooled), zeros elsewhere. */
+SOMA_API soma_tensor *soma_max_unpool1d(soma_tensor *x, soma_tensor *indices, int n_sizes, const int64_t *sizes);
+SOMA_API soma_tensor *soma_max_unpool2d(soma_tensor *x, soma_tensor *indices, int n_sizes, const int64_t *sizes);
+SOMA_API soma_tensor *soma_max_unpool3d(soma_tensor *x, soma_tensor *indices, int n_sizes, const int64_t *sizes);
 /* (sum x^p)^(1/p) over windows; a stride of 0 is the kernel. */
 SOMA_API soma_tensor *soma_lp_pool1d(soma_tensor *x, double p, int64_t kernel, int64_t stride, bool ceil_mode);
 SOMA_API soma_tensor *soma_lp_pool2d(soma_tensor *x, double p, int64_t kh, int64_t kw, int64_t stride_h, int64_t stride_w, bool ceil_mode);

@@ -240,6 +240,69 @@ static bool adaptive_max_pool1d_compose(soma_args *a) { return adaptive_compose(
 static bool adaptive_max_pool2d_compose(soma_args *a) { return adaptive_compose(a, 2, true); }
 static bool adaptive_max_pool3d_compose(soma_args *a) { return adaptive_compose(a, 3, true); }
 
+/* ---- Unpooling -------------------------------------------------------------------------------------------------------- */
+
+/* x at the places that `indices` names in planes of output_size, or of the size that windows which fit exactly had; zeros elsewhere. */
+static bool unpool_compose(soma_args *a, int axes) {
+    soma_tensor *x = a->in[0], *index = a->in[1];
+    const char *op = a->op->name;
+    int64_t kernel[3], stride[3], padding[3], size[3], shape[SOMA_MAX_DIMS], from = 1, to = 1, lead = 1;
+    if (!takes_rank(x, axes) || !soma__attr_list(op, &a->attrs[KERNEL], axes, 1, NULL, kernel) || !soma__attr_list(op, &a->attrs[STRIDE], axes, 1, kernel, stride) ||
+        !soma__attr_list(op, &a->attrs[PADDING], axes, 0, zeros, padding))
+        return false;
+    if (!soma__same_shape(x, index))
+        return soma__expected(index, "indices", "x's shape");
+    if (a->attrs[3].count > 0 && !soma__attr_list(op, &a->attrs[3], axes, 1, NULL, size))
+        return false;
+    memcpy(shape, x->shape, sizeof shape);
+    for (int i = 0; i < axes; i++) {
+        const int d = x->ndim - axes + i;
+        if (a->attrs[3].count == 0)
+            size[i] = (x->shape[d] - 1) * stride[i] - 2 * padding[i] + kernel[i];
+        if (size[i] < 1)
+            return soma__expected(x, "x", "sizes that give 1 or more elements along each axis");
+        shape[d] = size[i];
+        from *= x->shape[d];
+        to *= size[i];
+    }
+    for (int d = 0; d < x->ndim - axes; d++)
+        lead *= x->shape[d];
+    soma_tensor *y = soma_zeros(SOMA_SHAPE(lead, to), (soma_dtype)x->dtype);
+    y = soma_scatter(y, 1, soma_reshape(index, 2, (const int64_t[]){lead, from}), soma_reshape(x, 2, (const int64_t[]){lead, from}));
+    a->out[0] = soma_reshape(y, x->ndim, shape);
+    return a->out[0] != NULL;
+}
+static bool max_unpool1d_compose(soma_args *a) { return unpool_compose(a, 1); }
+static bool max_unpool2d_compose(soma_args *a) { return unpool_compose(a, 2); }
+static bool max_unpool3d_compose(soma_args *a) { return unpool_compose(a, 3); }
+
+SOMA__LINES(max_unpool1d, "[1,2,3] i[1,2,3]=1,2,5,0,3,4 kernel_size=2", "s[2,2] i[2,2]=0,3,1,2 kernel_size=2 stride=3 output_size=6", "[1,1,1] i[1,1,1]=0 kernel_size=1", "[0,2,2] i[0,2,2]<4 kernel_size=2",
+            "[2,1,2] I[2,1,2]=0,2,1,2 kernel_size=3 stride=2 padding=1", "[1,1,3] i[1,1,3]=0,2,4 kernel_size=2", "[1,2,3] i[1,2,2]<4 kernel_size=2 !ESHAPE expected x's shape",
+            "[1,1,2] i[1,1,2]=0,4 kernel_size=2 !EINVAL index 4", "[4] i[4]<4 kernel_size=2 !ESHAPE expected [N, C, L] or [C, L]")
+SOMA__LINES(max_unpool2d, "[1,2,2,2] i[1,2,2,2]=0,3,9,14,5,2,8,11 kernel_size=2", "s[1,2,2] i[1,2,2]=0,3,9,14 kernel_size=2 output_size=5,4", "[1,1,1,1] i[1,1,1,1]=0 kernel_size=1", "[0,1,2,2] i[0,1,2,2]<4 kernel_size=2",
+            "[1,1,1,2] I[1,1,1,2]=3,6 kernel_size=2", "[1,1,2,1] i[1,1,2,1]=2,4 kernel_size=3,2 stride=2 padding=1,0", "[1,2,2,2] i[1,2,2,1]<4 kernel_size=2 !ESHAPE expected x's shape")
+SOMA__LINES(max_unpool3d, "[1,1,1,2,2] i[1,1,1,2,2]=0,3,9,14 kernel_size=2", "s[1,1,2,2] i[1,1,2,2]=0,3,9,14 kernel_size=2 output_size=2,5,4", "[1,1,1,1,1] i[1,1,1,1,1]=0 kernel_size=1", "[0,1,1,2,2] i[0,1,1,2,2]<4 kernel_size=2",
+            "[1,1,1,1,2] I[1,1,1,1,2]=3,6 kernel_size=2", "[1,1,2,1,1] i[1,1,2,1,1]=2,9 kernel_size=2", "[1,1,2,2] i[1,1,2,1]<4 kernel_size=2 !ESHAPE expected x's shape")
+
+#define UNPOOL(NAME, WITH)                                                                                                 \
+    static const soma_op NAME##_op = {                                                                                     \
+        .name = #NAME, .family = "pool", .onnx = "MaxUnpool",                                                              \
+        .doc = "The partial inverse of " WITH ": x's elements at the places that indices name, zeros elsewhere. output_size says which of the sizes that pool to "     \
+               "x's is meant; without it, the one whose windows fit exactly.",                                             \
+        .in = {{.name = "x"}, {.name = "indices", .dtypes = SOMA_BIT(SOMA_I64) | SOMA_BIT(SOMA_I32), .apart = true}}, .n_in = 2, .outputs = 1,    \
+        .attrs = SOMA_ATTRS(SOMA_NEED_INTS("kernel_size", "size of a window, one number an axis or one for all"), SOMA_DEF_INTS("stride", "distance of windows; none given: the kernel's size", 0, 0), \
+                            SOMA_DEF_INTS("padding", "places that were added on each side", 1, 0), SOMA_DEF_INTS("output_size", "sizes of the result; none given: worked out", 0, 0)), \
+        .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = NAME##_compose, .backward = SOMA_COMPOSED, .no_grad_in = 1u << 1,             \
+        .samples = NAME##_samples, .errors = NAME##_errors,                                                                \
+    };                                                                                                                     \
+    soma_tensor *soma_##NAME(soma_tensor *x, soma_tensor *indices, int n_sizes, const int64_t *sizes) {                    \
+        soma_attr attrs[4] = {SOMA_INTS("kernel_size", 1), SOMA_INTS("stride", 1), SOMA_INTS("padding", 0)};                \
+        return soma__ints_attr(&attrs[3], #NAME, "output_size", n_sizes, sizes) ? SOMA__RUN(&NAME##_op, attrs, x, indices) : NULL;  \
+    }
+UNPOOL(max_unpool1d, "max_pool1d_with_indices")
+UNPOOL(max_unpool2d, "max_pool2d_with_indices")
+UNPOOL(max_unpool3d, "max_pool3d_with_indices")
+
 /* ---- Entries ---------------------------------------------------------------------------------------------------------- */
 
 #define MAX_1D                                                                                                             \
@@ -396,6 +459,6 @@ soma_tensor *soma_adaptive_max_pool3d(soma_tensor *x, int64_t out_d, int64_t out
     return run_adaptive(&adaptive_max_pool3d_op, x, 3, (const int64_t[]){out_d, out_h, out_w}, NULL);
 }
 
-soma_op_list soma__pool_nd_ops = {&max_pool1d_op, &max_pool1d_with_indices_op, &max_pool2d_with_indices_op, &max_pool3d_op, &max_pool3d_with_indices_op, &avg_pool1d_op,
+soma_op_list soma__pool_nd_ops = {&max_unpool1d_op, &max_unpool2d_op, &max_unpool3d_op, &max_pool1d_op, &max_pool1d_with_indices_op, &max_pool2d_with_indices_op, &max_pool3d_op, &max_pool3d_with_indices_op, &avg_pool1d_op,
                                   &avg_pool3d_op, &lp_pool1d_op, &lp_pool2d_op, &adaptive_avg_pool1d_op, &adaptive_avg_pool3d_op, &adaptive_max_pool1d_op, &adaptive_max_pool2d_op,
                                   &adaptive_max_pool3d_op, NULL};

@@ -36,6 +36,7 @@ enum { MAX_OPS = 1024 };
     F(random) \
     F(draws) \
     F(create) \
+    F(like) \
     F(matmul) \
     F(rnn) \
     F(attention) \

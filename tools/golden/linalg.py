@@ -134,4 +134,11 @@ case("matrix_rank", lambda x: L.matrix_rank(x, hermitian=True), [symmetric(3, 3)
 for n in (0, 1, 3, 6, -2):
     case("matrix_power", lambda x: torch.matrix_power(x, n), [regular(2, 2, 2)], n=n)
 
+# ---- Made like another, or from nothing ----
+case("zeros_like", torch.zeros_like, [f(2, 3)], grad=False)
+case("ones_like", torch.ones_like, [f(2, 3)], grad=False)
+case("full_like", lambda x: torch.full_like(x, 2.5), [f(2, 3)], grad=False, fill_value=2.5)
+case("logspace", lambda: torch.logspace(-1, 2, 5, dtype=torch.float64), [], start=-1.0, end=2.0, steps=5, dtype=1)
+case("logspace", lambda: torch.logspace(0, 3, 4, base=2, dtype=torch.float64), [], start=0.0, end=3.0, steps=4, base=2.0, dtype=1)
+
 finish()
