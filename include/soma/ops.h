@@ -59,6 +59,8 @@ typedef struct soma_op_info {
     bool in_place;                          /* name with a trailing "_" writes into the first input */
     bool internal;                          /* part of another operator's gradient; callable, but not meant for programs */
     bool many_outputs;                      /* their number depends on attributes or shapes, as split's */
+    const uint32_t *input_dtypes;           /* of each named input where not `dtypes` (indices, masks), else 0 */
+    const char *range;                      /* elementwise: where it is defined and smooth, "0.2 … 5"; else NULL */
 } soma_op_info;
 SOMA_API int soma_op_count(void);
 /* The i-th operator, sorted by name; NULL when i is out of range. Static. */
@@ -307,6 +309,28 @@ SOMA_API soma_tensor *soma_any(soma_tensor *x, int n_dims, const int64_t *dims, 
 SOMA_API soma_tensor *soma_all(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
 SOMA_API soma_tensor *soma_logsumexp(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
 SOMA_API soma_tensor *soma_norm(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);  /* Euclidean */
+/* Any order: sum(|x|^p)^(1/p); INFINITY and -INFINITY: largest and smallest |x|; 0: how many are not 0. */
+SOMA_API soma_tensor *soma_norm_p(soma_tensor *x, double p, int n_dims, const int64_t *dims, bool keepdim);
+SOMA_API soma_tensor *soma_nansum(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
+SOMA_API soma_tensor *soma_nanmean(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
+SOMA_API soma_tensor *soma_count_nonzero(soma_tensor *x, int n_dims, const int64_t *dims);       /* i64 */
+SOMA_API soma_status soma_var_mean(soma_tensor *x, int n_dims, const int64_t *dims, int64_t correction, bool keepdim, soma_tensor **var, soma_tensor **mean);
+SOMA_API soma_status soma_std_mean(soma_tensor *x, int n_dims, const int64_t *dims, int64_t correction, bool keepdim, soma_tensor **std, soma_tensor **mean);
+SOMA_API soma_tensor *soma_cumprod(soma_tensor *x, int64_t dim);
+SOMA_API soma_tensor *soma_logcumsumexp(soma_tensor *x, int64_t dim);
+SOMA_API soma_tensor *soma_diff(soma_tensor *x, int64_t n, int64_t dim);                         /* n times */
+/* Integrals by the trapezoidal rule, at the places x or (NULL) dx apart. */
+SOMA_API soma_tensor *soma_trapezoid(soma_tensor *y, soma_tensor *x, double dx, int64_t dim);
+SOMA_API soma_tensor *soma_cumulative_trapezoid(soma_tensor *y, soma_tensor *x, double dx, int64_t dim);
+/* x [variables, observations]; weights [observations], integers and floats, or NULL. */
+SOMA_API soma_tensor *soma_cov(soma_tensor *x, int64_t correction, soma_tensor *fweights, soma_tensor *aweights);
+SOMA_API soma_tensor *soma_corrcoef(soma_tensor *x);
+SOMA_API soma_tensor *soma_dist(soma_tensor *x1, soma_tensor *x2, double p);
+SOMA_API soma_tensor *soma_cdist(soma_tensor *x1, soma_tensor *x2, double p);                    /* [..., p, m], [..., r, m] -> [..., p, r] */
+SOMA_API soma_tensor *soma_pairwise_distance(soma_tensor *x1, soma_tensor *x2, double p, double eps, bool keepdim);
+SOMA_API soma_tensor *soma_cosine_similarity(soma_tensor *x1, soma_tensor *x2, int64_t dim, double eps);
+SOMA_API soma_tensor *soma_normalize(soma_tensor *x, double p, int64_t dim, double eps);         /* to length 1 */
+SOMA_API soma_tensor *soma_renorm(soma_tensor *x, double p, int64_t dim, double maxnorm);
 /* Indices (i64) of the largest and smallest along one dimension, or among all (SOMA_NO_DIM); the first of equals. */
 SOMA_API soma_tensor *soma_argmax(soma_tensor *x, int64_t dim, bool keepdim);
 SOMA_API soma_tensor *soma_argmin(soma_tensor *x, int64_t dim, bool keepdim);
@@ -336,6 +360,19 @@ SOMA_API soma_status soma_cummin(soma_tensor *x, int64_t dim, soma_tensor **valu
 /* q in [0, 1], a number or a vector (which adds a first dimension); interpolation NULL ("linear"), "lower", "higher", "nearest", "midpoint". */
 SOMA_API soma_tensor *soma_quantile(soma_tensor *x, soma_tensor *q, int64_t dim, bool keepdim, const char *interpolation);
 SOMA_API soma_tensor *soma_nanquantile(soma_tensor *x, soma_tensor *q, int64_t dim, bool keepdim, const char *interpolation);
+
+/* ---- Counting and searching; no gradients ---- */
+
+/* The different elements, sorted, or rows along dim (SOMA_NO_DIM: all elements); each one's number and how many there are, unless NULL. */
+SOMA_API soma_status soma_unique(soma_tensor *x, int64_t dim, soma_tensor **values, soma_tensor **inverse, soma_tensor **counts);
+SOMA_API soma_status soma_unique_consecutive(soma_tensor *x, int64_t dim, soma_tensor **values, soma_tensor **inverse, soma_tensor **counts);
+SOMA_API soma_tensor *soma_bincount(soma_tensor *x, soma_tensor *weights, int64_t minlength); /* weights may be NULL */
+SOMA_API soma_tensor *soma_histc(soma_tensor *x, int64_t bins, double min, double max);       /* 0, 0: the data's own range */
+/* Between given edges (rising), or (NULL) in `bins` equal parts; weight and bin_edges may be NULL. */
+SOMA_API soma_status soma_histogram(soma_tensor *x, soma_tensor *edges, int64_t bins, soma_tensor *weight, bool density, soma_tensor **hist, soma_tensor **bin_edges);
+SOMA_API soma_tensor *soma_searchsorted(soma_tensor *sorted_sequence, soma_tensor *values, bool right); /* i64 */
+SOMA_API soma_tensor *soma_bucketize(soma_tensor *x, soma_tensor *boundaries, bool right);              /* i64 */
+SOMA_API soma_tensor *soma_isin(soma_tensor *elements, soma_tensor *test_elements, bool invert);        /* bool */
 
 /* ---- Shape: views where possible, as in PyTorch ------------------------------------------------------------------- */
 

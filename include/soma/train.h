@@ -66,6 +66,10 @@ SOMA_API soma_loss_fn soma_loss_parse(const char *text, soma_loss_opts *opts);
  * soma_metrics_free. */
 SOMA_API soma_status soma_evaluate(soma_module *net, soma_loader *loader, soma_loss_fn loss, void *user, soma_metrics *out);
 
+/* Batch norm's running statistics anew, as the mean over one pass of `loader` in train mode: after soma_average_copy_to or _swap, since
+ * averaged weights have other statistics. As torch.optim.swa_utils.update_bn. */
+SOMA_API soma_status soma_swa_update_bn(soma_module *net, soma_loader *loader);
+
 /* ---- Fit -------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct soma_epoch {
@@ -122,6 +126,9 @@ typedef struct soma_fit_opts {
     double mixup;                   /* alpha: pairs of samples are mixed, the share drawn from Beta(alpha, alpha); 0: none. Zhang et al.
                                        2018. Accuracy in training counts the sample that has the larger share */
     double activity_l1;             /* times the sum of |a| over the outputs of hidden activation layers, a sample, is added to the loss */
+    double ema_decay;               /* soma_ema with this decay after each step; 0: none. Validation, the run's model and the network at
+                                       the end then have the average; checkpoints have both */
+    int64_t swa_start;              /* from this epoch on, soma_swa at each epoch's end, with batch norm's statistics; 0: none */
     double activity_kl, activity_rho; /* weight of soma_kl_sparsity of these outputs, which must be in 0 ... 1, and its rho (0: 0.05) */
     size_t size;
 } soma_fit_opts;

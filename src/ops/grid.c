@@ -123,6 +123,10 @@ static int64_t inside(int64_t i, int64_t n, edge e) {
 }
 
 static soma_tensor *pad_dim(soma_tensor *x, int dim, int64_t before, int64_t after, edge e) {
+    if (e == CIRCULAR && (before < 0 || after < 0)) { /* what is cut off does not come round */
+        x = soma_slice(x, dim, SOMA_MAX(-before, 0), SOMA_MAX(x->shape[dim] + SOMA_MIN(after, 0), 0), 1);
+        return x ? pad_dim(x, dim, SOMA_MAX(before, 0), SOMA_MAX(after, 0), e) : NULL;
+    }
     int64_t n = x->shape[dim], most = e == REFLECT ? n - 1 : e == CIRCULAR ? n : n > 0 ? INT32_MAX : 0;
     static const char *const limits[] = {"reflect needs less than the size", "replicate needs an element to repeat", "circular needs no more than the size"};
     if (before > most || after > most || before < -n || after < -n || n + before + after < 0) {

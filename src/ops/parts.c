@@ -262,7 +262,7 @@ static bool unbind_compose(soma_args *a) {
         ok = soma__give(a, soma_select(a->in[0], dim, i));
     return ok;
 }
-SOMA__CASES(unbind, "X:3,2|X~:2,3 dim=1|X:4|X:2,3,2 dim=-1|X:0,2|X:3,0|X:1,2", "X:3 dim=1 !s dim 1 is out of range|X: !s no dimensions")
+SOMA__CASES(unbind, "X:3,2|X~:2,3 dim=1|X:4|X:2,3,2 dim=-1|X:0,2 %|X:3,0|X:1,2", "X:3 dim=1 !s dim 1 is out of range|X: !s no dimensions")
 static const soma_op unbind_op = {
     SOMA__COMPOSITE(unbind), ONE, .outputs = 1, .many = true, .doc = "Views of all indices along one dimension, without that dimension: the inverse of stack.",
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", 0, "dimension that goes")),
@@ -414,6 +414,8 @@ static const soma_op repeat_interleave_op = {
 /* ---- Another order ---- */
 
 static soma_tensor *roll_dim(soma_tensor *x, int dim, int64_t shift) {
+    if (!x)
+        return NULL;
     int64_t n = x->shape[dim];
     shift = n ? (shift % n + n) % n : 0;
     if (shift == 0)

@@ -16,6 +16,9 @@ enum { MAX_OPS = 1024 };
     F(fill) \
     F(reduce) \
     F(order) \
+    F(count) \
+    F(more) \
+    F(distance) \
     F(softmax) \
     F(loss) \
     F(loss_values) \
@@ -60,6 +63,7 @@ static const soma_op *const *const families[] = {FAMILIES(ENTRY)};
 static const soma_op *ops[MAX_OPS];
 static soma_op_info infos[MAX_OPS];
 static const char *input_names[MAX_OPS][SOMA_MAX_NAMED_INPUTS];
+static uint32_t input_dtypes[MAX_OPS][SOMA_MAX_NAMED_INPUTS];
 static int n_ops;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -72,14 +76,17 @@ static void describe(int i) {
     int least = op->n_in;
     while (least > 0 && op->in[least - 1].optional)
         least--;
-    for (int k = 0; k < op->n_in; k++)
+    for (int k = 0; k < op->n_in; k++) {
         input_names[i][k] = op->in[k].name;
+        input_dtypes[i][k] = op->in[k].dtypes;
+    }
     infos[i] = (soma_op_info){
         .name = op->name, .family = op->family, .doc = op->doc, .onnx = op->onnx,
         .min_inputs = least, .max_inputs = op->variadic ? INT32_MAX : op->n_in, .outputs = op->outputs,
         .input_names = op->variadic ? NULL : input_names[i], .attrs = op->attrs, .n_attrs = op->n_attrs, .dtypes = op->dtypes,
         .differentiable = soma__differentiable(op), .random = op->random, .in_place = op->in_place,
         .internal = op->internal, .many_outputs = op->many,
+        .input_dtypes = input_dtypes[i], .range = op->range,
     };
 }
 

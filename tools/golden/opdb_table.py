@@ -10,18 +10,21 @@ OPERATOR = {
     "true_divide": "div", "div.no_rounding_mode": "div", "max.binary": "maximum", "min.binary": "minimum",
     "max.reduction_no_dim": "amax", "min.reduction_no_dim": "amin", "nn.functional.binary_cross_entropy_with_logits": "bce_with_logits",
     "reshape_as": "reshape", "view": "reshape", "view_as": "reshape", "expand_as": "expand", "broadcast_to": "expand", "ravel": "flatten",
-    "t": "transpose", "T": "permute", "mT": "transpose", "H": "transpose", "mH": "transpose", "positive": "clone", "resolve_conj": "clone", "conj": "clone",
-    "resolve_neg": "clone", "conj_physical": "clone", "real": "clone", "float": "to", "double": "to", "int": "to", "long": "to", "bool": "to", "half": "to",
+    "t": "transpose", "T": "permute", "mT": "transpose", "H": "transpose", "mH": "transpose", "positive": "clone", 
+    "float": "to", "double": "to", "int": "to", "long": "to", "bool": "to", "half": "to",
     "bfloat16": "to", "char": "to", "byte": "to", "short": "to", "mm": "matmul", "mv": "matmul", "bmm": "matmul", "fliplr": "flip", "flipud": "flip",
-    "nn.functional.pad": "pad", "constant_pad_nd": "pad", "narrow": "slice", "linalg.norm": None, "norm": None, "ones": "full", "zeros": "full",
+    "nn.functional.unfold": "im2col", "nn.functional.pad": "pad", "constant_pad_nd": "pad", "narrow": "slice", "linalg.norm": None, "norm": None, "ones": "full", "zeros": "full",
     "ones_like": "full", "zeros_like": "full", "full_like": "full", "new_ones": "full", "new_zeros": "full", "new_full": "full", "sgn": "sign",
     "clamp_min": "clamp", "clamp_max": "clamp", "swapaxes": "transpose", "movedim": "permute", "atleast_1d": None,
     "nn.functional.dropout": "dropout", "trace": None, "fill": None, "sigmoid": "sigmoid", "native_layer_norm": "layer_norm", "native_batch_norm": "batch_norm",
 }
 
+# Entries whose own name is another operator of soma's.
+NOT_BY_NAME = {"nn.functional.unfold"}
+
 # Names of arguments of one entry.
 RENAME = {
-    "masked_fill": {"value": "value"},
+    "index_add": {"source": "src"}, "tensor_split": {"indices": "indices", "sections": "sections", "indices_or_sections": "sections"},
 }
 
 def swapped(x, other, alpha=None):
@@ -72,7 +75,8 @@ def linspace(start, end, steps=100, *, dtype=torch.float32, **rest):
 
 
 # Entries whose call is made by hand: (inputs, attributes) of the operator that OPERATOR names, or that has the entry's own name (OWN).
-OWN = {"nn.functional.adaptive_max_pool1d", "nn.functional.adaptive_max_pool2d", "nn.functional.adaptive_max_pool3d", "nn.functional.adaptive_avg_pool2d",
+OWN = {"nn.functional.dropout", "nn.functional.embedding_bag", "nn.functional.max_pool1d", "nn.functional.max_pool2d", "nn.functional.max_pool3d", "tril_indices", "triu_indices",
+       "nn.functional.adaptive_max_pool1d", "nn.functional.adaptive_max_pool2d", "nn.functional.adaptive_max_pool3d", "nn.functional.adaptive_avg_pool2d",
        "nn.functional.adaptive_avg_pool3d", "reshape", "view", "expand", "where", "arange", "linspace", "movedim", "layer_norm", "nn.functional.layer_norm", "broadcast_to", "narrow", "constant_pad_nd", "ravel"}
 ADAPT = {
     "__radd__": swapped, "__rsub__": swapped, "rsub": swapped, "__rmul__": swapped, "__rdiv__": swapped, "__rpow__": swapped, "__rmatmul__": swapped,
@@ -88,8 +92,7 @@ ADAPT = {
     "T": lambda x: ([x], {"dims": ("ints", list(range(x.dim()))[::-1])}),
     "mT": lambda x: ([x], {"dim0": -2, "dim1": -1}), "mH": lambda x: ([x], {"dim0": -2, "dim1": -1}),
     "H": lambda x: ([x], {"dim0": 0, "dim1": max(x.dim() - 1, 0)}),
-    "positive": lambda x: ([x], {}), "conj": lambda x: ([x], {}), "conj_physical": lambda x: ([x], {}), "resolve_conj": lambda x: ([x], {}),
-    "resolve_neg": lambda x: ([x], {}), "real": lambda x: ([x], {}),
+    "positive": lambda x: ([x], {}),
     "float": to_dtype(torch.float32), "double": to_dtype(torch.float64), "int": to_dtype(torch.int32), "long": to_dtype(torch.int64), "bool": to_dtype(torch.bool),
     "half": to_dtype(torch.float16), "bfloat16": to_dtype(torch.bfloat16), "char": to_dtype(torch.int8), "byte": to_dtype(torch.uint8), "short": to_dtype(torch.int16),
     "fliplr": lambda x: ([x], {"dims": ("ints", [1])}), "flipud": lambda x: ([x], {"dims": ("ints", [0])}),
@@ -114,8 +117,43 @@ ADAPT = {
     "nn.functional.adaptive_max_pool3d": lambda x, size, return_indices=False: adaptive(x, size, 3),
     "nn.functional.adaptive_avg_pool2d": lambda x, size: adaptive(x, size, 2),
     "nn.functional.adaptive_avg_pool3d": lambda x, size: adaptive(x, size, 3),
+    "nn.functional.max_pool1d": lambda x, **rest: max_pool(x, **rest), "nn.functional.max_pool2d": lambda x, **rest: max_pool(x, **rest),
+    "nn.functional.max_pool3d": lambda x, **rest: max_pool(x, **rest), "nn.functional.dropout": lambda x, p=0.5, training=True: dropout(x, p, training),
+    "nn.functional.embedding_bag": lambda weight, indices, **rest: embedding_bag(weight, indices, **rest),
+    "tril_indices": lambda *args, **rest: indices_of(*args, **rest), "triu_indices": lambda *args, **rest: indices_of(*args, **rest),
     "constant_pad_nd": lambda x, pad, value=0.0: ([x], {"pad": ("ints", list(pad)), "value": float(value)}),
 }
+
+
+def numbers(v):
+    return ("ints", [v] if isinstance(v, int) else list(v))
+
+
+def max_pool(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    return [x], {"kernel_size": numbers(kernel_size), "stride": None if stride is None else numbers(stride), "padding": numbers(padding),
+                 "dilation": numbers(dilation), "ceil_mode": bool(ceil_mode)}
+
+
+def dropout(x, p, training):
+    if training and p not in (0.0, 1.0):
+        raise Refused("random")
+    return [x], {"p": float(p), "training": bool(training)}
+
+
+def embedding_bag(weight, indices, offsets=None, per_sample_weights=None, mode="mean", padding_idx=None, include_last_offset=False, scale_grad_by_freq=False, sparse=False,
+                  max_norm=None, norm_type=2.0):
+    if max_norm is not None:
+        raise Refused("max_norm, which writes into the weights")
+    if sparse:
+        raise Refused("sparse or quantised tensors")
+    return [weight, indices, offsets, per_sample_weights], {"mode": mode, "padding_idx": padding_idx, "include_last_offset": bool(include_last_offset),
+                                                            "scale_grad_by_freq": bool(scale_grad_by_freq)}
+
+
+def indices_of(row, col, offset=0, dtype=torch.int64, device=None):
+    if dtype != torch.int64:
+        raise Refused("indices of another dtype than i64")
+    return [], {"row": row, "col": col, "offset": offset}
 
 
 def adaptive(x, size, dims):
@@ -164,7 +202,7 @@ def why_not(name):
     return "no operator of soma's"
 
 
-COMPLEX = {"complex", "view_as_real", "view_as_complex", "imag", "angle", "polar", "linalg.eig", "linalg.eigvals", "nn.functional.silu.complex", "stft", "istft"}
+COMPLEX = {"complex", "view_as_real", "view_as_complex", "imag", "real", "conj", "conj_physical", "resolve_conj", "resolve_neg", "angle", "polar", "linalg.eig", "linalg.eigvals", "nn.functional.silu.complex", "stft", "istft"}
 
 
 def KEEP_VALUES(name):
@@ -208,6 +246,10 @@ def refused(name, call, sample):
         return "a negative count: soma says so"
     if call.op in SAME_SHAPES and len({x.shape for x in call.inputs[:SAME_SHAPES[call.op]] if x is not None}) > 1:
         return "a target of another shape: soma never broadcasts it"
+    if name in ("div.trunc_rounding", "div.floor_rounding") and "rounding_mode" not in call.attrs:
+        return "no rounding: div.no_rounding_mode has it"
+    if call.op == "grid_sample" and call.attrs.get("mode", ("", ""))[1] == "bicubic":
+        return "mode bicubic, which soma does not have"
     if call.attrs.get("divisor_override", (0, 1))[1] < 0:
         return "a negative divisor: soma says so"
     if call.op == "to" and x.dtype.is_floating_point and x.numel():
@@ -216,6 +258,10 @@ def refused(name, call, sample):
             return "a float outside the range of the whole numbers: not defined"
     if call.op in ("gather", "scatter", "scatter_add", "index_select", "index_add") and call.inputs[1].dtype not in (torch.int64, torch.int32):
         return "indices that are not i64 or i32: PyTorch takes them only when there are none"
+    if call.op == "aminmax" and x.dim() == 0 and call.attrs.get("keepdim", ("bool", 0))[1]:
+        return "PyTorch gives [1] for a number with keepdim here, all others []"
+    if call.op == "argsort" and x.dim() and not call.attrs.get("stable", (0, 0))[1] and ties(x, call.attrs.get("dim", (0, -1))[1]):
+        return "places of equal elements in an unstable sort: not defined"
     if call.op in ("any", "all") and x.dtype == torch.uint8:
         return "PyTorch gives u8 for u8 here, soma bool as for all others"
     if name in ("mT", "mH") and x.dim() < 2:
@@ -227,10 +273,15 @@ def refused(name, call, sample):
 
 def comparable(name, call, sample, outs):
     """Those of PyTorch's results that are defined: indices are not where values tie."""
-    if call.op in ("topk", "sort", "kthvalue", "median", "mode", "nanmedian") and len(outs) == 2 and call.inputs[0].dim():
+    if call.op in ("topk", "sort", "msort", "kthvalue", "median", "mode", "nanmedian", "cummax", "cummin") and len(outs) == 2 and call.inputs[0].dim():
         kind, dim = call.attrs.get("dim", ("int", -1))
-        if ties(call.inputs[0], dim):
+        dim = dim if isinstance(dim, int) else dim[0] if dim else None
+        if dim is not None and ties(call.inputs[0], dim):
             return outs[:1]
+    if call.op in ("max_pool2d", "adaptive_max_pool2d") and len(outs) == 2:  # soma's places are i32
+        return [outs[0], outs[1].to(torch.int32)]
+    if call.op in ("max_pool1d", "max_pool3d"):
+        return outs[:1]
     return outs
 
 
