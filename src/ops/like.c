@@ -1,7 +1,6 @@
 /* Tensors of another one's shape: zeros_like and so on, by the operators that make and draw; and logspace, powers of linspace. */
 #include "ops/cases.h"
 
-
 enum { SAME = -1 };
 
 /* The dtype of the last attribute, x's when not given. */
@@ -15,29 +14,42 @@ static bool dtype_for(soma_args *a, soma_dtype *to) {
 }
 
 #define SIZES a->in[0]->ndim, a->in[0]->shape
-#define LIKE(NAME, DTYPES, SAMPLE, BAD, RANDOM, DOC, MAKE, ...)                                                            \
-    static bool NAME##_compose(soma_args *a) {                                                                             \
-        soma_dtype dtype;                                                                                                  \
-        a->out[0] = dtype_for(a, &dtype) ? MAKE : NULL;                                                                    \
-        return a->out[0] != NULL;                                                                                          \
-    }                                                                                                                      \
-    SOMA__LINES(NAME, "[3,4] " SAMPLE, "s[2,3] " SAMPLE " dtype=1", "[] " SAMPLE, "[0,3] " SAMPLE, "[2,1,2] " SAMPLE, "s[5] " SAMPLE, "[3] " SAMPLE BAD)      \
-    static const soma_op NAME##_op = {                                                                                     \
-        .name = #NAME, .family = RANDOM ? "random" : "create", .doc = DOC, .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,  \
-        .attrs = SOMA_ATTRS(__VA_ARGS__ SOMA_DEF_DTYPE("dtype", SAME, "dtype of the result; not given: x's")),              \
-        .dtypes = DTYPES, .promote = SOMA_PROMOTE_SAME, .compose = NAME##_compose, .backward = SOMA_NONDIFF,                \
-        .random = RANDOM, .samples = NAME##_samples, .errors = NAME##_errors,                                              \
+#define LIKE(NAME, DTYPES, SAMPLE, BAD, RANDOM, DOC, MAKE, ...)                                                                            \
+    static bool NAME##_compose(soma_args *a) {                                                                                             \
+        soma_dtype dtype;                                                                                                                  \
+        a->out[0] = dtype_for(a, &dtype) ? MAKE : NULL;                                                                                    \
+        return a->out[0] != NULL;                                                                                                          \
+    }                                                                                                                                      \
+    SOMA__LINES(NAME, "[3,4] " SAMPLE, "s[2,3] " SAMPLE " dtype=1", "[] " SAMPLE, "[0,3] " SAMPLE, "[2,1,2] " SAMPLE, "s[5] " SAMPLE,      \
+                "[3] " SAMPLE BAD)                                                                                                         \
+    static const soma_op NAME##_op = {                                                                                                     \
+        .name = #NAME,                                                                                                                     \
+        .family = RANDOM ? "random" : "create",                                                                                            \
+        .doc = DOC,                                                                                                                        \
+        .in = {{.name = "x"}},                                                                                                             \
+        .n_in = 1,                                                                                                                         \
+        .outputs = 1,                                                                                                                      \
+        .attrs = SOMA_ATTRS(__VA_ARGS__ SOMA_DEF_DTYPE("dtype", SAME, "dtype of the result; not given: x's")),                             \
+        .dtypes = DTYPES,                                                                                                                  \
+        .promote = SOMA_PROMOTE_SAME,                                                                                                      \
+        .compose = NAME##_compose,                                                                                                         \
+        .backward = SOMA_NONDIFF,                                                                                                          \
+        .random = RANDOM,                                                                                                                  \
+        .samples = NAME##_samples,                                                                                                         \
+        .errors = NAME##_errors,                                                                                                           \
     };
 #define NO_DTYPE " dtype=77 !EDTYPE there is no dtype 77"
 LIKE(zeros_like, SOMA_ANY, "", NO_DTYPE, false, "Zeros in x's shape.", soma_zeros(SIZES, dtype), )
 LIKE(ones_like, SOMA_ANY, "", NO_DTYPE, false, "Ones in x's shape.", soma_ones(SIZES, dtype), )
-LIKE(full_like, SOMA_ANY, "fill_value=1.0", NO_DTYPE, false, "One value in x's shape.", soma_full(SIZES, soma__attr_float(a, 0), dtype), SOMA_NEED_FLOAT("fill_value", "what every element is"),)
+LIKE(full_like, SOMA_ANY, "fill_value=1.0", NO_DTYPE, false, "One value in x's shape.", soma_full(SIZES, soma__attr_float(a, 0), dtype),
+     SOMA_NEED_FLOAT("fill_value", "what every element is"), )
 LIKE(rand_like, SOMA_FLOATS, "~", NO_DTYPE, true, "Numbers uniform in [0, 1) in x's shape.", soma_rand(SIZES, dtype), )
 LIKE(randn_like, SOMA_FLOATS, "~", NO_DTYPE, true, "Standard normal numbers in x's shape.", soma_randn(SIZES, dtype), )
-LIKE(randint_like, SOMA_NUMBERS, "low=2 high=9 ~", NO_DTYPE, true, "Whole numbers in [low, high) in x's shape.", soma_randint(soma__attr_int(a, 0), soma__attr_int(a, 1), SIZES, dtype),
-     SOMA_DEF_INT("low", 0, "smallest"), SOMA_NEED_INT("high", "one more than the largest"),)
+LIKE(randint_like, SOMA_NUMBERS, "low=2 high=9 ~", NO_DTYPE, true, "Whole numbers in [low, high) in x's shape.",
+     soma_randint(soma__attr_int(a, 0), soma__attr_int(a, 1), SIZES, dtype), SOMA_DEF_INT("low", 0, "smallest"),
+     SOMA_NEED_INT("high", "one more than the largest"), )
 
-#define LIKE_C(NAME)                                                                                                       \
+#define LIKE_C(NAME)                                                                                                                       \
     soma_tensor *soma_##NAME(soma_tensor *x) { return SOMA__RUN(&NAME##_op, &SOMA_DTYPE("dtype", SAME), x); }
 LIKE_C(zeros_like)
 LIKE_C(ones_like)
@@ -67,16 +79,28 @@ static bool logspace_compose(soma_args *a) {
     return a->out[0] != NULL;
 }
 #define LOGSPACE(SAMPLE) "start=0.0 end=3.0 steps=" SAMPLE
-SOMA__LINES(logspace, LOGSPACE("4"), LOGSPACE("1"), LOGSPACE("0"), LOGSPACE("7 base=2.0"), LOGSPACE("-1 !EINVAL steps is -1, expected 0 or more"), LOGSPACE("3 base=0.0 !EINVAL expected a base above 0"))
+SOMA__LINES(logspace, LOGSPACE("4"), LOGSPACE("1"), LOGSPACE("0"), LOGSPACE("7 base=2.0"),
+            LOGSPACE("-1 !EINVAL steps is -1, expected 0 or more"), LOGSPACE("3 base=0.0 !EINVAL expected a base above 0"))
 static const soma_op logspace_op = {
-    .name = "logspace", .family = "create", .doc = "`steps` values base^start … base^end, whose exponents lie at equal distances.", .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_NEED_FLOAT("start", "first exponent"), SOMA_NEED_FLOAT("end", "last exponent"), SOMA_NEED_INT("steps", "how many"), SOMA_DEF_FLOAT("base", 10, "base"),
+    .name = "logspace",
+    .family = "create",
+    .doc = "`steps` values base^start … base^end, whose exponents lie at equal distances.",
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_NEED_FLOAT("start", "first exponent"), SOMA_NEED_FLOAT("end", "last exponent"),
+                        SOMA_NEED_INT("steps", "how many"), SOMA_DEF_FLOAT("base", 10, "base"),
                         SOMA_DEF_DTYPE("dtype", SOMA_F32, "dtype of the result")),
-    .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_NONE, .compose = logspace_compose, .backward = SOMA_NONDIFF, .samples = logspace_samples, .errors = logspace_errors,
+    .dtypes = SOMA_NUMBERS,
+    .promote = SOMA_PROMOTE_NONE,
+    .compose = logspace_compose,
+    .backward = SOMA_NONDIFF,
+    .samples = logspace_samples,
+    .errors = logspace_errors,
 };
 soma_tensor *soma_logspace(double start, double end, int64_t steps, double base, soma_dtype dtype) {
-    const soma_attr attrs[] = {SOMA_FLOAT("start", start), SOMA_FLOAT("end", end), SOMA_INT("steps", steps), SOMA_FLOAT("base", base), SOMA_DTYPE("dtype", dtype)};
+    const soma_attr attrs[] = {SOMA_FLOAT("start", start), SOMA_FLOAT("end", end), SOMA_INT("steps", steps), SOMA_FLOAT("base", base),
+                               SOMA_DTYPE("dtype", dtype)};
     return soma__run(&logspace_op, NULL, 0, attrs);
 }
 
-soma_op_list soma__like_ops = {&zeros_like_op, &ones_like_op, &full_like_op, &rand_like_op, &randn_like_op, &randint_like_op, &logspace_op, NULL};
+soma_op_list soma__like_ops = {&zeros_like_op, &ones_like_op,    &full_like_op, &rand_like_op,
+                               &randn_like_op, &randint_like_op, &logspace_op,  NULL};
