@@ -1,6 +1,7 @@
 /* The settings of a training: from options, to config.json and back, and what the library makes of them. One table relates the
  * option's name, its place in the struct and its name in the file, so that none of the three can be forgotten. */
 #include "recipe.h"
+#include "choices.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -50,6 +51,8 @@ static const field fields[] = {
     {"activity-l1", OPT_NUMBER, AT(activity_l1), false, 0, 1e9, true},
     {"activity-kl", OPT_TEXT, AT(activity_kl), false, 0, 0, true},
     {"init", OPT_TEXT, AT(init), false, 0, 0, false},
+    {"ema", OPT_NUMBER, AT(ema), false, 0, 0.9999999999, true},
+    {"swa", OPT_INT, AT(swa), false, 0, 1e9, true},
     {"loss", OPT_TEXT, AT(loss), false, 0, 0, false},
     {"val", OPT_NUMBER, AT(val), false, 0, 0.9, false},
     {"seed", OPT_SEED, AT(seed), false, 0, 0, false},
@@ -147,6 +150,30 @@ static int check_loss(const args *a, const recipe *r)
     return 2;
 }
 
+/* Optimiser, schedule and initialisation with their options: a mistake costs nothing yet. */
+static int check_choices(const args *a, const recipe *r)
+{
+    soma_optim *opt = recipe_optim(r, NULL);
+    soma_sched *sched = opt ? recipe_sched(r, 100) : NULL;
+    bool good = sched != NULL;
+    soma_optim_free(opt);
+    soma_sched_free(sched);
+    if (!good) {
+        library_error(a);
+        return 2;
+    }
+    const char *names[64];
+    int n = soma_init_kind_count();
+    for (int i = 0; i < n && i < 64; i++) {
+        names[i] = soma_init_kind_get(i)->name;
+        if (!strcmp(names[i], r->init))
+            return 0;
+    }
+    const char *near = nearest_name(r->init, names, n);
+    return usage_error(a, "there is no initialisation '%s'%s%s%s; --init list shows all", r->init, near ? "; did you mean '" : "", near ? near : "",
+                       near ? "'?" : "");
+}
+
 /* "28x28", or "28" for both. */
 static int read_size(const args *a, recipe *r)
 {
@@ -216,17 +243,24 @@ int recipe_from_args(const args *a, recipe *r)
         if (code)
             return code;
     }
-    if (!arg_given(a, "weight-decay"))
-        r->weight_decay = NAN;
+    r->weight_decay = arg_given(a, "weight-decay") ? r->weight_decay : NAN;
+    r->momentum = arg_given(a, "momentum") ? r->momentum : NAN;
+    r->gamma = arg_given(a, "gamma") ? r->gamma : NAN;
+    const soma_optim_info *info = chosen_optim(r->optim);
+    if (!arg_given(a, "lr"))
+        r->lr = info ? info->options[0].def : 1;
     if (!(r->lr > 0))
         return usage_error(a, "--lr is %g; it must be above 0", r->lr);
     if (r->channels == 2)
         return usage_error(a, "--channels takes 1 (grey) or 3 (colour), not 2");
     if (r->nesterov && !(r->momentum > 0))
         return usage_error(a, "--nesterov needs a --momentum above 0");
-    if ((r->momentum > 0 || r->nesterov) && strcmp(r->optim, "sgd"))
-        return usage_error(a, "--momentum is for --optim sgd; %s has its own", r->optim);
-    int code = read_size(a, r);
+    if ((r->momentum > 0 && info && !optim_has_option(info, "momentum")) || (r->nesterov && info && strcmp(info->name, "sgd")))
+        return usage_error(a, "--%s is for --optim sgd%s; %s has its own", r->nesterov ? "nesterov" : "momentum",
+                           r->nesterov ? "" : ", rmsprop and lars", info->name);
+    int code = check_choices(a, r);
+    if (!code)
+        code = read_size(a, r);
     if (!code)
         code = read_activity(a, r);
     if (!code)
@@ -366,27 +400,34 @@ soma_dataset *recipe_open_data(const recipe *r, const char *path, soma_part part
 
 soma_optim *recipe_optim(const recipe *r, soma_module *net)
 {
-    double decay = isnan(r->weight_decay) ? 0 : r->weight_decay > 0 ? r->weight_decay : -1;
-    if (!strcmp(r->optim, "sgd"))
-        return soma_sgd(net, .lr = r->lr, .momentum = r->momentum, .nesterov = r->nesterov, .weight_decay = decay > 0 ? decay : 0);
-    soma_adam_opts o = {.lr = r->lr, .weight_decay = decay, .size = sizeof o};
-    return !strcmp(r->optim, "adamw") ? soma_adamw_ex(net, &o) : soma_adam_ex(net, &o);
+    soma_attr own[4];
+    int n = 0;
+    own[n++] = SOMA_FLOAT("lr", r->lr);
+    if (!isnan(r->momentum) && (r->momentum > 0 || optim_has_option(chosen_optim(r->optim), "momentum")))
+        own[n++] = SOMA_FLOAT("momentum", r->momentum);
+    if (r->nesterov)
+        own[n++] = SOMA_BOOLEAN("nesterov", true);
+    if (!isnan(r->weight_decay))
+        own[n++] = SOMA_FLOAT("weight_decay", r->weight_decay);
+    return choose_optim(r->optim, net, own, n);
 }
 
+/* The options of the schedules that had ones of their own on the command line before all had. */
 soma_sched *recipe_sched(const recipe *r, int64_t steps_an_epoch)
 {
+    const soma_sched_info *info = chosen_sched(r->schedule);
+    const char *name = info ? info->name : "";
+    bool stairs = !strcmp(name, "step"), falls = stairs || !strcmp(name, "multi_step") || !strcmp(name, "exponential");
     int64_t total = r->epochs * steps_an_epoch - r->warmup;
-    soma_sched *s = NULL;
-    if (total < 1)
-        total = 1;
-    if (!strcmp(r->schedule, "step"))
-        s = soma_sched_step(r->step_every * steps_an_epoch, r->gamma);
-    else if (!strcmp(r->schedule, "cosine"))
-        s = soma_sched_cosine(total, 0);
-    else if (!strcmp(r->schedule, "onecycle"))
-        s = soma_sched_one_cycle(total, 0, 0, 0);
-    else
-        s = soma_sched_constant();
+    soma_attr own[2];
+    int n = 0;
+    if (stairs)
+        own[n++] = SOMA_INT("step_size", r->step_every * steps_an_epoch);
+    if (!strcmp(name, "exponential"))
+        own[n++] = SOMA_INT("every", steps_an_epoch);
+    if (falls && !isnan(r->gamma))
+        own[n++] = SOMA_FLOAT("gamma", r->gamma);
+    soma_sched *s = choose_sched(r->schedule, total < 1 ? 1 : total, steps_an_epoch, own, n);
     return s && r->warmup > 0 ? soma_sched_warmup(r->warmup, s) : s;
 }
 
@@ -406,6 +447,8 @@ void recipe_fit(const recipe *r, soma_fit_opts *o)
     o->l1 = r->l1, o->l2 = r->l2;
     o->prox_l1 = r->prox_l1, o->prox_l2 = r->prox_l2;
     o->max_norm = r->max_norm;
+    o->ema_decay = r->ema;
+    o->swa_start = r->swa;
     o->label_smoothing = r->label_smoothing;
     o->mixup = r->mixup;
     o->grad_noise = r->grad_noise;

@@ -10,11 +10,11 @@
 
 typedef struct recipe {
     const char *data, *val_data, *net, *optim, *schedule, *init, *loss, *target, *task, *size;
-    double lr, momentum, weight_decay, clip, clip_value, val, erase, gamma; /* weight_decay NaN: the optimiser's own default */
-    double l1, l2, prox_l1, prox_l2, max_norm, label_smoothing, mixup, grad_noise, activity_l1; /* as in soma_fit_opts */
+    double lr, momentum, weight_decay, clip, clip_value, val, erase, gamma; /* weight_decay, momentum, gamma NaN: the optimiser's or schedule's own default */
+    double l1, l2, prox_l1, prox_l2, max_norm, label_smoothing, mixup, grad_noise, activity_l1, ema; /* as in soma_fit_opts */
     const char *activity_kl;    /* "RHO:WEIGHT" */
     double kl_rho, kl_weight;   /* read from it */
-    int64_t accumulate, cutout;
+    int64_t accumulate, cutout, swa;
     int64_t batch;              /* 0: all samples */
     int64_t epochs, warmup, step_every, patience, checkpoint_every, channels, shift, crop, workers;
     bool nesterov, flip, no_normalise, skip_bad;

@@ -347,12 +347,12 @@ static int layer_pages(const args *a, const char *dir)
     FILE *f = page_open(a, dir, "layers");
     if (!f)
         return 1;
-    fputs("# Layers and models {#layers}\n\nThe words of network descriptions (soma_nn_parse, `soma train --model`).\n\n"
+    fputs("# Layers and models {#layers}\n\nThe words of network descriptions (soma_nn_parse, `soma train --net`).\n\n"
           "| words | layer | |\n|---|---|---|\n", f);
     soma_nn_word_info w;
     int code = 0;
     for (int i = 0; soma_nn_word_get(i, &w) && !code; i++) {
-        fprintf(f, "| [%s](layer_%s.md) | %s | ", w.word, w.word, w.layer ? w.layer : "a model");
+        fprintf(f, "| [%s](layer_%s.md) | %s | ", w.word, w.word, w.model ? "a model" : w.layer);
         plain(f, w.help);
         fputs(" |\n", f);
         char name[128];
@@ -362,11 +362,13 @@ static int layer_pages(const args *a, const char *dir)
             code = 1;
             break;
         }
-        fprintf(page, "# %s {#%s}\n\n~~~\n%s\n~~~\n\n", w.word, name, w.usage);
+        char usage[1024];
+        soma_nn_word_usage(i, usage, sizeof usage);
+        fprintf(page, "# %s {#%s}\n\n~~~\n%s\n~~~\n\n", w.word, name, usage);
         plain(page, w.help);
         fputs("\n\n## Facts\n\n| | |\n|---|---|\n", page);
-        row(page, "kind", !w.layer ? "a model by name" : w.activation ? "an activation: may follow a layer without a comma" : "a layer");
-        if (w.layer)
+        row(page, "kind", w.model ? "a model by name" : w.activation ? "an activation: may follow a layer without a comma" : "a layer");
+        if (w.layer[0])
             row(page, "class", w.layer);
         code = page_close(a, page, dir);
     }

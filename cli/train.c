@@ -1,5 +1,6 @@
 /* soma train: data, network, optimiser and run folder from the options (or from a run's config.json), then soma_fit. Until the first
  * file is written everything has been checked, so that a mistake costs nothing. */
+#include "choices.h"
 #include "model.h"
 #include "options.h"
 #include "plots.h"
@@ -22,14 +23,14 @@ static const option options[] = {
     {"epochs", 'e', OPT_INT, "N", "passes over the data", "10"},
     {"batch", 'b', OPT_TEXT, "all|N|1", "samples in a step: all (batch descent), N (mini-batches) or 1 (stochastic descent)", "64"},
     {"accumulate", 0, OPT_INT, "N", "batches whose gradients make one step, as a batch N times as large", "1"},
-    {"lr", 0, OPT_NUMBER, "RATE", "learning rate", "0.001"},
-    {"optim", 0, OPT_TEXT, "sgd|adam|adamw", "optimiser", "adam"},
-    {"momentum", 0, OPT_NUMBER, "M", "of sgd", "0"},
+    {"lr", 0, OPT_NUMBER, "RATE", "learning rate", "(the optimiser's: adam 0.001, sgd 0.001 …)"},
+    {"optim", 0, OPT_TEXT, "NAME", "optimiser, with its options, such as sgd, adamw or \"rmsprop alpha=0.9 centered\"; list shows all", "adam"},
+    {"momentum", 0, OPT_NUMBER, "M", "of sgd, rmsprop and lars", "(0; lars: 0.9)"},
     {"nesterov", 0, OPT_FLAG, NULL, "Nesterov's momentum for sgd", NULL},
-    {"weight-decay", 0, OPT_NUMBER, "W", "pull of the weights to 0", "(0; adamw: 0.01)"},
-    {"schedule", 0, OPT_TEXT, "constant|step|cosine|onecycle", "how the learning rate changes", "constant"},
+    {"weight-decay", 0, OPT_NUMBER, "W", "pull of the weights to 0", "(0; adamw, lamb: 0.01)"},
+    {"schedule", 0, OPT_TEXT, "NAME", "how the learning rate changes, with options, such as cosine, onecycle or \"plateau patience=3\"; list shows all", "constant"},
     {"step-every", 0, OPT_INT, "EPOCHS", "for --schedule step: epochs between the steps", "10"},
-    {"gamma", 0, OPT_NUMBER, "G", "for --schedule step: the factor of each step", "0.1"},
+    {"gamma", 0, OPT_NUMBER, "G", "for --schedule step, multi_step and exponential: the factor of each fall", "(0.1; exponential: 0.95)"},
     {"warmup", 0, OPT_INT, "STEPS", "steps in which the learning rate rises from 0", "0"},
     {"clip", 0, OPT_NUMBER, "NORM", "largest norm of all gradients together; 0: no limit", "0"},
     {"clip-value", 0, OPT_NUMBER, "V", "largest element of a gradient; 0: no limit", "0"},
@@ -43,7 +44,9 @@ static const option options[] = {
     {"grad-noise", 0, OPT_NUMBER, "ETA", "noise on gradients of variance ETA / (1 + step)^0.55; 0.01 to 1 are usual", "0"},
     {"activity-l1", 0, OPT_NUMBER, "W", "added to the loss: W times the sum of |activities| of hidden units, a sample", "0"},
     {"activity-kl", 0, OPT_TEXT, "RHO:W", "added to the loss: W times the divergence of hidden units' mean activity from RHO (sigmoid)", NULL},
-    {"init", 0, OPT_TEXT, "default|zeros|xavier|xavier_normal|kaiming|kaiming_normal|normal", "initial weights", "default"},
+    {"init", 0, OPT_TEXT, "NAME", "initial weights, such as auto, kaiming, xavier, lecun, orthogonal; list shows all", "default"},
+    {"ema", 0, OPT_NUMBER, "DECAY", "validate and keep an exponential average of the weights, such as 0.999; 0: the weights themselves", "0"},
+    {"swa", 0, OPT_INT, "EPOCH", "from this epoch on, validate and keep the mean of the weights at the epochs' ends; 0: never", "0"},
     {"loss", 0, OPT_TEXT, "NAME", "loss, with its options, such as mse or \"huber delta=2\"; list shows all", "(cross_entropy; regression: mse)"},
     {"val", 0, OPT_NUMBER, "FRACTION", "share of the data that is kept for validation, class by class", "0.1"},
     {"val-data", 0, OPT_TEXT, "PATH", "validate on this data instead", NULL},
@@ -199,6 +202,8 @@ static int check_outputs(const session *s, int ndim, const int64_t *shape)
     if (loss && !(classify ? loss->classes : loss->numbers))
         return work_error(s->a, "--loss %s is for %s, but the data has %s as targets: see soma train --loss list", loss->name,
                           classify ? "numbers" : "classes", classify ? "classes" : "numbers");
+    if (s->r.label_smoothing > 0 && loss && strcmp(loss->name, "cross_entropy"))
+        return work_error(s->a, "--label-smoothing goes with --loss cross_entropy, not with %s", loss->name);
     if (!classify)
         return 0;
     int classes = soma_data_classes(s->train);
@@ -563,6 +568,12 @@ static int run_train(args *a)
 {
     if (arg_text(a, "loss") && !strcmp(arg_text(a, "loss"), "list"))
         return list_losses(a);
+    if (!strcmp(arg_text(a, "optim"), "list"))
+        return list_optims();
+    if (!strcmp(arg_text(a, "schedule"), "list"))
+        return list_scheds();
+    if (!strcmp(arg_text(a, "init"), "list"))
+        return list_inits();
     session *s = calloc(1, sizeof *s);
     if (!s)
         return work_error(a, "no memory");

@@ -119,8 +119,54 @@ static void strides_are_gathered(void **state) {
     soma_scope_end(scope);
 }
 
+/* Every activation as a layer: from its word to the same numbers as the operator, and back to the same word. */
+static void layers(void **state) {
+    (void)state;
+    static const struct { const char *word, *op; soma_attr attrs[2]; int n; } cases[] = {
+        {"relu", "relu", {{0}}, 0}, {"relu6", "relu6", {{0}}, 0}, {"leakyrelu 0.1", "leaky_relu", {SOMA_FLOAT("negative_slope", 0.1)}, 1},
+        {"leakyrelu 0", "relu", {{0}}, 0}, {"rrelu 0.1 0.3", "leaky_relu", {SOMA_FLOAT("negative_slope", 0.2)}, 1},
+        {"elu 0.5", "elu", {SOMA_FLOAT("alpha", 0.5)}, 1}, {"selu", "selu", {{0}}, 0}, {"celu 2", "celu", {SOMA_FLOAT("alpha", 2)}, 1},
+        {"gelu", "gelu", {{0}}, 0}, {"gelutanh", "gelu", {SOMA_STRING("approximate", "tanh")}, 1}, {"silu", "silu", {{0}}, 0},
+        {"mish", "mish", {{0}}, 0}, {"hardswish", "hardswish", {{0}}, 0}, {"softplus", "softplus", {{0}}, 0},
+        {"softplus 2 3", "softplus", {SOMA_FLOAT("beta", 2), SOMA_FLOAT("threshold", 3)}, 2}, {"softsign", "softsign", {{0}}, 0},
+        {"sigmoid", "sigmoid", {{0}}, 0}, {"hardsigmoid", "hardsigmoid", {{0}}, 0}, {"logsigmoid", "logsigmoid", {{0}}, 0}, {"tanh", "tanh", {{0}}, 0},
+        {"hardtanh -2 0.5", "hardtanh", {SOMA_FLOAT("min", -2), SOMA_FLOAT("max", 0.5)}, 2}, {"tanhshrink", "tanhshrink", {{0}}, 0},
+        {"hardshrink", "hardshrink", {{0}}, 0}, {"softshrink 1", "softshrink", {SOMA_FLOAT("lambd", 1)}, 1},
+        {"prelu", "leaky_relu", {SOMA_FLOAT("negative_slope", 0.25)}, 1}, {"prelu 6 init 0.5", "leaky_relu", {SOMA_FLOAT("negative_slope", 0.5)}, 1},
+        {"threshold 0.5 -1", "threshold", {SOMA_FLOAT("threshold", 0.5), SOMA_FLOAT("value", -1)}, 2}, {"glu", "glu", {{0}}, 0},
+        {"glu 1", "glu", {SOMA_INT("dim", 1)}, 1}, {"step", "step", {{0}}, 0}, {"softmin", "softmin", {{0}}, 0}, {"softmax", "softmax", {{0}}, 0},
+        {"step 0.5 fastsigmoid width 2", "step", {SOMA_FLOAT("threshold", 0.5)}, 1}, {"identity", "identity", {{0}}, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        soma_scope scope = soma_scope_begin();
+        soma_module *m = soma_nn_parse(cases[i].word);
+        check_ok();
+        soma_nn_train(m, false);
+        soma_tensor *x = soma_randn(SOMA_SHAPE(4, 6), SOMA_F32), *y = soma_nn_forward(m, x), *expected;
+        assert_int_equal(soma_call(cases[i].op, &x, 1, cases[i].attrs, cases[i].n, &expected, 1), SOMA_OK);
+        if (soma_item(soma_allclose(y, expected, 1e-6, 1e-6, false)) != 1)
+            fail_msg("'%s' differs from the operator %s", cases[i].word, cases[i].op);
+        char text[64];
+        soma_nn_describe(m, text, sizeof text);
+        assert_string_equal(text, cases[i].word);
+        check_ok();
+        soma_nn_free(m);
+        soma_scope_end(scope);
+    }
+    soma_module *m = soma_nn_prelu(3, 0);
+    soma_tensor *weight = soma_nn_get(m, "weight");
+    assert_true(soma_numel(weight) == 3 && soma_requires_grad(weight));
+    soma_backward(soma_sum(soma_nn_forward(m, soma_full(SOMA_SHAPE(2, 3, 4), -1, SOMA_F32)), SOMA_ALL, false));
+    near(soma_grad(weight), (const double[]){-8, -8, -8}, 0);
+    soma_nn_free(m);
+    assert_null(soma_nn_prelu(-1, 0));
+    check_error(SOMA_EINVAL, "PReLU");
+    assert_null(soma_nn_step_surrogate(0, "round", 1));
+    check_error(SOMA_EINVAL, "Step: surrogate 'round'");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(surrogates), cmocka_unit_test(random_slopes), cmocka_unit_test(composites_in_place),
-                                       cmocka_unit_test(strides_are_gathered)};
+                                       cmocka_unit_test(strides_are_gathered), cmocka_unit_test(layers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

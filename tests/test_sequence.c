@@ -6,6 +6,10 @@
 
 #include <math.h>
 
+static double largest_difference(soma_tensor *a, soma_tensor *b) {
+    return soma_item(soma_amax(soma_abs(soma_sub(a, b)), SOMA_ALL, false));
+}
+
 /* ---- The golden file ---- */
 
 static char *golden, *next_line;
@@ -305,6 +309,29 @@ static void test_attention(void **state) {
     soma_scope_end(scope);
 }
 
+/* Long sequences without gradients are done in parts, with the same result. */
+static void test_long_attention(void **state) {
+    (void)state;
+    soma_scope scope = soma_scope_begin();
+    static const int64_t n = 1500;
+    soma_tensor *q = soma_requires_grad_(soma_randn(SOMA_SHAPE(2, 2, n, 8), SOMA_F32), true), *k = soma_randn(SOMA_SHAPE(2, 2, n, 8), SOMA_F32);
+    soma_tensor *masks[] = {NULL, soma_gt(soma_rand(SOMA_SHAPE(n, n), SOMA_F32), soma_scalar(0.5)), soma_randn(SOMA_SHAPE(2, 1, 1, n), SOMA_F32), NULL};
+    for (int i = 0; i < 4; i++) {
+        soma_scope inner = soma_scope_begin();
+        soma_tensor *whole = soma_scaled_dot_product_attention(q, k, k, .mask = masks[i], .is_causal = i == 3);
+        soma_set_grad_enabled(false);
+        soma_memory_reset_peak();
+        int64_t before = soma_memory_stats().current;
+        soma_tensor *parts = soma_scaled_dot_product_attention(q, k, k, .mask = masks[i], .is_causal = i == 3);
+        assert_true(soma_memory_stats().peak - before < 4 * 4 * n * n * 4 || i == 1); /* far from the scores and their softmax as a whole */
+        assert_true(largest_difference(whole, parts) < 1e-5);
+        soma_set_grad_enabled(true);
+        check_ok();
+        soma_scope_end(inner);
+    }
+    soma_scope_end(scope);
+}
+
 /* ---- Transformers ---- */
 
 static void test_transformers(void **state) {
@@ -334,14 +361,16 @@ static void test_transformers(void **state) {
     in[0] = given(0, SOMA_SHAPE(4, 2, 6)), in[1] = given(1, SOMA_SHAPE(5, 2, 6));
     y = soma_nn_forward_n(m, in, 2);
     compare_all(m, &y, 1, in, 2);
+    o.batch_first = o.causal = true;
+    m = soma_nn_transformer(6, 2, 1, 2, &o);
+    begin("Transformer", m);
+    in[0] = given(0, SOMA_SHAPE(2, 5, 6)), in[1] = given(1, SOMA_SHAPE(2, 4, 6));
+    y = soma_nn_forward_n(m, in, 2);
+    compare_all(m, &y, 1, in, 2);
     soma_scope_end(scope);
 }
 
 /* ---- Step by step ---- */
-
-static double largest_difference(soma_tensor *a, soma_tensor *b) {
-    return soma_item(soma_amax(soma_abs(soma_sub(a, b)), SOMA_ALL, false));
-}
 
 static const char *const decoders[] = {
     "embedding 11 8 as wte, learnedposition 12, repeat 2 (transformer 8 heads 2 feedforward 16 dropout 0 gelu normfirst causal), layernorm, linear 11 nobias tied wte",
@@ -515,10 +544,50 @@ static void test_dropout(void **state) {
     soma_scope_end(scope);
 }
 
+/* Memory that ends at any place gives an error and nothing worse. */
+static void test_memory(void **state) {
+    (void)state;
+    for (size_t i = 0; i < SOMA_LEN(decoders); i++) {
+        bool done = false;
+        for (int64_t k = 1; !done; k += k < 40 ? 1 : 17) {
+            assert_true(k < 4000);
+            soma_scope scope = soma_scope_begin();
+            soma_tensor *x = soma_zeros(SOMA_SHAPE(2, 4), SOMA_I64);
+            int64_t tokens[8] = {1};
+            soma_memory_fail_at(k);
+            soma_module *m = soma_nn_parse(decoders[i]);
+            soma_tensor *y = soma_nn_forward(m, x);
+            if (y)
+                soma_backward(soma_sum(y, SOMA_ALL, false));
+            done = m && soma_nn_generate(m, tokens, 1, 5) == SOMA_OK;
+            soma_memory_fail_at(0);
+            if (!done)
+                check_error(SOMA_ENOMEM, "");
+            soma_nn_free(m);
+            soma_scope_end(scope);
+        }
+    }
+}
+
+/* The dtype of a whole network. */
+static void test_dtype(void **state) {
+    (void)state;
+    soma_scope scope = soma_scope_begin();
+    for (size_t i = 0; i < SOMA_LEN(decoders); i++) {
+        soma_module *m = parse(decoders[i]);
+        assert_int_equal(soma_nn_to(m, SOMA_F64), SOMA_OK); /* sizes still open */
+        soma_tensor *y = soma_nn_forward(m, soma_zeros(SOMA_SHAPE(2, 4), SOMA_I64));
+        check_ok();
+        assert_int_equal(soma_dtype_of(y), SOMA_F64);
+        soma_nn_free(m);
+    }
+    soma_scope_end(scope);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_recurrent), TEST(test_cells), TEST(test_embeddings), TEST(test_attention), TEST(test_transformers), TEST(test_cache),
-        TEST(test_causal), TEST(test_generate), TEST(test_words), TEST(test_messages), TEST(test_dropout),
+        TEST(test_recurrent), TEST(test_cells), TEST(test_embeddings), TEST(test_attention), TEST(test_long_attention), TEST(test_transformers), TEST(test_cache),
+        TEST(test_causal), TEST(test_generate), TEST(test_words), TEST(test_messages), TEST(test_dropout), TEST(test_memory), TEST(test_dtype),
     };
     return cmocka_run_group_tests(tests, load, unload);
 }

@@ -163,7 +163,9 @@ static void threads(void **state) {
 
 static void family(void **state) {
     (void)state;
-    assert_true(check_family("shape") >= 18);
+    assert_true(check_family("shape") >= 20);
+    assert_true(check_composites("shape") >= 30);
+    assert_true(check_composites("create") >= 2);
     assert_true(check_family("create") >= 4);
 }
 

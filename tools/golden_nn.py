@@ -106,6 +106,22 @@ class TiedConv(nn.Module):
         return nn.functional.conv_transpose2d(self.down(x), self.down.weight, self.up.bias, stride=2, padding=1, output_padding=1)
 
 
+class Unpool(nn.Module):
+    """Convolution, pooling with places, another convolution, unpooling."""
+
+    def __init__(self, conv, pool, second, unpool):
+        super().__init__()
+        self.add_module("0", conv)
+        self.pool = pool
+        self.add_module("2", second)
+        self.unpool = unpool
+
+    def forward(self, x):
+        x = getattr(self, "0")(x)
+        y, places = self.pool(x)
+        return self.unpool(getattr(self, "2")(y), places, x.shape)
+
+
 class BasicBlock(nn.Module):
     """torchvision's block, which gives the tensors their names."""
 
@@ -192,6 +208,12 @@ NETS = [
      S(nn.Conv3d(2, 2, 1), nn.MaxPool3d((2, 3, 2), 1, 1), nn.AvgPool3d(2, None, 1, count_include_pad=False), nn.AdaptiveAvgPool3d((2, 1, 2)))),
     ("conv3d 3 1, adaptivemaxpool3d 2", (2, 2, 3, 5, 4), S(nn.Conv3d(2, 3, 1), nn.AdaptiveMaxPool3d(2))),
     ("conv1d 3 1, adaptiveavgpool1d 4, adaptivemaxpool1d 2", (2, 2, 9), S(nn.Conv1d(2, 3, 1), nn.AdaptiveAvgPool1d(4), nn.AdaptiveMaxPool1d(2))),
+    ("conv 3 1, maxpool 3x2 stride 2 pad 1 places as pool, conv 3 1, maxunpool tied pool", (2, 2, 7, 6),
+     Unpool(nn.Conv2d(2, 3, 1), nn.MaxPool2d((3, 2), 2, 1, return_indices=True), nn.Conv2d(3, 3, 1), nn.MaxUnpool2d((3, 2), 2, 1))),
+    ("conv1d 3 1, maxpool1d 2 places as pool, conv1d 3 1, maxunpool tied pool", (2, 2, 7),
+     Unpool(nn.Conv1d(2, 3, 1), nn.MaxPool1d(2, return_indices=True), nn.Conv1d(3, 3, 1), nn.MaxUnpool1d(2))),
+    ("conv3d 3 1, maxpool3d 2x1x2 places as pool, conv3d 3 1, maxunpool tied pool", (2, 2, 4, 3, 4),
+     Unpool(nn.Conv3d(2, 3, 1), nn.MaxPool3d((2, 1, 2), return_indices=True), nn.Conv3d(3, 3, 1), nn.MaxUnpool3d((2, 1, 2)))),
     ("conv 2 1 sigmoid, lppool 2 3x2 stride 2 ceil", (2, 2, 6, 7), S(nn.Conv2d(2, 2, 1), nn.Sigmoid(), nn.LPPool2d(2, (3, 2), 2, True))),
     ("conv1d 2 1 sigmoid, lppool1d 3 2", (2, 2, 8), S(nn.Conv1d(2, 2, 1), nn.Sigmoid(), nn.LPPool1d(3, 2))),
     # Normalisation

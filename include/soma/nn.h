@@ -61,14 +61,16 @@ SOMA_API soma_module *soma_nn_parse(const char *text);
  * name that is neither its place nor a word. */
 SOMA_API size_t soma_nn_describe(soma_module *m, char *out, size_t size);
 
-/* A word of descriptions, as in the tables of docs/network.md. */
+/* The words of descriptions: layers, and models by name ("resnet18 classes 10 cifar"), which stand for their layers. */
 typedef struct soma_nn_word_info {
-    const char *word, *layer, *help; /* "conv", "Conv2d", one line; layer NULL: a model by name */
-    char usage[512];                 /* "conv CHANNELS WINDOW[xWIDTH] [stride STRIDE[xWIDTH]] …" */
-    bool activation;                 /* may follow a layer without a comma */
+    const char *word, *layer; /* "conv", "Conv2d"; "" for a model and for `repeat` */
+    const char *help;
+    bool model, activation;   /* an activation may follow some layers without a comma */
 } soma_nn_word_info;
-/* The i-th word in the order of the manual; false when i is out of range. */
+/* The i-th word, static; false from the end on. */
 SOMA_API bool soma_nn_word_get(int i, soma_nn_word_info *out);
+/* How it is written: "linear FEATURES [nobias] [tied NAME] [ACTIVATION]". Returns the length, as snprintf; 0 from the end on. */
+SOMA_API size_t soma_nn_word_usage(int i, char *out, size_t size);
 
 /* What one layer does to an input. Shapes include the batch dimension. */
 typedef struct soma_layer_info {
@@ -188,6 +190,7 @@ typedef struct soma_nn_pool_opts {
     bool ceil_mode;
     bool count_exclude_pad;   /* average pooling: divide by the elements inside only */
     int64_t divisor_override; /* average pooling over two or three axes: divide by this; 0: by the number of elements */
+    bool return_indices;      /* max pooling: remember where the largest values were, for a MaxUnpool that is tied to this layer */
     size_t size;
 } soma_nn_pool_opts;
 /* [N, C, L], [N, C, H, W] or [N, C, D, H, W]; `kernel` has as many sizes as there are axes. */
@@ -211,6 +214,9 @@ SOMA_API soma_module *soma_nn_max_pool_ex(int dims, const int64_t *kernel, const
 #define soma__nn_avg_pool3d(kernel, ...) \
     soma_nn_avg_pool_ex(3, (const int64_t[]){(kernel), (kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
 SOMA_API soma_module *soma_nn_avg_pool_ex(int dims, const int64_t *kernel, const soma_nn_pool_opts *opts);
+/* Puts values back where a max pooling layer found them, zeros elsewhere; as large as that layer's input. Which layer, soma_nn_tie
+ * says: one with return_indices. PyTorch hands the places over by hand; here no other output is needed. */
+SOMA_API soma_module *soma_nn_max_unpool(void);
 /* (sum x^p)^(1/p) over windows; one or two axes. */
 #define soma_nn_lp_pool1d(p, ...) soma__nn_lp_pool1d(p, __VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
 #define soma__nn_lp_pool1d(p, kernel, ...) \
@@ -298,17 +304,37 @@ SOMA_API soma_module *soma_nn_unflatten(int dim, int n, const int64_t *sizes);
 SOMA_API soma_module *soma_nn_pixel_shuffle(int64_t factor);     /* [N, C r r, H, W] to [N, C, H r, W r]. Shi et al. 2016 */
 SOMA_API soma_module *soma_nn_pixel_unshuffle(int64_t factor);
 SOMA_API soma_module *soma_nn_identity(void);
+/* Activations: the formulas are at the operators (ops.h). A 0 stands for the default. */
 SOMA_API soma_module *soma_nn_relu(void);
-SOMA_API soma_module *soma_nn_leaky_relu(double negative_slope); /* 0: 0.01 */
-SOMA_API soma_module *soma_nn_elu(double alpha);                 /* 0: 1 */
+SOMA_API soma_module *soma_nn_relu6(void);
+SOMA_API soma_module *soma_nn_leaky_relu(double negative_slope); /* 0.01 */
+SOMA_API soma_module *soma_nn_prelu(int64_t slopes, double init); /* 1 slope, or one a channel; they start at 0.25 */
+SOMA_API soma_module *soma_nn_rrelu(double lower, double upper); /* 1/8, 1/3 */
+SOMA_API soma_module *soma_nn_elu(double alpha);                 /* 1 */
+SOMA_API soma_module *soma_nn_selu(void);
+SOMA_API soma_module *soma_nn_celu(double alpha);                /* 1 */
 SOMA_API soma_module *soma_nn_gelu(void);
+SOMA_API soma_module *soma_nn_gelu_tanh(void);
 SOMA_API soma_module *soma_nn_silu(void);
+SOMA_API soma_module *soma_nn_mish(void);
+SOMA_API soma_module *soma_nn_hardswish(void);
 SOMA_API soma_module *soma_nn_softplus(void);
+SOMA_API soma_module *soma_nn_softplus_beta(double beta, double threshold); /* 0, 0: 1, 20 */
+SOMA_API soma_module *soma_nn_softsign(void);
 SOMA_API soma_module *soma_nn_sigmoid(void);
+SOMA_API soma_module *soma_nn_hardsigmoid(void);
+SOMA_API soma_module *soma_nn_logsigmoid(void);
 SOMA_API soma_module *soma_nn_tanh(void);
 SOMA_API soma_module *soma_nn_hardtanh(double min, double max);  /* 0, 0: -1, 1 */
+SOMA_API soma_module *soma_nn_tanhshrink(void);
+SOMA_API soma_module *soma_nn_hardshrink(double lambd);          /* 0.5 */
+SOMA_API soma_module *soma_nn_softshrink(double lambd);          /* 0.5 */
+SOMA_API soma_module *soma_nn_threshold(double threshold, double value);
+SOMA_API soma_module *soma_nn_glu(int64_t dim);                  /* halves dim */
 SOMA_API soma_module *soma_nn_step(double threshold);            /* 1 from the threshold on, else 0 */
+SOMA_API soma_module *soma_nn_step_surrogate(double threshold, const char *surrogate, double width); /* as soma_step_surrogate */
 SOMA_API soma_module *soma_nn_softmax(int64_t dim);
+SOMA_API soma_module *soma_nn_softmin(int64_t dim);
 SOMA_API soma_module *soma_nn_log_softmax(int64_t dim);
 
 /* ---- Initialisers (fill in place, without recording; return their argument) ------------------------------------------------ */

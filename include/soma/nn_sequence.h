@@ -130,6 +130,10 @@ SOMA_API soma_module *soma_nn_transformer_decoder_layer_ex(int64_t d_model, int6
 /* TransformerEncoder and TransformerDecoder: `layers.0` ..., each filled on its own, and `norm` when `final_norm`. */
 SOMA_API soma_module *soma_nn_transformer_encoder(int64_t layers, int64_t d_model, int64_t heads, bool final_norm, const soma_nn_transformer_opts *opts);
 SOMA_API soma_module *soma_nn_transformer_decoder(int64_t layers, int64_t d_model, int64_t heads, bool final_norm, const soma_nn_transformer_opts *opts);
+/* Transformer: encoder and decoder (6 layers each when 0) with final norms. Inputs: source, target. `causal` is the target's. With masks,
+ * run its children "encoder" and "decoder" with soma_nn_transform. */
+SOMA_API soma_module *soma_nn_transformer(int64_t d_model, int64_t heads, int64_t encoder_layers, int64_t decoder_layers,
+                                          const soma_nn_transformer_opts *opts);
 typedef struct soma_nn_transform_opts {
     soma_tensor *mask, *key_padding_mask;               /* of self-attention: PyTorch's src_mask or tgt_mask, and so on */
     soma_tensor *memory, *memory_mask, *memory_key_padding_mask; /* decoders */

@@ -340,6 +340,19 @@ SOMA_API soma_status soma_cummin(soma_tensor *x, int64_t dim, soma_tensor **valu
 SOMA_API soma_tensor *soma_quantile(soma_tensor *x, soma_tensor *q, int64_t dim, bool keepdim, const char *interpolation);
 SOMA_API soma_tensor *soma_nanquantile(soma_tensor *x, soma_tensor *q, int64_t dim, bool keepdim, const char *interpolation);
 
+/* ---- Counting and searching; no gradients ---- */
+
+/* The different elements, sorted, or rows along dim (SOMA_NO_DIM: all elements); each one's number and how many there are, unless NULL. */
+SOMA_API soma_status soma_unique(soma_tensor *x, int64_t dim, soma_tensor **values, soma_tensor **inverse, soma_tensor **counts);
+SOMA_API soma_status soma_unique_consecutive(soma_tensor *x, int64_t dim, soma_tensor **values, soma_tensor **inverse, soma_tensor **counts);
+SOMA_API soma_tensor *soma_bincount(soma_tensor *x, soma_tensor *weights, int64_t minlength); /* weights may be NULL */
+SOMA_API soma_tensor *soma_histc(soma_tensor *x, int64_t bins, double min, double max);       /* 0, 0: the data's own range */
+/* Between given edges (rising), or (NULL) in `bins` equal parts; weight and bin_edges may be NULL. */
+SOMA_API soma_status soma_histogram(soma_tensor *x, soma_tensor *edges, int64_t bins, soma_tensor *weight, bool density, soma_tensor **hist, soma_tensor **bin_edges);
+SOMA_API soma_tensor *soma_searchsorted(soma_tensor *sorted_sequence, soma_tensor *values, bool right); /* i64 */
+SOMA_API soma_tensor *soma_bucketize(soma_tensor *x, soma_tensor *boundaries, bool right);              /* i64 */
+SOMA_API soma_tensor *soma_isin(soma_tensor *elements, soma_tensor *test_elements, bool invert);        /* bool */
+
 /* ---- Shape: views where possible, as in PyTorch ------------------------------------------------------------------- */
 
 SOMA_API soma_tensor *soma_reshape(soma_tensor *x, int ndim, const int64_t *shape);   /* one size may be -1 */

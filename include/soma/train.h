@@ -126,6 +126,9 @@ typedef struct soma_fit_opts {
     double mixup;                   /* alpha: pairs of samples are mixed, the share drawn from Beta(alpha, alpha); 0: none. Zhang et al.
                                        2018. Accuracy in training counts the sample that has the larger share */
     double activity_l1;             /* times the sum of |a| over the outputs of hidden activation layers, a sample, is added to the loss */
+    double ema_decay;               /* soma_ema with this decay after each step; 0: none. Validation, the run's model and the network at
+                                       the end then have the average; checkpoints have both */
+    int64_t swa_start;              /* from this epoch on, soma_swa at each epoch's end, with batch norm's statistics; 0: none */
     double activity_kl, activity_rho; /* weight of soma_kl_sparsity of these outputs, which must be in 0 ... 1, and its rho (0: 0.05) */
     size_t size;
 } soma_fit_opts;

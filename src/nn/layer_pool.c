@@ -32,7 +32,7 @@ static soma_tensor *pool2d(const state *s, soma_tensor *x) {
     return s->kind == MAX ? soma_max_pool2d_ex(x, s->kernel[0], s->kernel[1], &o) : soma_avg_pool2d_ex(x, s->kernel[0], s->kernel[1], &o);
 }
 
-static soma_tensor *pool_nd(const state *s, soma_tensor *x) {
+static soma_tensor *pool_nd(const state *s, soma_tensor *x, soma_tensor **places) {
     soma_pool_opts o = {.ceil_mode = s->ceil, .count_exclude_pad = s->exclude_pad, .divisor_override = s->divisor, .size = sizeof o};
     const int64_t *k = s->kernel;
     for (int i = 0; i < s->dims; i++) { /* a first number alone would stand for all axes, -1 beside it is 0 */
@@ -41,10 +41,10 @@ static soma_tensor *pool_nd(const state *s, soma_tensor *x) {
         o.dilation[i] = s->kind == MAX ? s->dilation[i] : 0;
     }
     if (s->dims == 1)
-        return s->kind == MAX ? soma_max_pool1d_ex(x, k[0], &o, NULL) : soma_avg_pool1d_ex(x, k[0], &o);
+        return s->kind == MAX ? soma_max_pool1d_ex(x, k[0], &o, places) : soma_avg_pool1d_ex(x, k[0], &o);
     if (s->dims == 2)
-        return soma_max_pool2d_with_indices_ex(x, k[0], k[1], &o, NULL);
-    return s->kind == MAX ? soma_max_pool3d_ex(x, k[0], k[1], k[2], &o, NULL) : soma_avg_pool3d_ex(x, k[0], k[1], k[2], &o);
+        return soma_max_pool2d_with_indices_ex(x, k[0], k[1], &o, places);
+    return s->kind == MAX ? soma_max_pool3d_ex(x, k[0], k[1], k[2], &o, places) : soma_avg_pool3d_ex(x, k[0], k[1], k[2], &o);
 }
 
 static soma_tensor *adaptive(const state *s, soma_tensor *x) {
@@ -57,23 +57,74 @@ static soma_tensor *adaptive(const state *s, soma_tensor *x) {
     return avg ? soma_adaptive_avg_pool3d(x, k[0], k[1], k[2]) : soma_adaptive_max_pool3d(x, k[0], k[1], k[2]);
 }
 
+static soma_tensor *with_places(state *s, soma_tensor *x) {
+    soma_tensor *indices = NULL, *y = pool_nd(s, x, &indices);
+    if (!y)
+        return NULL;
+    soma_release(s->indices);
+    s->indices = soma_keep(indices);
+    s->in_ndim = soma_ndim(x);
+    memcpy(s->in_shape, soma_shape(x), (size_t)s->in_ndim * sizeof *s->in_shape);
+    return y;
+}
+
+static void destroy(soma_module *m) { soma_release(((state *)m->state)->indices); }
+
+bool soma__nn_has_places(const soma_module *m) { return m->cls->destroy == destroy && ((const state *)m->state)->places; }
+
+static soma_tensor *unpool_forward(soma_module *m, soma_tensor *const *in, int n) {
+    if (!soma__nn_one_input(m, in, n, 3, 5))
+        return NULL;
+    char why[200] = "no layer is named";
+    soma_module *pool = m->tied ? soma__nn_tied_source(m, why, sizeof why) : NULL;
+    const state *s = pool ? pool->state : NULL;
+    if (!s || !s->indices) {
+        soma_fail(SOMA_ESTATE, "MaxUnpool: %s", s ? "the pooling layer has not run yet" : why);
+        return NULL;
+    }
+    bool same = soma_ndim(in[0]) == s->in_ndim;
+    for (int i = 0; same && i < s->in_ndim; i++)
+        same = soma_size(in[0], i) == soma_size(s->indices, i);
+    if (!same) {
+        char a[SOMA__SHAPE_TEXT], b[SOMA__SHAPE_TEXT];
+        soma_fail(SOMA_ESHAPE, "input %s does not fit the places of '%s', which are %s",
+                  soma__shape_text(soma_ndim(in[0]), soma_shape(in[0]), a, sizeof a), m->tied,
+                  soma__shape_text(soma_ndim(s->indices), soma_shape(s->indices), b, sizeof b));
+        return NULL;
+    }
+    int64_t places = 1, N = s->in_shape[0], c = s->in_shape[1];
+    for (int i = 2; i < s->in_ndim; i++)
+        places *= s->in_shape[i];
+    soma_tensor *zeros = soma_zeros(3, (const int64_t[]){N, c, places}, soma_dtype_of(in[0]));
+    soma_tensor *y = soma_scatter(zeros, 2, soma_flatten(s->indices, 2, -1), soma_flatten(in[0], 2, -1));
+    return soma_reshape(y, s->in_ndim, s->in_shape);
+}
+
+const soma_module_class soma__nn_max_unpool_class = {
+    .size = sizeof(soma_module_class), .name = "MaxUnpool", .forward = unpool_forward, .describe = soma__nn_describe_word,
+};
+
+soma_module *soma_nn_max_unpool(void) { return soma_nn_module_new(&soma__nn_max_unpool_class); }
+
 static soma_tensor *forward(soma_module *m, soma_tensor *const *in, int n) {
-    const state *s = m->state;
+    state *s = m->state;
     if (!soma__nn_one_input(m, in, n, s->dims + 2, s->dims + 2))
         return NULL;
     if (s->kind == ADAPTIVE_AVG || s->kind == ADAPTIVE_MAX)
         return adaptive(s, in[0]);
     if (!pool_fits(s, in[0]))
         return NULL;
+    if (s->places)
+        return with_places(s, in[0]);
     if (s->kind == LP && s->dims == 1)
         return soma_lp_pool1d(in[0], s->p, s->kernel[0], s->stride[0], s->ceil);
     if (s->kind == LP)
         return soma_lp_pool2d(in[0], s->p, s->kernel[0], s->kernel[1], s->stride[0], s->stride[1], s->ceil);
     if (s->dims != 2)
-        return pool_nd(s, in[0]);
+        return pool_nd(s, in[0], NULL);
     if (s->padding[0] > 0 && s->padding[1] == 0) { /* in those options a second 0 would repeat the first */
         if (s->kind == MAX)
-            return pool_nd(s, in[0]);
+            return pool_nd(s, in[0], NULL);
         soma_fail(SOMA_EINVAL, "AvgPool2d: padding %lld x 0 is not possible; pad first", (long long)s->padding[0]);
         return NULL;
     }
@@ -83,7 +134,7 @@ static soma_tensor *forward(soma_module *m, soma_tensor *const *in, int n) {
 #define CLASS(id, shown)                                                                                                \
     const soma_module_class soma__nn_##id##_class = {                                                                   \
         .size = sizeof(soma_module_class), .name = shown, .state_bytes = sizeof(state), .forward = forward,             \
-        .describe = soma__nn_describe_word,                                                                             \
+        .describe = soma__nn_describe_word, .destroy = destroy,                                                         \
     };
 CLASS(max_pool1d, "MaxPool1d")
 CLASS(max_pool2d, "MaxPool2d")
@@ -157,7 +208,8 @@ static void settle(int dims, const int64_t *given, const int64_t *ordinary, int6
 static soma_module *pool_new(int kind, int dims, double p, const int64_t *kernel, const soma_nn_pool_opts *opts) {
     static const int64_t zero[3] = {0}, one[3] = {1, 1, 1};
     soma_nn_pool_opts o = opts ? *opts : (soma_nn_pool_opts){.size = sizeof o};
-    state s = {.kind = kind, .dims = dims, .p = p, .ceil = o.ceil_mode, .exclude_pad = o.count_exclude_pad, .divisor = o.divisor_override};
+    state s = {.kind = kind, .dims = dims, .p = p, .ceil = o.ceil_mode, .exclude_pad = o.count_exclude_pad, .divisor = o.divisor_override,
+               .places = kind == MAX && o.return_indices};
     if (dims >= 1 && dims <= 3) {
         memcpy(s.kernel, kernel, (size_t)dims * sizeof *kernel);
         settle(dims, o.stride, kernel, s.stride);

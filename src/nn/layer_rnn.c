@@ -105,7 +105,7 @@ static bool state_ok(const char *what, soma_tensor *t, int ndim, int64_t first, 
 static soma_tensor *run_layers(soma_module *m, soma_tensor *x, const soma_nn_recur_opts *given, soma_tensor **hn, soma_tensor **cn) {
     const soma__nn_rnn_state *s = m->state;
     int64_t n = s->o.num_layers * directions(s);
-    soma_tensor **h = soma__calloc((size_t)n * 2, sizeof *h), **c = h + n, *both[2], *y = h ? x : NULL;
+    soma_tensor **h = soma__calloc((size_t)n * 2, sizeof *h), **c = h ? h + n : NULL, *both[2], *y = h ? x : NULL;
     for (int64_t layer = 0; layer < s->o.num_layers && y; layer++) {
         if (layer > 0 && s->o.dropout > 0)
             y = soma_dropout(y, s->o.dropout, soma__nn_learns(m));

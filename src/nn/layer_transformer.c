@@ -172,6 +172,41 @@ soma_module *soma_nn_transformer_decoder(int64_t layers, int64_t d, int64_t head
     return stack_new(true, layers, d, heads, final_norm, opts);
 }
 
+/* ---- Transformer: both stacks ------------------------------------------------------------------------------------------- */
+
+static soma_tensor *both_forward(soma_module *m, soma_tensor *const *in, int n) {
+    if (n != 2) {
+        soma_fail(SOMA_EINVAL, "Transformer takes source and target, not %d inputs", n);
+        return NULL;
+    }
+    soma_tensor *memory = soma_nn_forward(m->children[0], in[0]);
+    return memory ? soma_nn_forward_n(m->children[1], (soma_tensor *[]){in[1], memory}, 2) : NULL;
+}
+
+/* All matrices by Glorot & Bengio 2010, as PyTorch does for the whole. */
+static void both_fill(soma_module *m) {
+    for (int i = 0; i < m->n_slots; i++)
+        if (soma_ndim(m->slots[i].tensor) > 1)
+            soma_init_xavier_uniform_(m->slots[i].tensor, 1);
+    for (int i = 0; i < m->n_children; i++)
+        both_fill(m->children[i]);
+}
+
+static const soma_module_class both_class = {.size = sizeof(soma_module_class), .name = "Transformer", .forward = both_forward};
+
+soma_module *soma_nn_transformer(int64_t d, int64_t heads, int64_t encoder_layers, int64_t decoder_layers, const soma_nn_transformer_opts *opts) {
+    soma_module *m = soma_nn_module_new(&both_class);
+    soma_nn_transformer_opts encode = opts ? *opts : (soma_nn_transformer_opts){0};
+    encode.causal = false; /* the source is seen whole; `causal` is the target's */
+    if (m && soma_nn_add_child(m, "encoder", stack_new(false, encoder_layers ? encoder_layers : 6, d, heads, true, &encode)) &&
+        soma_nn_add_child(m, "decoder", stack_new(true, decoder_layers ? decoder_layers : 6, d, heads, true, opts))) {
+        both_fill(m);
+        return m;
+    }
+    soma_nn_free(m);
+    return NULL;
+}
+
 soma_tensor *soma_nn_transform_ex(soma_module *m, soma_tensor *x, const soma_nn_transform_opts *opts) {
     soma_nn_transform_opts o = opts ? *opts : (soma_nn_transform_opts){0};
     bool stack = m && (m->cls == &encoder_class || m->cls == &decoder_class);

@@ -44,6 +44,8 @@ const soma_module_class soma__nn_variational_class = {
 
 soma_module *soma_nn_variational(int64_t latent, soma_module *encoder, soma_module *decoder) {
     static const char *const names[PARTS] = {"encoder", "mu", "logvar", "decoder"};
+    if (!soma__failed() && (!encoder || !decoder))
+        soma_fail(SOMA_EINVAL, "Variational: the %s is NULL", encoder ? "decoder" : "encoder");
     soma_module *m = encoder && decoder && soma__nn_size_ok("Variational", "latent", latent, false)
                          ? soma_nn_module_new(&soma__nn_variational_class) : NULL;
     soma_module *parts[PARTS] = {encoder, m ? soma_nn_linear(0, latent) : NULL, m ? soma_nn_linear(0, latent) : NULL, decoder};

@@ -148,6 +148,7 @@ typedef struct soma__nn_word {
     bool takes_activation;
     bool inner_activation; /* an activation may stand before the parentheses, and is part of the layer */
     bool may_tie;       /* knows `tied NAME` */
+    bool must_tie;      /* is nothing without it */
     soma__nn_body body;
     int min_rows, max_rows; /* of SOMA__BODY_ROWS */
     soma__nn_arg args[SOMA__NN_MAX_ARGS]; /* by place first, then by word */
@@ -230,10 +231,14 @@ extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_clas
     soma__nn_layer_norm_class, soma__nn_dropout_class, soma__nn_flatten_class, soma__nn_reshape_class,
     soma__nn_unflatten_class, soma__nn_shuffle_class, soma__nn_unshuffle_class, soma__nn_dropout1d_class, soma__nn_dropout2d_class,
     soma__nn_dropout3d_class, soma__nn_alpha_dropout_class, soma__nn_feature_alpha_dropout_class, soma__nn_noise_class,
-    soma__nn_variational_class, soma__nn_identity_class, soma__nn_relu_class,
-    soma__nn_leaky_relu_class, soma__nn_elu_class, soma__nn_gelu_class, soma__nn_silu_class, soma__nn_softplus_class,
-    soma__nn_sigmoid_class, soma__nn_tanh_class, soma__nn_hardtanh_class, soma__nn_step_class, soma__nn_softmax_class,
+    soma__nn_variational_class, soma__nn_identity_class,
+    soma__nn_threshold_class, soma__nn_prelu_class, soma__nn_glu_class, soma__nn_step_class, soma__nn_softmax_class, soma__nn_softmin_class,
     soma__nn_log_softmax_class;
+#define ACT0(id, ...) extern const soma_module_class soma__nn_##id##_class;
+#define ACT1 ACT0
+#define ACT2 ACT0
+#include "nn/activations.def"
+extern const char *const soma__nn_surrogates[]; /* of Step, by number; ends with NULL */
 
 extern const soma_module_class soma__nn_max_pool1d_class, soma__nn_max_pool3d_class, soma__nn_avg_pool1d_class,
     soma__nn_avg_pool3d_class, soma__nn_lp_pool1d_class, soma__nn_lp_pool2d_class, soma__nn_adaptive_avg_pool1d_class,
@@ -265,8 +270,14 @@ typedef struct soma__nn_pool_state {
     int kind, dims;     /* layer_pool.c names the kinds */
     int64_t kernel[3], stride[3], padding[3], dilation[3], divisor; /* the first `dims` count; kernel: the size, of adaptive ones */
     double p;
-    bool ceil, exclude_pad;
+    bool ceil, exclude_pad, places;
+    soma_tensor *indices; /* `places`: where the last forward found the largest values (a reference), and in what shape */
+    int in_ndim;
+    int64_t in_shape[5];
 } soma__nn_pool_state;
+extern const soma_module_class soma__nn_max_unpool_class;
+/* `m` is a max pooling layer that remembers places. */
+bool soma__nn_has_places(const soma_module *m);
 soma_module *soma__nn_pool_new(const soma__nn_pool_state *s);
 typedef struct soma__nn_resample_state {
     int64_t size[3];    /* 0: scale */

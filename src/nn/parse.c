@@ -484,6 +484,8 @@ static soma_module *read_module(parser *p, const soma__nn_word *w, const char *a
             break;
         }
     }
+    if (!soma__failed() && w->must_tie && !tied[0])
+        fail_unexpected(p, "'tied' and the name of a layer");
     if (soma__failed())
         return NULL;
     if (w->expand)

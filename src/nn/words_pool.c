@@ -2,7 +2,7 @@
 #include "nn/nn.h"
 
 /* window, stride, pad, ceil, then what the kind has: dilation; excludepad and divisor; power */
-enum { WINDOW, STRIDE, PAD, CEIL, DILATION, EXCLUDE_PAD = DILATION, DIVISOR };
+enum { WINDOW, STRIDE, PAD, CEIL, DILATION, PLACES, EXCLUDE_PAD = DILATION, DIVISOR };
 
 static soma_nn_pool_opts opts(int dims, const soma__nn_value *v) {
     soma_nn_pool_opts o = {.ceil_mode = v[CEIL].given, .size = sizeof o};
@@ -17,6 +17,7 @@ static soma_module *max_make(int dims, const soma__nn_value *v) {
     soma_nn_pool_opts o = opts(dims, v);
     for (int i = 0; i < dims; i++)
         o.dilation[i] = v[DILATION].i[i];
+    o.return_indices = v[PLACES].given;
     return soma_nn_max_pool_ex(dims, v[WINDOW].i, &o);
 }
 
@@ -41,6 +42,7 @@ static bool max_read(soma_module *m, soma__nn_value *v) {
     SOMA__STATE(pool);
     common_read(s, v);
     v[DILATION] = soma__nn_ints(s->dims, s->dilation, 1);
+    v[PLACES].given = s->places;
     return true;
 }
 
@@ -91,6 +93,7 @@ SOMA__WORD_MAKE(max_pool3d, max_make(3, v))
 SOMA__WORD_MAKE(avg_pool1d, avg_make(1, v))
 SOMA__WORD_MAKE(avg_pool2d, avg_make(2, v))
 SOMA__WORD_MAKE(avg_pool3d, avg_make(3, v))
+SOMA__WORD_MAKE(unpool, soma_nn_max_unpool())
 SOMA__WORD_MAKE(lp_pool1d, lp_make(1, v))
 SOMA__WORD_MAKE(lp_pool2d, lp_make(2, v))
 SOMA__WORD_MAKE(gap, soma_nn_adaptive_avg_pool_ex(2, ones))
@@ -108,7 +111,7 @@ SOMA__WORD_MAKE(adaptive_max_pool3d, soma_nn_adaptive_max_pool_ex(3, v[0].i))
     {kind, NULL, "window", true, SOMA__SIZE_FROM(1)}, ARG(kind, "stride", "stride", 1), ARG(kind, "pad", "padding", 0), FLAG("ceil")
 #define MAX(id, kind)                                                                                                     \
     .cls = &soma__nn_##id##_class, .make = id##_make, .read = max_read,                                                   \
-    .args = {COMMON(kind), ARG(kind, "dilation", "dilation", 1)}
+    .args = {COMMON(kind), ARG(kind, "dilation", "dilation", 1), FLAG("places")}
 #define AVG(id, kind)                                                                                                     \
     .cls = &soma__nn_##id##_class, .make = id##_make, .read = avg_read,                                                   \
     .args = {COMMON(kind), FLAG("excludepad"), ARG(SOMA__ARG_INT, "divisor", "number", 1)}
@@ -124,6 +127,9 @@ const soma__nn_word soma__nn_words_pool[] = {
      .help = "largest value of each window; the stride is the window's size unless given; `ceil`: a window that reaches over the end counts"},
     {.word = "maxpool1d", MAX(max_pool1d, SOMA__ARG_INT), .help = "the same for [N, C, L]"},
     {.word = "maxpool3d", MAX(max_pool3d, SOMA__ARG_TRIPLE), .help = "the same for [N, C, D, H, W]"},
+    {.word = "maxunpool", .cls = &soma__nn_max_unpool_class, .make = unpool_make, .read = soma__nn_nothing_read, .may_tie = true,
+     .must_tie = true,
+     .help = "puts values back where the maxpool of this name, which must say `places`, found them; zeros elsewhere. As large as its input"},
     {.word = "avgpool", AVG(avg_pool2d, SOMA__ARG_PAIR),
      .help = "mean of each window; the stride is the window's size unless given; `excludepad`: padding does not count"},
     {.word = "avgpool1d", .cls = &soma__nn_avg_pool1d_class, .make = avg_pool1d_make, .read = avg_read, .help = "the same for [N, C, L]",

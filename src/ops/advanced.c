@@ -133,7 +133,7 @@ static bool select_places(soma_args *a, int first, selection *s) {
     const soma_tensor *x = a->in[0];
     soma_tensor *index[SOMA_MAX_DIMS] = {0};
     *s = (selection){0};
-    if (!spread_masks(a, first, index))
+    if (!spread_masks(a, first, index) || soma__failed())
         return false;
     for (int pass = 0; pass < 2; pass++)
         for (int d = 0; d < x->ndim; d++)

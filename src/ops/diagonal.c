@@ -278,7 +278,7 @@ static bool src_is(const char *op, const soma_tensor *src, int ndim, const int64
     return false;
 }
 
-static soma_tensor *true_like(const soma_tensor *t) { return soma_ones(t->ndim, t->shape, SOMA_BOOL); }
+static soma_tensor *true_like(const soma_tensor *t) { return t ? soma_ones(t->ndim, t->shape, SOMA_BOOL) : NULL; }
 
 static bool diagonal_scatter_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *src = a->in[1];

@@ -123,19 +123,19 @@ static int64_t inside(int64_t i, int64_t n, edge e) {
 }
 
 static soma_tensor *pad_dim(soma_tensor *x, int dim, int64_t before, int64_t after, edge e) {
-    /* Circular: what is cut off is gone before the rest is wrapped around, as in PyTorch. */
-    int64_t cut = e == CIRCULAR && before < 0 ? SOMA_MIN(-before, x->shape[dim]) : 0, cut_after = e == CIRCULAR && after < 0 ? -after : 0;
-    int64_t n = SOMA_MAX(x->shape[dim] - cut - cut_after, 0), most = e == REFLECT ? n - 1 : e == CIRCULAR ? n : n > 0 ? INT32_MAX : 0;
+    if (e == CIRCULAR && (before < 0 || after < 0)) { /* what is cut off does not come round */
+        x = soma_slice(x, dim, SOMA_MAX(-before, 0), SOMA_MAX(x->shape[dim] + SOMA_MIN(after, 0), 0), 1);
+        return x ? pad_dim(x, dim, SOMA_MAX(before, 0), SOMA_MAX(after, 0), e) : NULL;
+    }
+    int64_t n = x->shape[dim], most = e == REFLECT ? n - 1 : e == CIRCULAR ? n : n > 0 ? INT32_MAX : 0;
     static const char *const limits[] = {"reflect needs less than the size", "replicate needs an element to repeat", "circular needs no more than the size"};
-    before += cut;
-    after += cut_after;
     if (before > most || after > most || before < -n || after < -n || n + before + after < 0) {
         soma_fail(SOMA_ESHAPE, "pad: %lld before and %lld after dimension %d of size %lld; %s", (long long)before, (long long)after, dim, (long long)n, limits[e]);
         return NULL;
     }
     soma_tensor *places = soma_empty(1, (const int64_t[]){n + before + after}, SOMA_I64);
     for (int64_t i = 0; places && places->data && i < places->numel; i++)
-        ((int64_t *)places->data)[i] = cut + inside(i - before, n, e);
+        ((int64_t *)places->data)[i] = inside(i - before, n, e);
     return soma_index_select(x, dim, places);
 }
 

@@ -15,18 +15,17 @@
 
 static bool small_float(const soma_tensor *t) { return t->dtype == SOMA_F16 || t->dtype == SOMA_BF16; }
 
-/* dim of input 0, which must have dimensions; -1 with the error recorded. */
-static int dim_of(soma_args *a) {
-    if (a->in[0]->ndim == 0) {
-        soma_fail(SOMA_ESHAPE, "%s: x has no dimensions, so there is nothing to index", a->op->name);
-        return -1;
-    }
-    return soma__dim(a->op->name, soma__attr_int(a, 0), a->in[0]->ndim);
-}
+/* A number without dimensions counts as a vector of one, as in PyTorch. */
+static int dims(const soma_tensor *t) { return SOMA_MAX(t->ndim, 1); }
+static int64_t size_at(const soma_tensor *t, int d) { return t->ndim ? t->shape[d] : 1; }
+static int64_t stride_at(const soma_tensor *t, int d) { return t->ndim ? t->stride[d] : 0; }
+
+/* dim of input 0; -1 with the error recorded. */
+static int dim_of(soma_args *a) { return soma__dim(a->op->name, soma__attr_int(a, 0), a->in[0]->ndim); }
 
 static int known_dim(const soma_args *a) {
     int64_t dim = soma__attr_int(a, 0);
-    return (int)(dim < 0 ? dim + a->in[0]->ndim : dim);
+    return (int)(dim < 0 ? dim + dims(a->in[0]) : dim);
 }
 
 /* Every element of `index` lies in [0, size); the message shows the first that does not and where it stands. */
@@ -55,7 +54,7 @@ static bool check_range(const char *op, const char *what, const soma_tensor *ind
 static bool check_index(soma_args *a) {
     char where[64];
     int dim = known_dim(a);
-    int64_t size = a->in[0]->shape[dim];
+    int64_t size = size_at(a->in[0], dim);
     snprintf(where, sizeof where, "dimension %d of size %lld", dim, (long long)size);
     return check_range(a->op->name, "index", a->in[1], size, where);
 }
@@ -64,18 +63,18 @@ static bool check_index(soma_args *a) {
 static soma__lanes lanes_of(const soma_args *a, const soma_tensor *over, const soma_tensor *to, const soma_tensor *from,
                             bool one_d) {
     const soma_tensor *index = a->in[1];
-    soma__lanes l = {.ndim = over->ndim,
+    soma__lanes l = {.ndim = dims(over),
                      .dim = known_dim(a),
                      .to = to->data,
                      .from = from->data,
                      .index = index->data,
                      .dtype = (soma_dtype)to->dtype,
                      .index_dtype = (soma_dtype)index->dtype};
-    for (int d = 0; d < over->ndim; d++) {
-        l.shape[d] = over->shape[d];
-        l.to_stride[d] = to->stride[d];
-        l.from_stride[d] = from->stride[d];
-        l.index_stride[d] = one_d ? 0 : index->stride[d];
+    for (int d = 0; d < l.ndim; d++) {
+        l.shape[d] = size_at(over, d);
+        l.to_stride[d] = stride_at(to, d);
+        l.from_stride[d] = stride_at(from, d);
+        l.index_stride[d] = one_d ? 0 : stride_at(index, d);
     }
     if (one_d)
         l.index_stride[l.dim] = index->ndim == 0 ? 0 : index->stride[0];
@@ -185,6 +184,10 @@ static bool index_select_shape(soma_args *a, soma_meta *out) {
     if (dim < 0 || !index_1d(a))
         return false;
     soma__shape_same(a, out);
+    if (a->in[0]->ndim == 0 && a->in[1]->numel != 1) {
+        soma_fail(SOMA_ESHAPE, "index_select: x has no dimensions and there are %lld indices, expected one", (long long)a->in[1]->numel);
+        return false;
+    }
     out->shape[dim] = a->in[1]->numel;
     return true;
 }
@@ -331,9 +334,9 @@ soma_tensor *soma_index_add(soma_tensor *x, int64_t dim, soma_tensor *index, som
 /* index has t's dimensions and, but for `dim` (-1: there too), no larger sizes. */
 static bool index_fits(const char *op, const char *name, const soma_tensor *index, const soma_tensor *t, int dim) {
     char have[SOMA__SHAPE_TEXT], want[SOMA__SHAPE_TEXT];
-    bool ok = index->ndim == t->ndim;
-    for (int d = 0; ok && d < t->ndim; d++)
-        ok = d == dim || index->shape[d] <= t->shape[d];
+    bool ok = dims(index) == dims(t);
+    for (int d = 0; ok && d < dims(t); d++)
+        ok = d == dim || size_at(index, d) <= size_at(t, d);
     if (!ok)
         soma_fail(SOMA_ESHAPE, "%s: index is %s, expected no larger sizes than those of %s, %s%s", op,
                   soma__shape_text(index->ndim, index->shape, have, sizeof have), name,
@@ -423,8 +426,13 @@ static const char *scatter_add_kernel(soma_args *a) { return add_kernel(a, false
 
 /* t, whose sizes are index's, with zeros up to src's. */
 static soma_tensor *widen(soma_tensor *t, const soma_meta *index, const soma_meta *src) {
-    int64_t shape[SOMA_MAX_DIMS];
-    memcpy(shape, index->shape, sizeof shape);
+    int64_t shape[SOMA_MAX_DIMS] = {1};
+    if (src->ndim == 0)
+        return soma_reshape(t, 0, NULL);
+    if (index->ndim == 0)
+        t = soma_reshape(t, 1, shape);
+    else
+        memcpy(shape, index->shape, sizeof shape);
     for (int d = 0; t && d < src->ndim; d++)
         if (shape[d] != src->shape[d]) {
             shape[d] = src->shape[d];
@@ -549,8 +557,8 @@ static void scatter_backward(soma_grad_args *g) {
         g->gin[2] = widen(soma_gather(g->gout[0], dim, g->in[1]), &g->in_meta[1], &g->in_meta[2]);
 }
 
-SOMA__CASES(scatter, "X:4,3 I:2,3=0,1,2,3,2,1 X:2,3 dim=0|X~:4,3 J:4,1=1,0,2,1 X:4,5 dim=-1|X:2,3,4 I:1,2,4=0,1,2,0,2,0,1,1 - dim=1 value=2.5|X:5 I:0 X:0 dim=0|X:5 I=3,1 X~:2 dim=0|X:3,2 I:2,2=1,1,1,1 X:2,2 dim=0 %|X:3 I=2,0 dim=0 value=1",
-            "X:3,4 I:2,1=0,3 X:2,4 dim=0 !e scatter: index 3 at position [1, 0] is out of range|X:3,4 I:2,1=0,1 X:2 dim=0 !s scatter: index is [2, 1], expected no larger sizes than those of src, [2]|X: I=0 dim=0 !s no dimensions")
+SOMA__CASES(scatter, "X:4,3 I:2,3=0,1,2,3,2,1 X:2,3 dim=0|X~:4,3 J:4,1=1,0,2,1 X:4,5 dim=-1|X:2,3,4 I:1,2,4=0,1,2,0,2,0,1,1 - dim=1 value=2.5|X:5 I:0 X:0 dim=0|X:5 I=3,1 X~:2 dim=0|X:3,2 I:2,2=1,1,1,1 X:2,2 dim=0 %|X:3 I=2,0 dim=0 value=1|X: I:=0 X: dim=0|X: I=0 - dim=-1 value=2",
+            "X:3,4 I:2,1=0,3 X:2,4 dim=0 !e scatter: index 3 at position [1, 0] is out of range|X:3,4 I:2,1=0,1 X:2 dim=0 !s scatter: index is [2, 1], expected no larger sizes than those of src, [2]|X:2 I=0 X:1 dim=1 !s dim 1 is out of range")
 static const soma_op scatter_op = {
     .name = "scatter", .family = "index", .onnx = "ScatterElements",
     .doc = "x with each element of src (or a number) where its index says: the index replaces the coordinate along `dim`; of several for one place the last.",
@@ -776,9 +784,20 @@ soma_tensor *soma_masked_fill(soma_tensor *x, soma_tensor *mask, double value) {
 
 /* ---- one_hot ---------------------------------------------------------------------------------------------------- */
 
+/* One more than the largest number. */
+static bool largest_class(soma_args *a, int64_t *classes) {
+    soma_tensor *most = soma__has_values(a) && a->in[0]->numel > 0 ? soma_amax(a->in[0], SOMA_ALL, false) : NULL;
+    if (a->in[0]->numel == 0)
+        soma_fail(SOMA_EINVAL, "one_hot: the number of classes cannot be told from no elements");
+    *classes = most ? soma_item_int(most) + 1 : 0;
+    return most != NULL;
+}
+
 static bool one_hot_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
     int64_t classes = soma__attr_int(a, 0);
+    if (classes == -1 && !largest_class(a, &classes))
+        return false;
     if (classes < 1 || x->ndim == SOMA_MAX_DIMS) {
         soma_fail(
             SOMA_EINVAL,
@@ -795,13 +814,14 @@ static bool one_hot_shape(soma_args *a, soma_meta *out) {
 
 static bool one_hot_check(soma_args *a) {
     char where[64];
-    snprintf(where, sizeof where, "%lld classes", (long long)soma__attr_int(a, 0));
-    return check_range("one_hot", "class", a->in[0], soma__attr_int(a, 0), where);
+    int64_t classes = a->out[0]->shape[a->in[0]->ndim];
+    snprintf(where, sizeof where, "%lld classes", (long long)classes);
+    return check_range("one_hot", "class", a->in[0], classes, where);
 }
 
 static void one_hot_inner(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first) {
     const soma_args *a = arg;
-    int64_t classes = soma__attr_int(a, 0), *out = (int64_t *)a->out[0]->data + first * classes;
+    int64_t classes = a->out[0]->shape[a->in[0]->ndim], *out = (int64_t *)a->out[0]->data + first * classes;
     for (int64_t i = 0; i < count; i++)
         out[i * classes + soma__load_int(p[0] + i * stride[0], (soma_dtype)a->in[0]->dtype)] = 1;
 }
@@ -841,7 +861,7 @@ static const soma_op one_hot_op = {
     .in = {{.name = "x"}},
     .n_in = 1,
     .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_NEED_INT("classes", "number of classes, the size of the new dimension")),
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("classes", -1, "number of classes, the size of the new dimension; -1: one more than the largest number")),
     .dtypes = SOMA_INTEGERS,
     .promote = SOMA_PROMOTE_SAME,
     .shape = one_hot_shape,

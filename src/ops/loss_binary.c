@@ -99,7 +99,7 @@ static bool soft_margin_compose(soma_args *a) {
 static bool hinge_embedding_compose(soma_args *a) {
     if (!signs(a))
         return false;
-    soma_tensor *x = in(a, 0), *far = soma_relu(soma_sub(soma_scalar(soma__attr_float(a, 0)), x));
+    soma_tensor *x = in(a, 0), *far = soma_clamp(soma_sub(soma_scalar(soma__attr_float(a, 0)), x), 0, INFINITY); /* slope 1 at 0, as PyTorch's */
     return soma__loss_reduce(a, soma_where(soma_gt(in(a, 1), soma_scalar(0)), x, far));
 }
 

@@ -98,8 +98,18 @@ static bool focal_compose(soma_args *a) {
     return soma__loss_reduce(a, soma_squeeze(loss, 1, &dim));
 }
 
+/* PyTorch takes one sample's class as [1] too, and a single number for one class. */
+static void as_rows(soma_args *a) {
+    soma_tensor **list = (soma_tensor **)a->in, *x = a->in[0], *t = a->in[1];
+    if (x->ndim == 0)
+        list[0] = soma_unsqueeze(x, 0);
+    else if (x->ndim == 1 && t->ndim == 1 && t->shape[0] == 1)
+        list[0] = soma_unsqueeze(x, 0);
+}
+
 static bool multi_margin_compose(soma_args *a) {
     double p = soma__attr_float(a, 0), margin = soma__attr_float(a, 1);
+    as_rows(a);
     if (p != 1 && p != 2) {
         soma_fail(SOMA_EINVAL, "multi_margin_loss: p is %g, expected 1 or 2", p);
         return false;
@@ -118,10 +128,16 @@ static bool multi_margin_compose(soma_args *a) {
 
 /* Every listed class against every class that is not listed. What follows the first -1 is not read. */
 static bool multilabel_margin_compose(soma_args *a) {
-    soma_tensor *x = in(a, 0), *t = a->in[1];
     if (!soma__loss_shapes(a, 0, 1))
         return false;
-    if (x->ndim < 1 || x->ndim > 2) {
+    soma_tensor *x = in(a, 0), *t = a->in[1];
+    if (x && x->ndim == 0) {
+        x = soma_unsqueeze(x, 0);
+        t = soma_unsqueeze(t, 0);
+    }
+    if (!x || !t)
+        return false;
+    if (x->ndim > 2) {
         char text[SOMA__SHAPE_TEXT];
         soma_fail(SOMA_ESHAPE, "multilabel_margin_loss: input is %s, expected [N, C] or [C]", soma__tensor_text(x, text));
         return false;

@@ -4,7 +4,8 @@
 #include <math.h>
 
 static soma_tensor *in(const soma_args *a, int i) { return soma__loss_in(a, i); }
-static soma_tensor *relu_of(soma_tensor *x, double add) { return soma_relu(soma_add_scalar(x, add)); }
+/* max(0, x + add), with the slope 1 at 0 that PyTorch has here. */
+static soma_tensor *above(soma_tensor *x, double add) { return soma_clamp(soma_add_scalar(x, add), 0, INFINITY); }
 
 /* Vectors [N, D] or [D], both of one shape, and a target [N] or without dimensions. */
 static bool vectors(const soma_args *a, int with_target) {
@@ -24,7 +25,7 @@ static bool vectors(const soma_args *a, int with_target) {
 static bool ranking_compose(soma_args *a) {
     if (!soma__loss_shapes(a, 0, 1) || !soma__loss_shapes(a, 0, 2) || !soma__loss_range(a, 2, -1, 1, true, "-1 or 1"))
         return false;
-    return soma__loss_reduce(a, relu_of(soma_mul(in(a, 2), soma_sub(in(a, 1), in(a, 0))), soma__attr_float(a, 0)));
+    return soma__loss_reduce(a, above(soma_mul(in(a, 2), soma_sub(in(a, 1), in(a, 0))), soma__attr_float(a, 0)));
 }
 
 static soma_tensor *dot(soma_tensor *x, soma_tensor *y) { return soma_sum(soma_mul(x, y), SOMA_DIMS(-1), false); }
@@ -34,7 +35,7 @@ static bool cosine_compose(soma_args *a) {
         return false;
     soma_tensor *x = in(a, 0), *y = in(a, 1);
     soma_tensor *size = soma_mul(soma_add_scalar(dot(x, x), 1e-12), soma_add_scalar(dot(y, y), 1e-12)), *cos = soma_div(dot(x, y), soma_sqrt(size));
-    soma_tensor *near = soma_sub(soma_scalar(1), cos), *far = relu_of(cos, -soma__attr_float(a, 0));
+    soma_tensor *near = soma_sub(soma_scalar(1), cos), *far = above(cos, -soma__attr_float(a, 0));
     return soma__loss_reduce(a, soma_where(soma_gt(in(a, 2), soma_scalar(0)), near, far));
 }
 
@@ -71,7 +72,7 @@ static bool triplet_compose(soma_args *a) {
     soma_tensor *near = distance(anchor, positive, p, eps), *far = distance(anchor, negative, p, eps);
     if (soma__attr_int(a, 3))
         far = soma_minimum(far, distance(positive, negative, p, eps));
-    return soma__loss_reduce(a, relu_of(soma_sub(near, far), margin));
+    return soma__loss_reduce(a, above(soma_sub(near, far), margin));
 }
 
 /* ---- Autoencoders ------------------------------------------------------------------------------------------------------ */

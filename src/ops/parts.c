@@ -414,6 +414,8 @@ static const soma_op repeat_interleave_op = {
 /* ---- Another order ---- */
 
 static soma_tensor *roll_dim(soma_tensor *x, int dim, int64_t shift) {
+    if (!x)
+        return NULL;
     int64_t n = x->shape[dim];
     shift = n ? (shift % n + n) % n : 0;
     if (shift == 0)

@@ -820,16 +820,14 @@ static void adaptive_max_backward(soma_grad_args *g) {
 }
 
 static bool adaptive_max_errors(int i, soma_dtype dtype, soma_sample *s) {
-    static const soma__case c[] = {{4, {2, 3, 4, 6}, 2, {0, 3}, "adaptive_max_pool2d: output_size is [0, 3]", SOMA_EINVAL}};
+    static const soma__case c[] = {{4, {2, 3, 4, 6}, 2, {0, 3}, "output_size is [0, 3]", SOMA_EINVAL}};
     return soma__sample_case(i, c, (int)SOMA_LEN(c), adaptive_attrs, dtype, s);
 }
 
 static const soma_op adaptive_max_op = {
-    .name = "adaptive_max_pool2d",
+    .name = "adaptive_max_pool2d_i32",
     .family = "pool",
-    .onnx = "GlobalMaxPool",
-    .doc = "The largest of each of output_size windows that divide the plane (see adaptive_avg_pool2d), and its place in the plane (row * width + "
-           "column, i32).",
+    .doc = "adaptive_max_pool2d with places in i32, as max_pool2d_backward takes them.",
     .in = {{.name = "x"}},
     .n_in = 1,
     .outputs = 2,
@@ -843,15 +841,11 @@ static const soma_op adaptive_max_op = {
     .backward = adaptive_max_backward,
     .saves = SOMA_SAVE_OUT(1),
     .no_grad_out = 1u << 1,
+    .internal = true,
     .flops = adaptive_flops,
     .samples = adaptive_samples,
     .errors = adaptive_max_errors,
 };
-
-soma_tensor *soma_adaptive_max_pool2d(soma_tensor *x, int64_t out_h, int64_t out_w) {
-    soma_attr attr = SOMA_INTS("output_size", out_h, out_w);
-    return SOMA__RUN(&adaptive_max_op, &attr, x);
-}
 
 /* ---- C ---------------------------------------------------------------------------------------------------------- */
 

@@ -215,13 +215,15 @@ static bool lp_pool2d_compose(soma_args *a) { return lp_compose(a, 2); }
 
 static bool adaptive_compose(soma_args *a, int axes, bool max) {
     soma_tensor *x = a->in[0], *index = NULL, *deep = NULL, *y;
-    const char *name = max ? "adaptive_max_pool2d" : "adaptive_avg_pool2d";
+    const char *name = max ? "adaptive_max_pool2d_i32" : "adaptive_avg_pool2d";
     int64_t size[3];
     if (!takes_rank(x, axes) || !has_box(x, axes) || !soma__attr_list(a->op->name, &a->attrs[0], axes, 1, NULL, size))
         return false;
     if (axes == 1) {
         y = soma_squeeze(plane_adaptive(name, soma_unsqueeze(x, -2), 1, size[0], max ? &index : NULL), SOMA_DIMS(-2));
         index = max ? soma_squeeze(index, SOMA_DIMS(-2)) : NULL;
+    } else if (axes == 2) {
+        y = plane_adaptive(name, x, size[0], size[1], &index);
     } else {
         y = as_columns(plane_adaptive(name, as_planes(x), size[1], size[2], max ? &index : NULL), x);
         y = as_boxes(plane_adaptive(name, y, size[0], size[1] * size[2], max ? &deep : NULL), x, size[1], size[2]);
@@ -235,6 +237,7 @@ static bool adaptive_compose(soma_args *a, int axes, bool max) {
 static bool adaptive_avg_pool1d_compose(soma_args *a) { return adaptive_compose(a, 1, false); }
 static bool adaptive_avg_pool3d_compose(soma_args *a) { return adaptive_compose(a, 3, false); }
 static bool adaptive_max_pool1d_compose(soma_args *a) { return adaptive_compose(a, 1, true); }
+static bool adaptive_max_pool2d_compose(soma_args *a) { return adaptive_compose(a, 2, true); }
 static bool adaptive_max_pool3d_compose(soma_args *a) { return adaptive_compose(a, 3, true); }
 
 /* ---- Entries ---------------------------------------------------------------------------------------------------------- */
@@ -271,6 +274,8 @@ SOMA__LINES(adaptive_avg_pool3d, "[2,3,4,3,5] output_size=2", "s[1,2,3,4,4] outp
             "[1,2,2,3,2] output_size=2,1,2", "[2,4,4] output_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]", "[1,2,4,4,4] output_size=1,0,1 !EINVAL output_size is [1, 0, 1]")
 SOMA__LINES(adaptive_max_pool1d, "[2,3,8]@-3:3 output_size=3", "s[1,2,9]@-3:3 output_size=1", "[2,5]@-3:3 output_size=7", "[0,2,4] output_size=2", "[1,1,1] output_size=1", "[3,4,6]@-3:3 output_size=6",
             "[8] output_size=2 !ESHAPE expected [N, C, L] or [C, L]")
+SOMA__LINES(adaptive_max_pool2d, "[2,3,4,6]@-3:3 output_size=2,3", "s[1,2,5,7]@-3:3 output_size=1", "[2,5,5]@-3:3 output_size=3", "[0,2,4,4] output_size=2", "[1,1,1,1] output_size=1", "[1,2,2,3]@-3:3 output_size=3,5",
+            "[8,8] output_size=2 !ESHAPE expected [N, C, H, W] or [C, H, W]", "[1,2,3,3] output_size=0,1 !EINVAL output_size is [0, 1], expected one or two numbers from 1")
 SOMA__LINES(adaptive_max_pool3d, "[2,3,4,3,5]@-3:3 output_size=2", "s[1,2,3,4,4]@-3:3 output_size=1", "[2,3,3,5]@-3:3 output_size=2,4,3", "[0,2,2,2,2] output_size=2", "[1,1,1,1,1] output_size=1",
             "[1,2,2,3,2]@-3:3 output_size=2,1,2", "[2,4,4] output_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]")
 
@@ -304,6 +309,7 @@ POOL(lp_pool2d, 1, LP_ATTRS, "LpPool", "(sum x^p)^(1/p) over each window of x [N
 POOL(adaptive_avg_pool1d, 1, SIZE_ATTRS, "GlobalAveragePool", "Means over output_size windows that divide x [N, C, L]: part i of n is from floor(i L / n) to ceil((i + 1) L / n).");
 POOL(adaptive_avg_pool3d, 1, SIZE_ATTRS, "GlobalAveragePool", "Means over output_size boxes that divide x [N, C, D, H, W]; 1 is global average pooling.");
 POOL(adaptive_max_pool1d, 2, SIZE_ATTRS, "GlobalMaxPool", "Largest of output_size windows that divide x [N, C, L] (see adaptive_avg_pool1d), and their places (i64).");
+POOL(adaptive_max_pool2d, 2, SIZE_ATTRS, "GlobalMaxPool", "Largest of output_size windows that divide x [N, C, H, W], and their places in the plane (i64); 1 is global max pooling.");
 POOL(adaptive_max_pool3d, 2, SIZE_ATTRS, "GlobalMaxPool", "Largest of output_size boxes that divide x [N, C, D, H, W], and their places (i64); 1 is global max pooling.");
 
 /* ---- C ---------------------------------------------------------------------------------------------------------------- */
@@ -385,10 +391,11 @@ soma_tensor *soma_adaptive_avg_pool3d(soma_tensor *x, int64_t out_d, int64_t out
     return run_adaptive(&adaptive_avg_pool3d_op, x, 3, (const int64_t[]){out_d, out_h, out_w}, NULL);
 }
 soma_tensor *soma_adaptive_max_pool1d(soma_tensor *x, int64_t out) { return run_adaptive(&adaptive_max_pool1d_op, x, 1, &out, NULL); }
+soma_tensor *soma_adaptive_max_pool2d(soma_tensor *x, int64_t out_h, int64_t out_w) { return run_adaptive(&adaptive_max_pool2d_op, x, 2, (const int64_t[]){out_h, out_w}, NULL); }
 soma_tensor *soma_adaptive_max_pool3d(soma_tensor *x, int64_t out_d, int64_t out_h, int64_t out_w) {
     return run_adaptive(&adaptive_max_pool3d_op, x, 3, (const int64_t[]){out_d, out_h, out_w}, NULL);
 }
 
 soma_op_list soma__pool_nd_ops = {&max_pool1d_op, &max_pool1d_with_indices_op, &max_pool2d_with_indices_op, &max_pool3d_op, &max_pool3d_with_indices_op, &avg_pool1d_op,
-                                  &avg_pool3d_op, &lp_pool1d_op, &lp_pool2d_op, &adaptive_avg_pool1d_op, &adaptive_avg_pool3d_op, &adaptive_max_pool1d_op,
+                                  &avg_pool3d_op, &lp_pool1d_op, &lp_pool2d_op, &adaptive_avg_pool1d_op, &adaptive_avg_pool3d_op, &adaptive_max_pool1d_op, &adaptive_max_pool2d_op,
                                   &adaptive_max_pool3d_op, NULL};

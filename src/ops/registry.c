@@ -16,6 +16,7 @@ enum { MAX_OPS = 1024 };
     F(fill) \
     F(reduce) \
     F(order) \
+    F(count) \
     F(more) \
     F(distance) \
     F(softmax) \
@@ -43,6 +44,8 @@ enum { MAX_OPS = 1024 };
     F(conv) \
     F(products) \
     F(einsum) \
+    F(factors) \
+    F(linalg) \
     F(conv_nd) \
     F(pool_nd) \
     F(embedding) \

@@ -107,11 +107,30 @@ static soma_status prepare_gradients(soma__fit_run *f) {
     return soma_error();
 }
 
-static soma_status update_weights(soma__fit_run *f) {
+/* For optimisers that evaluate the loss several times: the same batch with the same random numbers. */
+typedef struct again {
+    soma__fit_run *f;
+    const soma_batch *b;
+} again;
+
+static double evaluate_again(void *user) {
+    again *a = user;
+    soma__mixed mixed;
+    soma_tensor *prediction, *total;
+    soma_rng_set(a->f->rng);
+    if (!soma__fit_loss(a->f, a->b, &mixed, &prediction, &total)) return NAN;
+    double value = soma_item(total);
+    soma_backward(total);
+    return value;
+}
+
+static soma_status update_weights(soma__fit_run *f, const soma_batch *b) {
     const soma_fit_opts *o = &f->o;
-    soma_status status = soma_optim_step(f->opt);
+    bool closure = b && soma_optim_find(soma_optim_name(f->opt))->closure;
+    soma_status status = closure ? soma_optim_step_closure(f->opt, evaluate_again, &(again){f, b}, NULL) : soma_optim_step(f->opt);
     if (status == SOMA_OK && (o->prox_l1 > 0 || o->prox_l2 > 0)) status = soma_proximal_step(f->opt, o->prox_l1, o->prox_l2);
     if (status == SOMA_OK && o->max_norm > 0) status = soma_max_norm(f->opt, o->max_norm);
+    if (status == SOMA_OK) status = soma__fit_average_update(f);
     return status;
 }
 
@@ -121,7 +140,7 @@ soma_status soma__fit_update(soma__fit_run *f, const soma_batch *b) {
         soma_error_clear();
         return soma__nan_find(f, b);
     }
-    if (status == SOMA_OK) status = update_weights(f);
+    if (status == SOMA_OK) status = update_weights(f, b);
     if (status != SOMA_OK) return status;
     f->batch_loss = f->group_loss / f->group_samples;
     f->state.step++;

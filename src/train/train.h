@@ -84,14 +84,20 @@ typedef struct soma__fit_state {
     double since_samples;
     double score[SOMA__SCORE_NUMBERS];
 } soma__fit_state;
+/* What has state beside network and optimiser; any of it NULL. */
+typedef struct soma__fit_extra {
+    soma_sched *sched;
+    soma_average *ema, *swa;
+} soma__fit_extra;
 soma_status soma__checkpoint_write(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader, const soma_pair *meta,
-                                   int n_meta, const soma__fit_state *state, const soma_history *history);
+                                   int n_meta, const soma__fit_state *state, const soma_history *history, const soma__fit_extra *extra);
 /* `state` and `history` may be NULL; a file without them is then no error. */
 soma_status soma__checkpoint_read(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader,
-                                  soma__fit_state *state, soma_history *history);
+                                  soma__fit_state *state, soma_history *history, const soma__fit_extra *extra);
 /* Writes the checkpoint of step `total_step` into the run folder and removes all but the newest two. `out` gets the path. */
 soma_status soma__checkpoint_rotate(const char *dir, soma_module *net, soma_optim *opt, soma_loader *loader, const soma_pair *meta,
-                                    int n_meta, const soma__fit_state *state, const soma_history *history, char **out);
+                                    int n_meta, const soma__fit_state *state, const soma_history *history,
+                                    const soma__fit_extra *extra, char **out);
 
 /* ---- Where NaN came from (nan.c) ----------------------------------------------------------------------- */
 
@@ -143,6 +149,8 @@ typedef struct soma__fit_run {
     int64_t accumulate;         /* batches a step */
     int64_t group;              /* of them done */
     double group_samples, group_loss;
+    soma__fit_extra extra;
+    soma_average *shown;        /* what the network holds for the moment; NULL: its own weights */
     soma__score score;          /* of the epoch under way */
     soma__fit_state state;
     soma__log_file log;
@@ -157,6 +165,12 @@ typedef struct soma__fit_run {
     double lr, grad_norm, batch_loss;
     soma_rng rng;               /* before this batch's forward */
 } soma__fit_run;
+/* Averages of the weights (averages.c): made and freed; after an update; in the network's place at an epoch's end, and back. */
+soma_status soma__fit_averages_begin(soma__fit_run *f);
+void soma__fit_averages_end(soma__fit_run *f);
+soma_status soma__fit_average_update(soma__fit_run *f);
+soma_status soma__fit_average_show(soma__fit_run *f);
+soma_status soma__fit_average_hide(soma__fit_run *f);
 double soma__clock(void);       /* seconds, monotonic */
 /* Mixing, forward and loss of one batch. `total` gets what to differentiate: loss and penalties. The loss itself is returned, NULL on error. */
 soma_tensor *soma__fit_loss(soma__fit_run *f, const soma_batch *b, soma__mixed *mixed, soma_tensor **prediction, soma_tensor **total);

@@ -57,9 +57,7 @@ for n, with_, plain in ((1, "max_pool1d_with_indices", "max_pool1d"), (2, "max_p
     for o in (1, 2, 3):
         if n != 2:
             case(f"adaptive_avg_pool{n}d", lambda x: getattr(F, f"adaptive_avg_pool{n}d")(x, o), [f(2, 2, *SIZES[n])], output_size=[o] * n)
-            case(f"adaptive_max_pool{n}d", lambda x: getattr(F, f"adaptive_max_pool{n}d")(x, o, return_indices=True), [f(2, 2, *SIZES[n])], output_size=[o] * n)
-        else:  # places are i32 here
-            case("adaptive_max_pool2d", lambda x: F.adaptive_max_pool2d(x, o), [f(2, 2, *SIZES[n])], output_size=[o, o])
+        case(f"adaptive_max_pool{n}d", lambda x: getattr(F, f"adaptive_max_pool{n}d")(x, o, return_indices=True), [f(2, 2, *SIZES[n])], output_size=[o] * n)
     for k, s, p, up, include in ((2, 2, 0, False, True), (3, 2, 1, False, True), (3, 2, 1, True, False), (2, 3, 1, True, True)):
         a = dict(kernel_size=[k] * n, stride=[s] * n, padding=[p] * n, ceil_mode=up, count_include_pad=include)
         if n == 1:
