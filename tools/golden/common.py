@@ -6,7 +6,8 @@ with any Python that has torch (1.13 and newer give the same unless the script s
 attributes, its inputs, what PyTorch gives in f64, and the gradient of sum(output * w) for the float inputs,
 w[i] = 0.5 + 0.25 cos(1 + 1.7 i) in row-major order.
 
-"more" says that there are outputs that are not compared. A tensor is a line "in|out|grad I DTYPE NDIM SIZES… VALUES…", all values in row-major order, as numbers, or in one of these short forms:
+"more" says that there are outputs that are not compared, "within E" that PyTorch's own
+numbers are only so exact. A tensor is a line "in|out|grad I DTYPE NDIM SIZES… VALUES…", all values in row-major order, as numbers, or in one of these short forms:
     of Q N…             the values are N / Q, N whole
     drawn Q LOW SPAN S  element i is (LOW + mix(S, i) % SPAN) / Q; mix() below is what tests/test_golden.c has too
     sums A B C          (outputs and gradients) not the values but three weighted sums of them, sum of x[i] * (mix(k, i) % 1024 + 1) / 1024 for
@@ -67,7 +68,8 @@ def result(word, t, most=8):
     """An output or gradient: its values, or sums where there are more than `most`. 14 digits: far finer than the comparison."""
     t = t.detach()
     values = t.to(torch.float64).reshape(-1)
-    if values.numel() <= most:
+    finite = values[torch.isfinite(values)]
+    if values.numel() <= most or (finite.numel() and finite.abs().max() > 1e290):
         lines.append(" ".join(head(word, t) + [short(v) for v in values.tolist()]))
         return
     x = numpy.nan_to_num(values.numpy(), nan=11.0, posinf=13.0, neginf=-17.0)

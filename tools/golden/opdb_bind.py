@@ -168,7 +168,7 @@ def soma_call(info, given, renames):
     for argument, v in given:
         name = argument.name
         names = [renames[name]] if name in renames else [name] + list(RENAME.get(name, ()))
-        if v is None or name in IGNORED:
+        if v is None or (name in IGNORED and name not in attrs_by_name):
             continue
         if is_tensors(v) and variadic:
             listed += v

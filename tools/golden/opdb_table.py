@@ -13,14 +13,14 @@ OPERATOR = {
     "t": "transpose", "T": "permute", "mT": "transpose", "H": "transpose", "mH": "transpose", "positive": "clone", 
     "float": "to", "double": "to", "int": "to", "long": "to", "bool": "to", "half": "to",
     "bfloat16": "to", "char": "to", "byte": "to", "short": "to", "mm": "matmul", "mv": "matmul", "bmm": "matmul", "fliplr": "flip", "flipud": "flip",
-    "nn.functional.unfold": "im2col", "nn.functional.pad": "pad", "constant_pad_nd": "pad", "narrow": "slice", "linalg.norm": None, "norm": None, "ones": "full", "zeros": "full",
+    "nn.functional.unfold": "im2col", "nn.functional.pad": "pad", "constant_pad_nd": "pad", "narrow": "slice", "linalg.vander": "vander", "ones": "full", "zeros": "full",
     "ones_like": "full", "zeros_like": "full", "full_like": "full", "new_ones": "full", "new_zeros": "full", "new_full": "full", "sgn": "sign",
     "clamp_min": "clamp", "clamp_max": "clamp", "swapaxes": "transpose", "movedim": "permute", "atleast_1d": None,
     "nn.functional.dropout": "dropout", "trace": None, "fill": None, "sigmoid": "sigmoid", "native_layer_norm": "layer_norm", "native_batch_norm": "batch_norm",
 }
 
 # Entries whose own name is another operator of soma's.
-NOT_BY_NAME = {"nn.functional.unfold"}
+NOT_BY_NAME = {"linalg.vander", "nn.functional.unfold"}
 
 # Names of arguments of one entry.
 RENAME = {
@@ -120,6 +120,7 @@ ADAPT = {
     "nn.functional.max_pool1d": lambda x, **rest: max_pool(x, **rest), "nn.functional.max_pool2d": lambda x, **rest: max_pool(x, **rest),
     "nn.functional.max_pool3d": lambda x, **rest: max_pool(x, **rest), "nn.functional.dropout": lambda x, p=0.5, training=True: dropout(x, p, training),
     "nn.functional.embedding_bag": lambda weight, indices, **rest: embedding_bag(weight, indices, **rest),
+    "linalg.vander": lambda x, N=None: ([x], {"N": N, "increasing": True}),
     "tril_indices": lambda *args, **rest: indices_of(*args, **rest), "triu_indices": lambda *args, **rest: indices_of(*args, **rest),
     "constant_pad_nd": lambda x, pad, value=0.0: ([x], {"pad": ("ints", list(pad)), "value": float(value)}),
 }
@@ -250,12 +251,37 @@ def refused(name, call, sample):
         return "no rounding: div.no_rounding_mode has it"
     if call.op == "grid_sample" and call.attrs.get("mode", ("", ""))[1] == "bicubic":
         return "mode bicubic, which soma does not have"
+    if call.op in ("vander", "multi_margin_loss", "multilabel_margin_loss") and x.dim() == 0:
+        return "a number where a vector is expected"
+    if call.op == "multi_margin_loss" and x.dim() == 1 and call.inputs[1].dim() == 1:
+        return "a batch of one without its dimension"
+    if call.op == "grid_sample" and x.dim() == 5:
+        return "volumes, for which soma has no grid_sample"
+    if call.op == "one_hot" and call.attrs.get("classes", call.attrs.get("num_classes", (0, -1)))[1] < 0:
+        return "the number of classes left open: soma wants to be told"
+    if call.op.startswith("bitwise_") and call.op.endswith("shift") and ((call.inputs[1] < 0) | (call.inputs[1] > 31)).any():
+        return "a shift below 0 or beyond the width: not defined"
+    if call.op == "scatter_reduce" and not call.attrs.get("include_self", (0, 1))[1] and torch.isin(x.detach(), call.inputs[2].detach()).any():
+        return "an element equal to one it does not meet: PyTorch's gradient counts it"
+    if call.op == "vander" and x.dtype in WHOLE[1:]:
+        return "narrow whole numbers, which PyTorch widens here alone"
+    if call.op == "cov" and len({t.dtype for t in sample.tensors if t.is_floating_point()}) > 1:
+        return "weights narrower than the data: PyTorch rounds in between"
+    if name in ("linalg.norm", "linalg.norm.subgradients_at_zero") and call.op == "norm" and "p" in call.attrs and (
+            len(call.attrs.get("dims", call.attrs.get("dim", ("", [])))[1]) == 2 or (x.dim() == 2 and not (set(call.attrs) & {"dim", "dims"}))):
+        return "the norm of a matrix, which is another operator"
+    if call.op in ("i0", "i0e", "i1", "i1e", "zeta", "softshrink") and not all(torch.isfinite(t).all() for t in sample.tensors):
+        return "at infinity, where PyTorch gives NaN (softshrink: 0 at NaN) and soma the limit"
     if call.attrs.get("divisor_override", (0, 1))[1] < 0:
         return "a negative divisor: soma says so"
     if call.op == "to" and x.dtype.is_floating_point and x.numel():
         dtype = list(DT)[call.attrs["dtype"][1]] if "dtype" in call.attrs else x.dtype
         if dtype in WHOLE and not (torch.isfinite(x).all() and x.min() > torch.iinfo(dtype).min - 1 and x.max() < torch.iinfo(dtype).max + 1):
             return "a float outside the range of the whole numbers: not defined"
+    if call.op in ("gather", "scatter", "scatter_add", "scatter_reduce", "index_select", "index_add", "index_copy", "index_fill") and (x.dim() == 0 or call.inputs[1].dim() == 0):
+        return "a number to index into, or by: soma wants a dimension"
+    if call.op == "cat" and len({t.dim() for t in call.inputs}) > 1:
+        return "an empty vector beside others: PyTorch leaves it out"
     if call.op in ("gather", "scatter", "scatter_add", "index_select", "index_add") and call.inputs[1].dtype not in (torch.int64, torch.int32):
         return "indices that are not i64 or i32: PyTorch takes them only when there are none"
     if call.op == "aminmax" and x.dim() == 0 and call.attrs.get("keepdim", ("bool", 0))[1]:
@@ -285,5 +311,30 @@ def comparable(name, call, sample, outs):
     return outs
 
 
+# Relative errors of PyTorch's own f64 numbers where they are coarse.
+WITHIN = {"hardsigmoid": 1e-7, "celu": 1e-7, "digamma": 1e-9, "erfinv": 1e-11}
+# Gradients are compared at finite inputs only.
+FINITE_GRADIENT = {"nn.functional.softsign", "logit", "special.logit", "clamp_min", "clamp_max", "nn.functional.hinge_embedding_loss",
+                   "nn.functional.hardshrink", "nn.functional.softshrink", "nn.functional.elu", "nn.functional.celu", "nn.functional.selu", "nn.functional.hardtanh",
+                   "nn.functional.relu6"}
+# Gradients are compared only where the function is defined: beyond, PyTorch gives NaN for the gradient of a NaN or of a constant.
+DOMAIN = {"logit": lambda x: (x >= 0) & (x <= 1), "entr": lambda x: x > 0, "digamma": lambda x: (x > 0) | (x != x.round())}
+
 # Differences on purpose, for docs/parity.md.
-DIFFERENCES = []
+DIFFERENCES = [
+    "Targets of losses are never broadcast, and a target that makes no sense (a class out of range, a sign that is neither -1 nor 1, a share outside 0 to 1) is an "
+    "error with its place and value. PyTorch computes something.",
+    "Shapes have at most 8 dimensions, and so have lists of whole numbers.",
+    "No complex numbers, no sparse or quantised tensors, no names of dimensions, no `out=`.",
+    "`any` and `all` give bool for u8 too; PyTorch gives u8 for this dtype alone.",
+    "`max_pool2d` and `adaptive_max_pool2d` give the places of the largest elements as i32; PyTorch's are i64. The values are compared.",
+    "The argument `alpha` of add and sub is a multiplication: soma_mul first.",
+    "`grid_sample` and `interpolate` have no bicubic mode where the table below says so.",
+    "At infinities, where PyTorch's formulas for i0, i1, zeta and a few more give NaN though the limit exists, soma gives the limit. The gradient of softsign and logit "
+    "there is 0 and not NaN for the same reason.",
+    "PyTorch computes constants of hardsigmoid and celu in f32 even for f64 inputs, and the gradient of digamma (trigamma) to 1e-10 only: soma's are exact, and compared "
+    "within that.",
+    "The gradient at NaN of elu, celu, selu, hardtanh, relu6, hardshrink and softshrink: PyTorch's own differs between elements of one tensor (in and beyond a full "
+    "vector).",
+    "Indices are i64 or i32; PyTorch takes other dtypes where there are none.",
+]

@@ -47,6 +47,8 @@ def plain_random(x, n, q):
         t = n.swapaxes(-1, -2)
         if numpy.array_equal(n, t) or numpy.abs(numpy.tril(n, -1)).sum() == 0 or numpy.abs(numpy.triu(n, 1)).sum() == 0:
             return False
+    if q == 1 and any(n.shape[axis] > 1 and (numpy.diff(numpy.sort(n, axis), axis=axis) != 0).all() for axis in range(n.ndim)):
+        return False  # places, each at most once
     for axis in range(n.ndim):
         sums = x.sum(axis)
         if sums.size > 1 and numpy.allclose(sums, sums.flat[0]):
