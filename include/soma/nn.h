@@ -125,6 +125,21 @@ SOMA_API soma_module *soma_nn_step(double threshold);            /* 1 from the t
 SOMA_API soma_module *soma_nn_softmax(int64_t dim);
 SOMA_API soma_module *soma_nn_log_softmax(int64_t dim);
 
+/* ---- Restricted Boltzmann machine --------------------------------------------------------------------------------------- */
+
+/* Binary visible and hidden units with the energy E(v, h) = -b v - c h - h W v (Smolensky 1986, Hinton 2002): "weight" [hidden, visible]
+ * (N(0, 0.01²) at first), "visible_bias" b, "hidden_bias" c. Inputs are [N, …] with `visible` numbers from 0 to 1 a sample. Its forward is the
+ * reconstruction: the probabilities of the visible units given those of the hidden ones. */
+SOMA_API soma_module *soma_nn_rbm(int64_t visible, int64_t hidden);
+/* F(v) = -b v - Σ softplus(c + W v) -> [N]; p(v) is in proportion to exp(-F(v)). */
+SOMA_API soma_tensor *soma_rbm_free_energy(soma_module *m, soma_tensor *v);
+/* `steps` times: draws the hidden units, then the visible ones -> [N, visible] of 0 and 1, off the tape. */
+SOMA_API soma_tensor *soma_rbm_gibbs(soma_module *m, soma_tensor *v, int64_t steps);
+/* Contrastive divergence CD-k as a loss: mean F(v) - mean F(sample), the sample `steps` (0: 1) Gibbs steps from v. With `chain` the steps start
+ * from *chain (NULL: from v) and *chain becomes the sample, a tensor of the current scope: persistent CD (Tieleman 2008). Its
+ * value is no measure of how well the machine fits: look at the reconstruction. */
+SOMA_API soma_tensor *soma_rbm_loss(soma_module *m, soma_tensor *v, int64_t steps, soma_tensor **chain);
+
 /* ---- Initialisers (fill in place, without recording; return their argument) ------------------------------------------------ */
 
 SOMA_API soma_tensor *soma_init_constant_(soma_tensor *t, double value);
