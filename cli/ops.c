@@ -98,7 +98,7 @@ static void print_op(const soma_op_info *op)
     printf(op->in_place ? "%s_\n" : "no\n", op->name);
     if (op->random)
         printf("random          takes the next stream of the seed\n");
-    printf("outputs         %d\n", op->outputs);
+    printf("outputs         %d%s\n", op->outputs, op->many_outputs ? " or more" : "");
     printf("dtypes         ");
     for (int d = 0; d < SOMA_DTYPE_COUNT; d++)
         if (op->dtypes >> d & 1)

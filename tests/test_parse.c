@@ -44,6 +44,14 @@ static const char *const round_trips[][2] = {
     {"repeat 3 (linear 4 relu)", "linear 4 relu, linear 4 relu, linear 4 relu"},
     {"repeat 2 (repeat 2 (relu), tanh)", "relu, relu, tanh, relu, relu, tanh"},
     {"(linear 3 relu, (tanh)), linear 1", NULL},
+    {"residual(conv 8 3 stride 2 pad 1, batchnorm | conv 8 1 stride 2 nobias, batchnorm)", NULL},
+    {"residual relu (linear 3 | (linear 3) as downsample), tanh", "residual relu(linear 3 | (linear 3)), tanh"},
+    {"residual leakyrelu 0.1(linear 3 as a relu as b | linear 3 as proj) as block", NULL},
+    {"parallel(conv 8 1 relu | conv 8 3 same relu | maxpool 3 stride 1 pad 1, conv 8 1 | identity)", NULL},
+    {"parallel concat (linear 1 | (linear 2))", "parallel(linear 1 | (linear 2))"},
+    {"parallel sum(linear 2 | linear 2, tanh,), parallel dim -1(relu | parallel(tanh)) as both", "parallel sum(linear 2 | linear 2 tanh), parallel dim -1(relu | parallel(tanh)) as both"},
+    {"(linear 3 as Enc1 tanh) as encoder, (linear 8 tied Enc1) as decoder", NULL},
+    {"repeat 2 ((linear 5 as a, linear 3 tied a nobias))", "(linear 5 as a, linear 3 nobias tied a), (linear 5 as a, linear 3 nobias tied a)"},
 };
 
 static char *describe(soma_module *m) {
@@ -109,7 +117,27 @@ static const char *const bad[][2] = {
     {"7", "expected a layer, not '7', at column 1"},
     {"relu)", "expected ',' or the end, not ')', at column 5"},
     {"(relu", "expected ',' or ')', not the end, at column 6"},
-    {"residual relu", "expected '(' and the layers of residual, not 'relu', at column 10"},
+    {"residual relu", "expected '(' and the layers of residual, not the end, at column 14"},
+    {"residual rellu (relu)", "residual does not know 'rellu' at column 10; did you mean 'relu'?"},
+    {"residual(relu | relu | relu)", "residual takes at most 2 branches, and one more begins at column 24"},
+    {"residual(relu |)", "expected a layer, not ')', at column 16"},
+    {"relu | relu", "expected ',' or the end, not '|', at column 6"},
+    {"(relu | relu)", "expected ',' or ')', not '|', at column 7"},
+    {"parallel(relu | relu", "expected ',', '|' or ')', not the end, at column 21"},
+    {"relu, parallel sum dim 2 (relu | relu)",
+     "parallel: 'sum' adds the branches, and 'dim' joins them; say one of the two, at column 7"},
+    {"parallel dim 9 (relu)", "parallel: dim must be a whole number from -8 to 7, not '9', at column 14"},
+    {"relu as", "expected a name of at most 63 letters after 'as', not the end, at column 8"},
+    {"relu as 3", "expected a name of at most 63 letters after 'as', not '3', at column 9"},
+    {"relu as a, tanh as a", "there is a layer 'a' in this row already, at column 17"},
+    {"relu tied a", "relu does not know 'tied' at column 6"},
+    {"linear 3 tied", "expected a name of at most 63 letters after 'tied', not the end, at column 14"},
+    {"linear 3 as a, linear 3 tied b", "no layer has the name 'b', at column 30"},
+    {"linear 3 as a, linear 3 tied a as b, linear 3 tied b",
+     "the layer 'b' has no weight of its own: it is tied to 'a', at column 52"},
+    {"relu as a, linear 3 tied a", "the layer 'a' is a ReLU, which has no weight, at column 26"},
+    {"(linear 1 as a), (linear 1 as a), linear 3 tied a", "2 layers have the name 'a', at column 49"},
+    {"linear 3 tied a tied a", "linear: 'tied' is given twice, again at column 17"},
     {"residual()", "expected a layer, not ')', at column 10"},
     {"repeat 3", "expected '(' and the layers of repeat, not the end, at column 9"},
     {"repeat (relu)", "repeat: times must be a whole number from 1 to 4096, not '(', at column 8"},
@@ -248,11 +276,10 @@ static void test_memory(void **state) {
     }
 }
 
-/* The manual's table of words is the one in the code. */
-static void test_manual(void **state) {
-    (void)state;
+/* The manual's tables of words are those in the code. */
+static void check_manual(void (*write)(soma__text *)) {
     soma__text t = {0};
-    soma__nn_manual(&t);
+    write(&t);
     FILE *f = fopen("docs/network.md", "rb");
     if (!f)
         fail_msg("docs/network.md is missing");
@@ -263,6 +290,12 @@ static void test_manual(void **state) {
         fail_msg("docs/network.md does not have this table of words:\n%s", t.data);
     free(page);
     soma__text_free(&t);
+}
+
+static void test_manual(void **state) {
+    (void)state;
+    check_manual(soma__nn_manual);
+    check_manual(soma__nn_manual_models);
 }
 
 int main(void) {

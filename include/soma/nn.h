@@ -41,8 +41,8 @@ SOMA_API int soma_nn_named(soma_module *m, bool buffers, soma_named *out, int ro
 SOMA_API soma_tensor *soma_nn_get(soma_module *m, const char *name); /* NULL and SOMA_ENOTFOUND when there is none */
 SOMA_API int64_t soma_nn_count(soma_module *m);                       /* numbers in all parameters */
 SOMA_API void soma_nn_zero_grad(soma_module *m);
-/* The module's parameters and buffers as one .safetensors file, with soma's version and, of a Sequential whose parts all have
- * one, the description in its metadata. */
+/* The module's parameters and buffers as one .safetensors file, with soma's version and, if all parts have one, the
+ * description in its metadata. */
 SOMA_API SOMA_MUST_CHECK soma_status soma_nn_save(soma_module *m, const char *path);
 /* Reads tensors by name into a module of the same structure; every name and shape must fit, or nothing is changed. Input sizes
  * that are open come from the file. */
@@ -56,7 +56,7 @@ SOMA_API soma_module *soma_nn_open(const char *path);
  * point at the word. Input sizes are left open. */
 SOMA_API soma_module *soma_nn_parse(const char *text);
 /* The module as such a text; returns the length, as snprintf. 0 (no error) when some part is of the caller's own class or has a
- * name other than its place. */
+ * name that is neither its place nor a word. */
 SOMA_API size_t soma_nn_describe(soma_module *m, char *out, size_t size);
 
 /* What one layer does to an input. Shapes include the batch dimension. */
@@ -84,6 +84,27 @@ SOMA_API soma_module *soma_nn_seq_ex(int n, soma_module *const *children);
 #define soma_nn_residual(...) \
     soma_nn_residual_ex((int)(sizeof((soma_module *[]){__VA_ARGS__}) / sizeof(soma_module *)), (soma_module *[]){__VA_ARGS__})
 SOMA_API soma_module *soma_nn_residual_ex(int n, soma_module *const *children);
+/* Adds to a Residual what changes x to the shape of f(x) (a projection shortcut, "downsample"), and an activation of the sum ("act");
+ * either may be NULL. Returns the Residual; frees all three on error. */
+SOMA_API soma_module *soma_nn_residual_with(soma_module *residual, soma_module *shortcut, soma_module *activation);
+
+typedef struct soma_nn_parallel_opts {
+    bool sum;       /* the branches' outputs are added; else they are joined along `dim` */
+    bool dim_given; /* says that a `dim` of 0 is meant */
+    int64_t dim;    /* 0: 1, the channels */
+    size_t size;
+} soma_nn_parallel_opts;
+/* Branches that are all given the input. */
+#define soma_nn_parallel(...)                                                                                                  \
+    soma_nn_parallel_ex((int)(sizeof((soma_module *[]){__VA_ARGS__}) / sizeof(soma_module *)), (soma_module *[]){__VA_ARGS__}, \
+                        (const soma_nn_parallel_opts *)0)
+SOMA_API soma_module *soma_nn_parallel_ex(int n, soma_module *const *branches, const soma_nn_parallel_opts *opts);
+/* The layer computes with the weight of the layer called `name` in the nearest block around it that has one: a Linear with the
+ * transposed weight of another Linear (an autoencoder), else with the weight as it is. Its own weight is dropped. */
+SOMA_API soma_status soma_nn_tie(soma_module *m, const char *name);
+/* The name that the container which takes the module gives it, in place of its number: soma_nn_seq(soma_nn_as(m, "conv1"), …).
+ * Returns `m`; frees it on error. */
+SOMA_API soma_module *soma_nn_as(soma_module *m, const char *name);
 
 typedef struct soma_nn_linear_opts {
     bool no_bias;
@@ -103,6 +124,37 @@ typedef struct soma_nn_conv2d_opts {
 #define soma_nn_conv2d(in, out, ...) soma__nn_conv2d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv2d_opts))
 #define soma__nn_conv2d(in, out, kernel, ...) soma_nn_conv2d_ex((in), (out), (kernel), (kernel), &(soma_nn_conv2d_opts){__VA_ARGS__})
 SOMA_API soma_module *soma_nn_conv2d_ex(int64_t in, int64_t out, int64_t kh, int64_t kw, const soma_nn_conv2d_opts *opts);
+
+/* The other convolutions. In each list 0 is the default, a first number alone stands for all axes, and -1 beside others means 0. */
+typedef struct soma_nn_conv_opts {
+    int64_t stride[3], padding[3], dilation[3]; /* 0: 1, 0, 1 */
+    int64_t output_padding[3];                  /* transposed only: rows more at the end */
+    int64_t groups;
+    bool padding_same;                          /* not transposed, stride 1: output as large as the input */
+    bool no_bias;
+    size_t size;
+} soma_nn_conv_opts;
+#define soma_nn_conv1d(in, out, ...) soma__nn_conv1d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv1d(in, out, kernel, ...) soma_nn_conv1d_ex((in), (out), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv1d_ex(int64_t in, int64_t out, int64_t kernel, const soma_nn_conv_opts *opts);
+#define soma_nn_conv3d(in, out, ...) soma__nn_conv3d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv3d(in, out, kernel, ...) \
+    soma_nn_conv3d_ex((in), (out), (kernel), (kernel), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv3d_ex(int64_t in, int64_t out, int64_t kd, int64_t kh, int64_t kw, const soma_nn_conv_opts *opts);
+/* weight [in, out / groups, window…]. */
+#define soma_nn_conv_transpose1d(in, out, ...) soma__nn_conv_transpose1d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv_transpose1d(in, out, kernel, ...) \
+    soma_nn_conv_transpose1d_ex((in), (out), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv_transpose1d_ex(int64_t in, int64_t out, int64_t kernel, const soma_nn_conv_opts *opts);
+#define soma_nn_conv_transpose2d(in, out, ...) soma__nn_conv_transpose2d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv_transpose2d(in, out, kernel, ...) \
+    soma_nn_conv_transpose2d_ex((in), (out), (kernel), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv_transpose2d_ex(int64_t in, int64_t out, int64_t kh, int64_t kw, const soma_nn_conv_opts *opts);
+#define soma_nn_conv_transpose3d(in, out, ...) soma__nn_conv_transpose3d(in, out, __VA_ARGS__, .size = sizeof(soma_nn_conv_opts))
+#define soma__nn_conv_transpose3d(in, out, kernel, ...) \
+    soma_nn_conv_transpose3d_ex((in), (out), (kernel), (kernel), (kernel), &(soma_nn_conv_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_conv_transpose3d_ex(int64_t in, int64_t out, int64_t kd, int64_t kh, int64_t kw,
+                                                  const soma_nn_conv_opts *opts);
 
 SOMA_API soma_module *soma_nn_max_pool2d(int64_t kernel, int64_t stride, int64_t padding); /* stride 0: the kernel */
 SOMA_API soma_module *soma_nn_avg_pool2d(int64_t kernel, int64_t stride, int64_t padding);

@@ -46,7 +46,7 @@ typedef struct soma_attr_info {
 } soma_attr_info;
 typedef struct soma_op_info {
     const char *name, *family, *doc, *onnx; /* onnx: NULL when ONNX has no such operator */
-    int min_inputs, max_inputs, outputs;
+    int min_inputs, max_inputs, outputs;    /* outputs: at least so many when many_outputs */
     const char *const *input_names;         /* max_inputs of them; NULL for operators of any number of inputs */
     const soma_attr_info *attrs;
     int n_attrs;
@@ -55,6 +55,7 @@ typedef struct soma_op_info {
     bool random;                            /* takes the next stream of the seed */
     bool in_place;                          /* name with a trailing "_" writes into the first input */
     bool internal;                          /* part of another operator's gradient; callable, but not meant for programs */
+    bool many_outputs;                      /* their number depends on attributes or shapes, as split's */
 } soma_op_info;
 SOMA_API int soma_op_count(void);
 /* The i-th operator, sorted by name; NULL when i is out of range. Static. */
@@ -189,6 +190,13 @@ SOMA_API soma_tensor *soma_index_add(soma_tensor *x, int64_t dim, soma_tensor *i
 SOMA_API soma_tensor *soma_masked_fill(soma_tensor *x, soma_tensor *mask, double value);
 SOMA_API soma_tensor *soma_one_hot(soma_tensor *x, int64_t classes);                        /* i64 in, i64 out, one dim more */
 
+/* weight [rows, features], indices [...] -> [..., features]. padding_idx: a row that gets no gradient; SOMA_NO_INDEX: none. */
+#define SOMA_NO_INDEX INT64_MIN
+SOMA_API soma_tensor *soma_embedding(soma_tensor *weight, soma_tensor *indices, int64_t padding_idx);
+/* Groups of rows reduced: indices [bags, n], or [n] with offsets [bags]; mode "sum", "mean" (NULL) or "max"; per_sample_weights or NULL. */
+SOMA_API soma_tensor *soma_embedding_bag(soma_tensor *weight, soma_tensor *indices, soma_tensor *offsets, soma_tensor *per_sample_weights,
+                                         const char *mode);
+
 /* ---- Matrices ------------------------------------------------------------------------------------------------------ */
 
 SOMA_API soma_tensor *soma_matmul(soma_tensor *a, soma_tensor *b);          /* as torch.matmul: 1-d, 2-d, batched */
@@ -224,6 +232,41 @@ SOMA_API soma_tensor *soma_avg_pool2d_ex(soma_tensor *x, int64_t kh, int64_t kw,
 /* Averages over windows that divide the plane into out_h x out_w parts; 1, 1 is global average pooling. */
 SOMA_API soma_tensor *soma_adaptive_avg_pool2d(soma_tensor *x, int64_t out_h, int64_t out_w);
 
+/* The other convolutions. In each list a first number alone stands for all axes, and -1 means 0 beside others; weight [out, in / groups,
+ * kernel …], for the transposed ones [in, out / groups, kernel …]; x without the batch dimension is taken too. */
+typedef struct soma_conv_opts {
+    int64_t stride[3], padding[3], dilation[3]; /* 0: 1, 0, 1 */
+    int64_t output_padding[3];                  /* transposed only: rows more at the end */
+    int64_t groups;                             /* 0: 1 */
+    size_t size;
+} soma_conv_opts;
+#define soma_conv1d(x, weight, ...) soma__conv1d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv1d(x, weight, bias, ...) soma_conv1d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv1d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+#define soma_conv3d(x, weight, ...) soma__conv3d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv3d(x, weight, bias, ...) soma_conv3d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv3d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+#define soma_conv_transpose1d(x, weight, ...) soma__conv_transpose1d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv_transpose1d(x, weight, bias, ...) soma_conv_transpose1d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv_transpose1d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+#define soma_conv_transpose2d(x, weight, ...) soma__conv_transpose2d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv_transpose2d(x, weight, bias, ...) soma_conv_transpose2d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv_transpose2d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+#define soma_conv_transpose3d(x, weight, ...) soma__conv_transpose3d(x, weight, __VA_ARGS__, .size = sizeof(soma_conv_opts))
+#define soma__conv_transpose3d(x, weight, bias, ...) soma_conv_transpose3d_ex((x), (weight), (bias), &(soma_conv_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_conv_transpose3d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
+/* Blocks of planes as columns and back: PyTorch's nn.functional.unfold and fold. */
+typedef struct soma_im2col_opts {
+    int64_t dilation[2], padding[2], stride[2]; /* 0: 1, 0, 1; a first number alone stands for both, -1 means 0 */
+    size_t size;
+} soma_im2col_opts;
+#define soma_im2col(x, ...) soma__im2col(x, __VA_ARGS__, .size = sizeof(soma_im2col_opts))
+#define soma__im2col(x, kh, kw, ...) soma_im2col_ex((x), (kh), (kw), &(soma_im2col_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_im2col_ex(soma_tensor *x, int64_t kh, int64_t kw, const soma_im2col_opts *opts);
+#define soma_col2im(x, ...) soma__col2im(x, __VA_ARGS__, .size = sizeof(soma_im2col_opts))
+#define soma__col2im(x, out_h, out_w, kh, kw, ...) soma_col2im_ex((x), (out_h), (out_w), (kh), (kw), &(soma_im2col_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_col2im_ex(soma_tensor *x, int64_t out_h, int64_t out_w, int64_t kh, int64_t kw, const soma_im2col_opts *opts);
+
 /* ---- Normalisation, softmax, dropout --------------------------------------------------------------------------------- */
 
 /* x [N, C, …]; weight, bias [C] or NULL; running_mean, running_var [C], written when training (momentum m: new = (1-m) old
@@ -236,6 +279,50 @@ SOMA_API soma_tensor *soma_softmax(soma_tensor *x, int64_t dim);
 SOMA_API soma_tensor *soma_log_softmax(soma_tensor *x, int64_t dim);
 /* When training, zeroes each element with probability p and divides the rest by 1 - p; else x itself. Srivastava et al. 2014. */
 SOMA_API soma_tensor *soma_dropout(soma_tensor *x, double p, bool training);
+
+/* ---- Sequences: recurrence, attention ----------------------------------------------------------------------------------- */
+
+/* One layer's weights in one direction, G gates of H units: weight_ih [G H, in], weight_hh [G H, H], biases [G H] or NULL. G is 1 (RNN),
+ * 3 (GRU: r z n) or 4 (LSTM: i f g o). */
+typedef struct soma_rnn_weights {
+    soma_tensor *weight_ih, *weight_hh, *bias_ih, *bias_hh;
+} soma_rnn_weights;
+typedef struct soma_rnn_opts {
+    soma_tensor *h0, *c0;   /* [batch, H]; NULL: zeros. c0: LSTM only */
+    soma_tensor *lengths;   /* i64 [batch]: steps that count; beyond them the state stays and the output is 0. NULL: all */
+    bool batch_first;       /* x and the output are [batch, steps, …], not [steps, batch, …] */
+    bool reverse;           /* from the last step to the first */
+    size_t size;
+} soma_rnn_opts;
+/* Whole sequences: one layer, one direction. Returns the output [steps, batch, H]; *hn, *cn (may be NULL) are the last states. Elman
+ * 1990; Hochreiter & Schmidhuber 1997; Cho et al. 2014. Modules of more layers: soma_nn_lstm and so on. */
+SOMA_API soma_tensor *soma_rnn_tanh_ex(soma_tensor *x, const soma_rnn_weights *w, const soma_rnn_opts *opts, soma_tensor **hn);
+SOMA_API soma_tensor *soma_rnn_relu_ex(soma_tensor *x, const soma_rnn_weights *w, const soma_rnn_opts *opts, soma_tensor **hn);
+SOMA_API soma_tensor *soma_lstm_ex(soma_tensor *x, const soma_rnn_weights *w, const soma_rnn_opts *opts, soma_tensor **hn, soma_tensor **cn);
+SOMA_API soma_tensor *soma_gru_ex(soma_tensor *x, const soma_rnn_weights *w, const soma_rnn_opts *opts, soma_tensor **hn);
+/* One step: x [batch, in], h and c [batch, H] or NULL -> the next h. */
+SOMA_API soma_tensor *soma_rnn_tanh_cell(soma_tensor *x, soma_tensor *h, const soma_rnn_weights *w);
+SOMA_API soma_tensor *soma_rnn_relu_cell(soma_tensor *x, soma_tensor *h, const soma_rnn_weights *w);
+SOMA_API soma_tensor *soma_gru_cell(soma_tensor *x, soma_tensor *h, const soma_rnn_weights *w);
+SOMA_API soma_tensor *soma_lstm_cell(soma_tensor *x, soma_tensor *h, soma_tensor *c, const soma_rnn_weights *w, soma_tensor **c_out);
+
+typedef struct soma_attention_opts {
+    soma_tensor *mask;  /* bool (true takes part) or float (added to the scores), broadcast to [..., L, S]; NULL: none */
+    double dropout_p;   /* applied whenever above 0, as in PyTorch: give 0 outside training */
+    bool is_causal;     /* query i sees keys 0 ... i; not together with a mask */
+    double scale;       /* 0: 1 / sqrt(E) */
+    bool enable_gqa;    /* fewer heads in key and value: each serves several of query's */
+    size_t size;
+} soma_attention_opts;
+/* softmax(q k^T scale + mask) v; q [..., L, E], k [..., S, E], v [..., S, Ev] -> [..., L, Ev]. Vaswani et al. 2017. */
+#define soma_scaled_dot_product_attention(q, k, ...) soma__scaled_dot_product_attention(q, k, __VA_ARGS__, .size = sizeof(soma_attention_opts))
+#define soma__scaled_dot_product_attention(q, k, v, ...) soma_scaled_dot_product_attention_ex((q), (k), (v), &(soma_attention_opts){__VA_ARGS__})
+SOMA_API soma_tensor *soma_scaled_dot_product_attention_ex(soma_tensor *q, soma_tensor *k, soma_tensor *v, const soma_attention_opts *opts);
+/* Turns pairs of features of x [..., steps, E] by an angle that grows with the step: position `offset` + t, frequency
+ * base^(-2 i / E) (base 0: 10000). Su et al. 2021. interleaved: pairs (0, 1), (2, 3) ...; else (0, E/2), (1, E/2 + 1) .... */
+SOMA_API soma_tensor *soma_rotary_embedding(soma_tensor *x, int64_t offset, double base, bool interleaved);
+/* The table [steps, features] of sines and cosines of Vaswani et al. 2017: sin at even, cos at odd features. */
+SOMA_API soma_tensor *soma_sinusoidal_positions(int64_t steps, int64_t features, int64_t offset, double base, soma_dtype dtype);
 
 /* ---- Losses ----------------------------------------------------------------------------------------------------------- */
 

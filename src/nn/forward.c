@@ -87,7 +87,7 @@ soma_status soma_nn_build(soma_module *m, int ndim, const int64_t *input_shape) 
     ctx->shapes_only = true;
     soma_scope scope = soma_scope_begin();
     if (scope.depth >= 0)
-        soma_nn_forward(m, soma_empty(ndim, input_shape, SOMA_F32));
+        soma_nn_forward(m, soma_empty(ndim, input_shape, m->dtype));
     soma_scope_end(scope);
     ctx->shapes_only = shapes;
     ctx->flops = flops;
@@ -105,8 +105,10 @@ bool soma__nn_one_input(const soma_module *m, soma_tensor *const *in, int n, int
         return true;
     char shape[SOMA__SHAPE_TEXT];
     soma__shape_text(ndim, soma_shape(in[0]), shape, sizeof shape);
-    if (min_dims == 4 && max_dims == 4)
-        soma_fail(SOMA_ESHAPE, "input %s has %d dimensions, and [batch, channels, height, width] is needed", shape, ndim);
+    static const char *const wanted[] = {[3] = "length", [4] = "height, width", [5] = "depth, height, width"};
+    if (min_dims == max_dims && min_dims >= 3 && min_dims <= 5)
+        soma_fail(SOMA_ESHAPE, "input %s has %d dimension%s, and [batch, channels, %s] is needed", shape, ndim, ndim == 1 ? "" : "s",
+                  wanted[min_dims]);
     else
         soma_fail(SOMA_ESHAPE, "input %s has %d dimension%s, and at least %d %s needed", shape, ndim, ndim == 1 ? "" : "s",
                   min_dims, min_dims == 1 ? "is" : "are");
@@ -123,18 +125,48 @@ bool soma__nn_size_ok(const char *type, const char *what, int64_t value, bool op
 
 /* ---- Parameters that wait for the input ---- */
 
-const soma__nn_lazy *soma__nn_lazy_of(const soma_module *m) {
-    static const soma__nn_lazy *const all[] = {&soma__nn_linear_lazy, &soma__nn_conv2d_lazy, &soma__nn_batch_norm_lazy,
-                                               &soma__nn_layer_norm_lazy};
-    for (size_t i = 0; i < SOMA_LEN(all); i++)
-        if (all[i]->cls == m->cls)
-            return all[i];
+soma_module *soma__nn_lazy_new(const soma__nn_lazy *lazy) {
+    soma_module *m = soma_nn_module_new(lazy->cls);
+    if (m)
+        m->lazy = lazy;
+    return m;
+}
+
+soma_module *soma__nn_settled(soma_module *m) {
+    if (!m)
+        return NULL;
+    const int64_t *in = m->state;
+    bool known = true;
+    for (int i = 0; i < SOMA_MAX(m->lazy->n_open, 1); i++)
+        known = known && in[i] > 0;
+    if (known && !m->lazy->made(m))
+        soma__nn_materialise(m, in, true);
+    if (!soma__failed())
+        return m;
+    soma_nn_free(m);
     return NULL;
 }
 
+bool soma__nn_ready(soma_module *m, const int64_t *in) {
+    if (m->lazy->made(m))
+        return true;
+    for (int i = 0; i < SOMA_MAX(m->lazy->n_open, 1); i++) {
+        if (in[i] >= 1)
+            continue;
+        soma_fail(SOMA_ESHAPE, "the input has a size of 0, so that the weights would be empty");
+        return false;
+    }
+    return soma__nn_materialise(m, in, true) == SOMA_OK;
+}
+
+void soma__nn_fail_fit(soma_tensor *x, soma_tensor *weight) {
+    char xs[SOMA__SHAPE_TEXT], ws[SOMA__SHAPE_TEXT];
+    soma_fail(SOMA_ESHAPE, "input %s does not fit weight %s", soma__shape_text(soma_ndim(x), soma_shape(x), xs, sizeof xs),
+              soma__shape_text(soma_ndim(weight), soma_shape(weight), ws, sizeof ws));
+}
+
 bool soma__nn_all_made(soma_module *m, const char *what) {
-    const soma__nn_lazy *lazy = soma__nn_lazy_of(m);
-    if (lazy && !lazy->made(m)) {
+    if (m->lazy && !m->lazy->made(m)) {
         char path[SOMA__NN_PATH];
         soma__nn_path(m, NULL, path, sizeof path);
         soma_fail(SOMA_ESTATE, "%s: the input size of %s%s%s%s is still open; call soma_nn_build first", what, path,
@@ -148,7 +180,7 @@ bool soma__nn_all_made(soma_module *m, const char *what) {
 }
 
 soma_tensor *soma__nn_new_param(soma_module *m, const char *name, int ndim, const int64_t *shape) {
-    int64_t bytes = 4;
+    int64_t bytes = (int64_t)soma_dtype_size(m->dtype);
     bool ok = true;
     for (int i = 0; i < ndim; i++)
         ok = ok && soma__mul_ok(bytes, shape[i], &bytes);
@@ -158,16 +190,16 @@ soma_tensor *soma__nn_new_param(soma_module *m, const char *name, int ndim, cons
                   soma__shape_text(ndim, shape, text, sizeof text));
         return NULL;
     }
-    return soma_nn_add_param(m, name, soma_empty(ndim, shape, SOMA_F32));
+    return soma_nn_add_param(m, name, soma_empty(ndim, shape, m->dtype));
 }
 
-soma_status soma__nn_materialise(soma_module *m, const soma__nn_lazy *lazy, int64_t in, bool fill) {
+soma_status soma__nn_materialise(soma_module *m, const int64_t *in, bool fill) {
     soma_ctx *ctx = soma__ctx();
     bool shapes = ctx->shapes_only, grad = soma_set_grad_enabled(false);
     soma_owner owner = soma__owner_set(SOMA_OWNER_PARAM);
     ctx->shapes_only = false;
     soma_scope scope = soma_scope_begin();
-    if (scope.depth >= 0 && lazy->make(m, in) == SOMA_OK && fill && m->cls->reset)
+    if (scope.depth >= 0 && m->lazy->make(m, in) == SOMA_OK && fill && m->cls->reset)
         m->cls->reset(m);
     soma_scope_end(scope);
     ctx->shapes_only = shapes;

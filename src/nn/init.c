@@ -94,9 +94,7 @@ static void fill(soma_tensor *t, int how) {
 /* Weights are the parameters with at least two dimensions; those of one are biases (0), except where the layer's own filling says
  * otherwise: the scale of a normalisation stays 1. */
 static void init(soma_module *m, int how) {
-    const soma__nn_lazy *lazy = soma__nn_lazy_of(m);
-    bool norm = lazy == &soma__nn_batch_norm_lazy || lazy == &soma__nn_layer_norm_lazy;
-    if (how == DEFAULT || norm) {
+    if (how == DEFAULT || (m->lazy && m->lazy->keeps_fill)) {
         bool grad = soma_set_grad_enabled(false);
         if (m->cls->reset && m->n_slots > 0)
             m->cls->reset(m);

@@ -8,23 +8,24 @@ static bool batch_made(soma_module *m) {
            soma__nn_slot(m, "num_batches_tracked");
 }
 
-static int64_t in_of_weight(soma_module *m, int ndim, const int64_t *shape) {
+static bool sizes_of(soma_module *m, int ndim, const int64_t *shape, int64_t *in) {
     (void)m;
-    return ndim == 1 ? shape[0] : -1;
+    *in = ndim == 1 ? shape[0] : 0;
+    return ndim == 1;
 }
 
-static soma_status layer_make(soma_module *m, int64_t in) {
-    soma__nn_new_param(m, "weight", SOMA_SHAPE(in));
-    soma__nn_new_param(m, "bias", SOMA_SHAPE(in));
+static soma_status layer_make(soma_module *m, const int64_t *in) {
+    soma__nn_new_param(m, "weight", SOMA_SHAPE(in[0]));
+    soma__nn_new_param(m, "bias", SOMA_SHAPE(in[0]));
     if (!soma__failed())
-        ((soma__nn_features_state *)m->state)->features = in;
+        ((soma__nn_features_state *)m->state)->features = in[0];
     return soma__ctx()->error;
 }
 
-static soma_status batch_make(soma_module *m, int64_t in) {
+static soma_status batch_make(soma_module *m, const int64_t *in) {
     layer_make(m, in);
-    soma_nn_add_buffer(m, "running_mean", soma_zeros(SOMA_SHAPE(in), SOMA_F32));
-    soma_nn_add_buffer(m, "running_var", soma_ones(SOMA_SHAPE(in), SOMA_F32));
+    soma_nn_add_buffer(m, "running_mean", soma_zeros(SOMA_SHAPE(in[0]), m->dtype));
+    soma_nn_add_buffer(m, "running_var", soma_ones(SOMA_SHAPE(in[0]), m->dtype));
     soma_nn_add_buffer(m, "num_batches_tracked", soma_zeros(SOMA_SCALAR, SOMA_I64));
     return soma__ctx()->error;
 }
@@ -42,24 +43,22 @@ static void reset(soma_module *m) {
 }
 
 /* Makes what is missing, and says when `size` features do not fit. */
-static bool ready(soma_module *m, soma_tensor *x, int64_t size, const soma__nn_lazy *lazy) {
+static bool ready(soma_module *m, soma_tensor *x, int64_t size) {
     if (size < 1) {
         soma_fail(SOMA_ESHAPE, "the input has no features");
         return false;
     }
-    if (!lazy->made(m) && soma__nn_materialise(m, lazy, size, true) != SOMA_OK)
+    if (!soma__nn_ready(m, &size))
         return false;
     soma_tensor *weight = soma__nn_slot(m, "weight");
     if (soma_numel(weight) == size)
         return true;
-    char xs[SOMA__SHAPE_TEXT], ws[SOMA__SHAPE_TEXT];
-    soma_fail(SOMA_ESHAPE, "input %s does not fit weight %s", soma__shape_text(soma_ndim(x), soma_shape(x), xs, sizeof xs),
-              soma__shape_text(soma_ndim(weight), soma_shape(weight), ws, sizeof ws));
+    soma__nn_fail_fit(x, weight);
     return false;
 }
 
 static soma_tensor *batch_forward(soma_module *m, soma_tensor *const *in, int n) {
-    if (!soma__nn_one_input(m, in, n, 2, 0) || !ready(m, in[0], soma_size(in[0], 1), &soma__nn_batch_norm_lazy))
+    if (!soma__nn_one_input(m, in, n, 2, 0) || !ready(m, in[0], soma_size(in[0], 1)))
         return NULL;
     bool learns = soma__nn_learns(m);
     soma_tensor *y = soma_batch_norm(in[0], soma__nn_slot(m, "weight"), soma__nn_slot(m, "bias"), soma__nn_slot(m, "running_mean"),
@@ -75,7 +74,7 @@ static soma_tensor *batch_forward(soma_module *m, soma_tensor *const *in, int n)
 }
 
 static soma_tensor *layer_forward(soma_module *m, soma_tensor *const *in, int n) {
-    if (!soma__nn_one_input(m, in, n, 1, 0) || !ready(m, in[0], soma_size(in[0], -1), &soma__nn_layer_norm_lazy))
+    if (!soma__nn_one_input(m, in, n, 1, 0) || !ready(m, in[0], soma_size(in[0], -1)))
         return NULL;
     return soma_layer_norm(in[0], 1, soma__nn_slot(m, "weight"), soma__nn_slot(m, "bias"), 1e-5);
 }
@@ -88,24 +87,21 @@ const soma_module_class soma__nn_layer_norm_class = {
     .size = sizeof(soma_module_class), .name = "LayerNorm", .state_bytes = sizeof(soma__nn_features_state),
     .forward = layer_forward, .describe = soma__nn_describe_word, .reset = reset,
 };
-const soma__nn_lazy soma__nn_batch_norm_lazy = {&soma__nn_batch_norm_class, in_of_weight, batch_make, batch_made};
-const soma__nn_lazy soma__nn_layer_norm_lazy = {&soma__nn_layer_norm_class, in_of_weight, layer_make, affine_made};
+static const soma__nn_lazy batch_lazy = {
+    .cls = &soma__nn_batch_norm_class, .sizes_of = sizes_of, .make = batch_make, .made = batch_made, .keeps_fill = true,
+};
+static const soma__nn_lazy layer_lazy = {
+    .cls = &soma__nn_layer_norm_class, .sizes_of = sizes_of, .make = layer_make, .made = affine_made, .keeps_fill = true,
+};
 
-static soma_module *norm_new(const soma_module_class *cls, int64_t features, const soma__nn_lazy *lazy) {
-    if (!soma__nn_size_ok(cls->name, "features", features, true))
+static soma_module *norm_new(const soma__nn_lazy *lazy, int64_t features) {
+    if (!soma__nn_size_ok(lazy->cls->name, "features", features, true))
         return NULL;
-    soma_module *m = soma_nn_module_new(cls);
-    if (m && features > 0 && soma__nn_materialise(m, lazy, features, true) != SOMA_OK) {
-        soma_nn_free(m);
-        return NULL;
-    }
-    return m;
+    soma_module *m = soma__nn_lazy_new(lazy);
+    if (m)
+        ((soma__nn_features_state *)m->state)->features = features;
+    return soma__nn_settled(m);
 }
 
-soma_module *soma_nn_batch_norm(int64_t channels) {
-    return norm_new(&soma__nn_batch_norm_class, channels, &soma__nn_batch_norm_lazy);
-}
-
-soma_module *soma_nn_layer_norm(int64_t features) {
-    return norm_new(&soma__nn_layer_norm_class, features, &soma__nn_layer_norm_lazy);
-}
+soma_module *soma_nn_batch_norm(int64_t channels) { return norm_new(&batch_lazy, channels); }
+soma_module *soma_nn_layer_norm(int64_t features) { return norm_new(&layer_lazy, features); }

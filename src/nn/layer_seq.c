@@ -5,13 +5,11 @@
 
 static void release(void *t) { soma_release(t); }
 
-static soma_tensor *sequential_forward(soma_module *m, soma_tensor *const *in, int n) {
-    if (!soma__nn_one_input(m, in, n, 0, 0))
-        return NULL;
+soma_tensor *soma__nn_run_row(soma_module *m, int first, int n, soma_tensor *x) {
     /* One reference holds the newest output; what lies before it is freed as soon as the next stands (the tape keeps what it
      * needs), so that inference never holds more than two layers. */
-    soma_tensor *x = in[0], *held = NULL;
-    for (int i = 0; i < m->n_children && x; i++) {
+    soma_tensor *held = NULL;
+    for (int i = first; i < first + n && x; i++) {
         soma_scope step = soma_scope_begin();
         soma_tensor *y = step.depth < 0 ? NULL : soma_keep(soma_nn_forward(m->children[i], x));
         soma_scope_end(step);
@@ -25,37 +23,77 @@ static soma_tensor *sequential_forward(soma_module *m, soma_tensor *const *in, i
     return x;
 }
 
+static soma_tensor *sequential_forward(soma_module *m, soma_tensor *const *in, int n) {
+    return soma__nn_one_input(m, in, n, 0, 0) ? soma__nn_run_row(m, 0, m->n_children, in[0]) : NULL;
+}
+
+/* ---- Residual: the row, then the shortcut if there is one, then the activation if there is one ---- */
+
+int soma__nn_residual_row(const soma_module *m) {
+    const soma__nn_residual_state *s = m->state;
+    return SOMA_MAX(0, m->n_children - s->shortcut - s->activation);
+}
+
+static bool same_shape(soma_tensor *a, soma_tensor *b) {
+    bool same = soma_ndim(a) == soma_ndim(b);
+    for (int i = 0; same && i < soma_ndim(a); i++)
+        same = soma_size(a, i) == soma_size(b, i);
+    return same;
+}
+
 static soma_tensor *residual_forward(soma_module *m, soma_tensor *const *in, int n) {
-    soma_tensor *y = sequential_forward(m, in, n);
-    if (!y)
+    const soma__nn_residual_state *s = m->state;
+    int row = soma__nn_residual_row(m);
+    soma_tensor *y = soma__nn_one_input(m, in, n, 0, 0) ? soma__nn_run_row(m, 0, row, in[0]) : NULL;
+    soma_tensor *x = !y ? NULL : s->shortcut ? soma_nn_forward(m->children[row], in[0]) : in[0];
+    if (!x)
         return NULL;
-    bool same = soma_ndim(y) == soma_ndim(in[0]);
-    for (int i = 0; same && i < soma_ndim(y); i++)
-        same = soma_size(y, i) == soma_size(in[0], i);
-    if (!same) {
+    if (!same_shape(x, y)) {
         char xs[SOMA__SHAPE_TEXT], ys[SOMA__SHAPE_TEXT];
-        soma_fail(SOMA_ESHAPE, "the layers inside make %s of input %s; their output must have the input's shape",
-                  soma__shape_text(soma_ndim(y), soma_shape(y), ys, sizeof ys),
-                  soma__shape_text(soma_ndim(in[0]), soma_shape(in[0]), xs, sizeof xs));
+        soma__shape_text(soma_ndim(y), soma_shape(y), ys, sizeof ys);
+        soma__shape_text(soma_ndim(x), soma_shape(x), xs, sizeof xs);
+        if (s->shortcut)
+            soma_fail(SOMA_ESHAPE, "the layers inside make %s and the shortcut %s; both must have one shape", ys, xs);
+        else
+            soma_fail(SOMA_ESHAPE, "the layers inside make %s of input %s; their output must have the input's shape", ys, xs);
         return NULL;
     }
-    return soma_add(y, in[0]);
+    y = soma_add(y, x);
+    return y && s->activation ? soma_nn_forward(m->children[m->n_children - 1], y) : y;
+}
+
+/* ---- Parallel branches ---- */
+
+static soma_tensor *parallel_forward(soma_module *m, soma_tensor *const *in, int n) {
+    const soma__nn_parallel_state *s = m->state;
+    if (!soma__nn_one_input(m, in, n, 0, 0))
+        return NULL;
+    soma_tensor *out[SOMA__NN_MAX_BRANCHES];
+    int count = SOMA_MIN(m->n_children, SOMA__NN_MAX_BRANCHES);
+    for (int i = 0; i < count; i++) {
+        out[i] = soma_nn_forward(m->children[i], in[0]);
+        if (!out[i])
+            return NULL;
+        if (!s->sum || same_shape(out[i], out[0]))
+            continue;
+        char a[SOMA__SHAPE_TEXT], b[SOMA__SHAPE_TEXT];
+        soma_fail(SOMA_ESHAPE, "branch %d makes %s and branch 0 %s; to be added they must have one shape", i,
+                  soma__shape_text(soma_ndim(out[i]), soma_shape(out[i]), a, sizeof a),
+                  soma__shape_text(soma_ndim(out[0]), soma_shape(out[0]), b, sizeof b));
+        return NULL;
+    }
+    if (!s->sum)
+        return soma_cat(out, count, s->dim);
+    soma_tensor *y = out[0];
+    for (int i = 1; i < count; i++)
+        y = soma_add(y, out[i]);
+    return y;
 }
 
 static size_t sequential_describe(soma_module *m, char *out, size_t size) {
     soma__text text = {0};
-    if (!soma__nn_describe_children(m, &text))
+    if (!soma__nn_describe_row(m, 0, m->n_children, &text))
         soma__text_free(&text);
-    return soma__text_take(&text, out, size);
-}
-
-static size_t residual_describe(soma_module *m, char *out, size_t size) {
-    soma__text text = {0};
-    soma__text_add(&text, "residual(");
-    if (!soma__nn_describe_children(m, &text))
-        soma__text_free(&text);
-    else
-        soma__text_add(&text, ")");
     return soma__text_take(&text, out, size);
 }
 
@@ -63,7 +101,12 @@ const soma_module_class soma__nn_sequential_class = {
     .size = sizeof(soma_module_class), .name = "Sequential", .forward = sequential_forward, .describe = sequential_describe,
 };
 const soma_module_class soma__nn_residual_class = {
-    .size = sizeof(soma_module_class), .name = "Residual", .forward = residual_forward, .describe = residual_describe,
+    .size = sizeof(soma_module_class), .name = "Residual", .state_bytes = sizeof(soma__nn_residual_state),
+    .forward = residual_forward, .describe = soma__nn_describe_word,
+};
+const soma_module_class soma__nn_parallel_class = {
+    .size = sizeof(soma_module_class), .name = "Parallel", .state_bytes = sizeof(soma__nn_parallel_state),
+    .forward = parallel_forward, .describe = soma__nn_describe_word,
 };
 
 /* Takes all children or frees all of them. One that is given twice, or that belongs to another module, is an error; the latter
@@ -89,7 +132,8 @@ static soma_module *row_new(const soma_module_class *cls, int n, soma_module *co
     for (; bad < 0 && taken < n; taken++) {
         char name[16];
         snprintf(name, sizeof name, "%d", taken);
-        if (!soma_nn_add_child(m, name, children[taken]))
+        char *wish = children[taken]->wish;
+        if (!soma_nn_add_child(m, wish ? wish : name, children[taken]))
             bad = taken; /* freed by soma_nn_add_child */
     }
     if (bad < 0)
@@ -104,3 +148,50 @@ static soma_module *row_new(const soma_module_class *cls, int n, soma_module *co
 
 soma_module *soma_nn_seq_ex(int n, soma_module *const *children) { return row_new(&soma__nn_sequential_class, n, children); }
 soma_module *soma_nn_residual_ex(int n, soma_module *const *children) { return row_new(&soma__nn_residual_class, n, children); }
+
+/* Adds `child` under the name it was given or else `name`; false when there is none or it fails (it is freed then). */
+static bool add_special(soma_module *m, const char *name, soma_module *child) {
+    return child && m && soma_nn_add_child(m, child->wish ? child->wish : name, child);
+}
+
+soma_module *soma_nn_residual_with(soma_module *residual, soma_module *shortcut, soma_module *activation) {
+    bool ok = residual && !soma__failed();
+    if (ok && residual->cls != &soma__nn_residual_class) {
+        soma_fail(SOMA_EINVAL, "soma_nn_residual_with: a Residual is needed, not a %s", residual->cls->name);
+        ok = false;
+    }
+    soma__nn_residual_state *s = ok ? residual->state : NULL;
+    if (ok && (s->shortcut || s->activation)) {
+        soma_fail(SOMA_EINVAL, "soma_nn_residual_with: the Residual has a shortcut or an activation already");
+        ok = false;
+    }
+    if (!ok || (shortcut && !add_special(residual, "downsample", shortcut))) {
+        if (!ok)
+            soma_nn_free(shortcut);
+        soma_nn_free(activation);
+        soma_nn_free(residual);
+        return NULL;
+    }
+    s->shortcut = shortcut != NULL;
+    if (activation && !add_special(residual, "act", activation)) {
+        soma_nn_free(residual);
+        return NULL;
+    }
+    s->activation = activation != NULL;
+    return residual;
+}
+
+soma_module *soma_nn_parallel_ex(int n, soma_module *const *branches, const soma_nn_parallel_opts *opts) {
+    if (n > SOMA__NN_MAX_BRANCHES && !soma__failed())
+        soma_fail(SOMA_EINVAL, "Parallel: at most %d branches, not %d", SOMA__NN_MAX_BRANCHES, n);
+    soma_module *m = row_new(&soma__nn_parallel_class, n, branches);
+    if (m && n < 1) {
+        soma_fail(SOMA_EINVAL, "Parallel: there must be a branch");
+        soma_nn_free(m);
+        return NULL;
+    }
+    if (m)
+        *(soma__nn_parallel_state *)m->state =
+            (soma__nn_parallel_state){opts && opts->sum, opts && (opts->dim != 0 || opts->dim_given) ? opts->dim : 1};
+    return m;
+}

@@ -45,6 +45,13 @@ static void leave_parent(soma_module *m) {
     m->parent = NULL;
 }
 
+soma_module *soma__nn_detach(soma_module *m) {
+    leave_parent(m);
+    soma__free(m->name);
+    m->name = NULL;
+    return m;
+}
+
 /* Nesting is limited by soma_nn_add_child, so the recursion is. */
 void soma_nn_free(soma_module *m) {
     if (!m)
@@ -62,6 +69,8 @@ void soma_nn_free(soma_module *m) {
     soma__free(m->slots);
     soma__free(m->children);
     soma__free(m->name);
+    soma__free(m->wish);
+    soma__free(m->tied);
     soma__free(m->shown_path);
     soma__free(m->state);
     soma__free(m);
@@ -169,6 +178,18 @@ static soma_tensor *add_slot(soma_module *m, const char *name, soma_tensor *t, b
     return t;
 }
 
+void soma__nn_remove_slot(soma_module *m, const char *name) {
+    for (int i = 0; i < m->n_slots; i++) {
+        if (strcmp(m->slots[i].name, name) != 0)
+            continue;
+        soma__free(m->slots[i].name);
+        soma_release(m->slots[i].tensor);
+        m->n_slots--;
+        memmove(m->slots + i, m->slots + i + 1, (size_t)(m->n_slots - i) * sizeof *m->slots);
+        return;
+    }
+}
+
 soma_tensor *soma_nn_add_param(soma_module *m, const char *name, soma_tensor *t) { return add_slot(m, name, t, false); }
 soma_tensor *soma_nn_add_buffer(soma_module *m, const char *name, soma_tensor *t) { return add_slot(m, name, t, true); }
 
@@ -238,6 +259,26 @@ soma_module *soma_nn_add_child(soma_module *m, const char *name, soma_module *ch
     child->name = copy;
     child->parent = m;
     return m->children[m->n_children++] = child;
+}
+
+soma_module *soma_nn_as(soma_module *m, const char *name) {
+    if (!m || !name_ok("child", name)) {
+        soma_nn_free(m);
+        return NULL;
+    }
+    if (m->parent) {
+        soma_fail(SOMA_EINVAL, "soma_nn_as: the %s '%s' has its name already, from the %s that it is part of", m->cls->name, m->name,
+                  m->parent->cls->name);
+        return NULL;
+    }
+    char *copy = soma__strdup(name);
+    if (!copy) {
+        soma_nn_free(m);
+        return NULL;
+    }
+    soma__free(m->wish);
+    m->wish = copy;
+    return m;
 }
 
 int soma_nn_child_count(const soma_module *m) { return m ? m->n_children : 0; }

@@ -9,6 +9,7 @@
 
 #define SOMA__NN_MAX_DEPTH 64           /* modules inside modules */
 #define SOMA__NN_PATH 256               /* room for "3.0.conv (Conv2d)"; longer ones are cut */
+#define SOMA__NN_MAX_BRANCHES 16        /* side by side */
 #define SOMA__NN_MAX_SIZE 2147483648    /* features, channels, windows … */
 #define SOMA__NN_MAX_BYTES (INT64_C(1) << 40) /* of one parameter */
 
@@ -32,6 +33,10 @@ struct soma_module {
     void *state;
     soma_module *parent;    /* owner; NULL for the outermost */
     char *name;             /* in the parent; NULL for the outermost */
+    char *wish;             /* the name that the next parent shall give (soma_nn_as); NULL: its place */
+    char *tied;             /* the layer whose weight this one uses (soma_nn_tie); NULL: it has its own */
+    const struct soma__nn_lazy *lazy; /* how its parameters come from the input; NULL when they never wait */
+    soma_dtype dtype;       /* of parameters that are still to be made */
     int place;              /* among the children of a container that is being made */
     bool training;
     soma__slot *slots;      /* parameters and buffers, in the order of their making */
@@ -48,6 +53,9 @@ struct soma_module {
 
 /* The tensor under `name` in the module itself, NULL when there is none (no error). */
 soma_tensor *soma__nn_slot(const soma_module *m, const char *name);
+/* The child as a module of its own, the caller's from now on. */
+soma_module *soma__nn_detach(soma_module *child);
+void soma__nn_remove_slot(soma_module *m, const char *name);
 /* "0.conv", "" for `top` itself; returns `out`. */
 const char *soma__nn_path(const soma_module *m, const soma_module *top, char *out, size_t size);
 /* False with an error recorded when a constructor's size is negative or too large. `open`: 0 is allowed. */
@@ -57,21 +65,40 @@ bool soma__nn_learns(const soma_module *m);
 
 /* ---- Layers ---------------------------------------------------------------------------------------------------------- */
 
+/* Runs `n` children from `first` on one after another; a tensor of the caller's scope. */
+soma_tensor *soma__nn_run_row(soma_module *m, int first, int n, soma_tensor *x);
 /* The number of inputs and their dimensions are as the layer needs them (max_dims 0: any number), or the error says so. */
 bool soma__nn_one_input(const soma_module *m, soma_tensor *const *in, int n, int min_dims, int max_dims);
 
 typedef struct soma__nn_value {
     bool given;
-    int64_t i[2];   /* whole numbers; both of a pair */
-    double r;       /* reals */
+    int64_t i[SOMA_MAX_DIMS]; /* whole numbers; one that is written once stands in all places of a pair or triple */
+    double r;                 /* reals */
+    int n;                    /* how many whole numbers of a list */
 } soma__nn_value;
 
-enum { SOMA__NN_MAX_ARGS = 10 };
+/* What `read` fills in; not `given`: the option need not be said. */
+static inline soma__nn_value soma__nn_int(bool given, int64_t i) { return (soma__nn_value){.given = given, .i = {i, i, i}, .n = 1}; }
+static inline soma__nn_value soma__nn_real(bool given, double r) { return (soma__nn_value){.given = given, .r = r}; }
+static inline soma__nn_value soma__nn_flag(bool given) { return (soma__nn_value){.given = given}; }
+/* `n` sizes, to be said unless all are `ordinary`. */
+static inline soma__nn_value soma__nn_ints(int n, const int64_t *i, int64_t ordinary) {
+    soma__nn_value v = {.n = n};
+    for (int k = 0; k < n; k++) {
+        v.i[k] = i[k];
+        v.given = v.given || i[k] != ordinary;
+    }
+    return v;
+}
+
+enum { SOMA__NN_MAX_ARGS = 14 };
 
 typedef enum soma__nn_arg_kind {
     SOMA__ARG_END,
     SOMA__ARG_INT,      /* 3 */
     SOMA__ARG_PAIR,     /* 3 or 5x3 */
+    SOMA__ARG_TRIPLE,   /* 3 or 5x3x3 */
+    SOMA__ARG_LIST,     /* 16x7x7: one to eight numbers, each for itself */
     SOMA__ARG_REAL,     /* 0.5 */
     SOMA__ARG_FLAG      /* the word alone */
 } soma__nn_arg_kind;
@@ -85,8 +112,28 @@ typedef struct soma__nn_arg {
     double min, max;
 } soma__nn_arg;
 
-/* Words that layers in parentheses follow. */
-typedef enum soma__nn_body { SOMA__BODY_NONE, SOMA__BODY_RESIDUAL, SOMA__BODY_REPEAT } soma__nn_body;
+/* What a word's parentheses hold. */
+typedef enum soma__nn_body {
+    SOMA__BODY_NONE,
+    SOMA__BODY_ROWS,    /* rows of layers with `|` between them, for `wrap` */
+    SOMA__BODY_REPEAT
+} soma__nn_body;
+
+/* One row of a body; who gets it owns the modules and the list. */
+typedef struct soma__nn_row {
+    soma_module **list;
+    int n, room;
+} soma__nn_row;
+
+typedef struct soma__nn_rows {
+    soma__nn_row row[SOMA__NN_MAX_BRANCHES];
+    int n;
+    soma_module *activation; /* of a word that has `inner_activation`; NULL when none is written */
+} soma__nn_rows;
+void soma__nn_rows_free(soma__nn_rows *rows);
+/* The row as one module: a lone layer is that layer, several are a Sequential. Its name in the next parent is `name` unless the
+ * description gives one. Takes the row's modules, also when it fails. */
+soma_module *soma__nn_row_module(soma__nn_row *row, const char *name);
 
 /* One word of network descriptions: parsing, describing, docs/network.md and messages all come from here. */
 typedef struct soma__nn_word {
@@ -95,43 +142,83 @@ typedef struct soma__nn_word {
     const char *help;
     bool activation;    /* may follow a layer that `takes_activation` without a comma */
     bool takes_activation;
+    bool inner_activation; /* an activation may stand before the parentheses, and is part of the layer */
+    bool may_tie;       /* knows `tied NAME` */
     soma__nn_body body;
+    int min_rows, max_rows; /* of SOMA__BODY_ROWS */
     soma__nn_arg args[SOMA__NN_MAX_ARGS]; /* by place first, then by word */
     soma_module *(*make)(const soma__nn_value *v);
+    /* For SOMA__BODY_ROWS in place of `make`: takes all modules of `rows`, also when it fails. */
+    soma_module *(*wrap)(const soma__nn_value *v, soma__nn_rows *rows);
     /* The inverse: fills the values of `m`; false when this word is not the one for it. */
     bool (*read)(soma_module *m, soma__nn_value *v);
+    /* The inverse of the rest of `wrap`: writes " relu (row | row)"; false when it cannot be said. */
+    bool (*put_rows)(soma_module *m, soma__text *text);
+    /* A model by name: writes the description that the word stands for. The word has no class then. */
+    void (*expand)(const soma__nn_value *v, soma__text *text);
 } soma__nn_word;
-extern const soma__nn_word soma__nn_words[];
-extern const int soma__nn_n_words;
+
+/* Words by area, one file each; an entry without a word ends a table. words.c lists the tables. */
+extern const soma__nn_word soma__nn_words_conv[], soma__nn_words_pool[], soma__nn_words_linear[], soma__nn_words_norm[],
+    soma__nn_words_drop[], soma__nn_words_act[], soma__nn_words_shape[], soma__nn_words_block[], soma__nn_words_model[];
+/* All words in the order of the manual; NULL from the end on. */
+const soma__nn_word *soma__nn_word_at(int i);
 const soma__nn_word *soma__nn_find_word(const char *word);
 /* The layer that people who write `word` mean ("dense", "convv"), NULL when there is no guess. */
 const char *soma__nn_suggest_word(const char *word);
 /* The describe function of all classes in the table. */
 size_t soma__nn_describe_word(soma_module *m, char *out, size_t size);
-/* The children of a container, as text. False when one of them cannot be described. */
-bool soma__nn_describe_children(soma_module *m, soma__text *text);
+/* `n` children of a container from `first` on, as text "a, b". False when one of them cannot be described. */
+bool soma__nn_describe_row(soma_module *m, int first, int n, soma__text *text);
+/* One child as a row of its own between `|`; `name` is the one it has unless the description gives another. */
+bool soma__nn_describe_branch(soma_module *child, const char *name, soma__text *text);
+bool soma__nn_nothing_read(soma_module *m, soma__nn_value *v); /* `read` of words without arguments */
+#define SOMA__SIZE_FROM(low) .min = (low), .max = (double)SOMA__NN_MAX_SIZE
+#define SOMA__REAL_ANY .min = -1e30, .max = 1e30
+/* A `make` that needs no more than one call. */
+#define SOMA__WORD_MAKE(id, call)                                                                                \
+    static soma_module *id##_make(const soma__nn_value *v) {                                                     \
+        (void)v;                                                                                                 \
+        return call;                                                                                             \
+    }
+#define SOMA__STATE(type) const soma__nn_##type##_state *s = m->state
 
-/* Layers whose parameters depend on the input. */
+/* Layers whose parameters depend on the input. The state begins with the `n_open` sizes that the input decides; 0: still open. */
 typedef struct soma__nn_lazy {
     const soma_module_class *cls;
-    /* The input size that a stored weight (named `weight`) speaks of, -1 when it cannot belong to this layer. */
-    int64_t (*in_of_weight)(soma_module *m, int ndim, const int64_t *shape);
-    /* Makes the parameters, not yet filled, for this input size. */
-    soma_status (*make)(soma_module *m, int64_t in);
-    /* Names the layer has by now; 0: the input size is still open. */
+    int n_open;         /* 0 says 1 */
+    const char *tell[2]; /* stored tensors that tell the sizes, the first that is there; none: "weight" */
+    /* The sizes that such a stored tensor speaks of; false when it cannot belong to this layer. */
+    bool (*sizes_of)(soma_module *m, int ndim, const int64_t *shape, int64_t *in);
+    /* Makes the parameters, not yet filled, for these sizes. */
+    soma_status (*make)(soma_module *m, const int64_t *in);
+    /* All parameters are there. */
     bool (*made)(soma_module *m);
+    bool keeps_fill;    /* soma_nn_init by name leaves the layer's own filling: the scale of a normalisation stays 1 */
 } soma__nn_lazy;
-extern const soma__nn_lazy soma__nn_linear_lazy, soma__nn_conv2d_lazy, soma__nn_batch_norm_lazy, soma__nn_layer_norm_lazy;
-/* The entry for a module's class, NULL when its parameters never wait. */
-const soma__nn_lazy *soma__nn_lazy_of(const soma_module *m);
-/* Makes the parameters for input size `in` (they are real also while only shapes are inferred), filled when `fill`. */
-soma_status soma__nn_materialise(soma_module *m, const soma__nn_lazy *lazy, int64_t in, bool fill);
+/* A module of the entry's class, its parameters still open. */
+soma_module *soma__nn_lazy_new(const soma__nn_lazy *lazy);
+/* To be called when the state is complete: makes the parameters if all sizes are known already. NULL in, NULL out; frees on error. */
+soma_module *soma__nn_settled(soma_module *m);
+/* Makes the parameters for these input sizes (they are real also while only shapes are inferred), filled when `fill`. */
+soma_status soma__nn_materialise(soma_module *m, const int64_t *in, bool fill);
+/* The parameters stand, made now for input sizes `in` if they were open. */
+bool soma__nn_ready(soma_module *m, const int64_t *in);
 /* False with SOMA_ESTATE for `what` when a layer's input size is still open. */
 bool soma__nn_all_made(soma_module *m, const char *what);
 /* A new parameter of the layer, not filled; its bytes are checked first. */
 soma_tensor *soma__nn_new_param(soma_module *m, const char *name, int ndim, const int64_t *shape);
+/* The weight a layer computes with: its own, or that of the layer it is tied to (*from, NULL for its own). NULL with an error
+ * when there is none. */
+soma_tensor *soma__nn_weight(soma_module *m, soma_module **from);
+/* The layer that `m` is tied to. NULL with the reason in `why` when there is none. */
+soma_module *soma__nn_tied_source(const soma_module *m, char *why, size_t size);
+/* "input [2, 3] does not fit weight [4, 5]", recorded. */
+void soma__nn_fail_fit(soma_tensor *x, soma_tensor *weight);
 
-extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_class, soma__nn_linear_class, soma__nn_conv2d_class,
+extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_class, soma__nn_parallel_class, soma__nn_linear_class, soma__nn_conv1d_class,
+    soma__nn_conv2d_class, soma__nn_conv3d_class, soma__nn_conv_transpose1d_class, soma__nn_conv_transpose2d_class,
+    soma__nn_conv_transpose3d_class,
     soma__nn_max_pool2d_class, soma__nn_avg_pool2d_class, soma__nn_adaptive_avg_pool2d_class, soma__nn_batch_norm_class,
     soma__nn_layer_norm_class, soma__nn_dropout_class, soma__nn_flatten_class, soma__nn_identity_class, soma__nn_relu_class,
     soma__nn_leaky_relu_class, soma__nn_elu_class, soma__nn_gelu_class, soma__nn_silu_class, soma__nn_softplus_class,
@@ -139,14 +226,25 @@ extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_clas
     soma__nn_log_softmax_class;
 
 /* State of the layers, as their words read it. */
+typedef struct soma__nn_residual_state {
+    bool shortcut, activation; /* there is one, after the row */
+} soma__nn_residual_state;
+int soma__nn_residual_row(const soma_module *m); /* children that are the row */
+typedef struct soma__nn_parallel_state {
+    bool sum;
+    int64_t dim;
+} soma__nn_parallel_state;
 typedef struct soma__nn_linear_state {
     int64_t in, out;
     bool no_bias;
 } soma__nn_linear_state;
-typedef struct soma__nn_conv2d_state {
-    int64_t in, out, kernel[2];
-    soma_nn_conv2d_opts o;      /* all sizes filled in */
-} soma__nn_conv2d_state;
+typedef struct soma__nn_conv_state {
+    int64_t in, out;
+    int64_t kernel[3], stride[3], padding[3], dilation[3], output_padding[3], groups; /* all filled in; the first `dims` count */
+    int dims;
+    bool transposed, same, no_bias;
+} soma__nn_conv_state;
+soma_module *soma__nn_conv_new(const soma__nn_conv_state *s);
 typedef struct soma__nn_pool_state {
     int64_t kernel, stride, padding;
 } soma__nn_pool_state;
@@ -167,8 +265,9 @@ typedef struct soma__nn_act_state {
 bool soma__nn_read_real(const char *text, const char **end, double *out);
 /* The shortest text that reads back as `value`; `out` has room for 32 bytes. Returns `out`. */
 const char *soma__nn_write_real(double value, char *out);
-/* The table of words in docs/network.md, written from the table in words.c. */
+/* The tables of words in docs/network.md: layers, and models by name. */
 void soma__nn_manual(soma__text *t);
+void soma__nn_manual_models(soma__text *t);
 
 /* ---- Files ---------------------------------------------------------------------------------------------------------------- */
 

@@ -19,9 +19,8 @@ static soma_named *list_all(soma_module *m, int *n) {
 
 /* ---- Saving ---- */
 
-/* Only a row of layers reads back with the same names: a lone layer would become part of one. */
 static char *description(soma_module *m) {
-    size_t n = m->cls == &soma__nn_sequential_class ? soma_nn_describe(m, NULL, 0) : 0;
+    size_t n = soma_nn_describe(m, NULL, 0);
     char *text = soma__calloc(1, n + 1);
     if (text && n > 0)
         soma_nn_describe(m, text, n + 1);
@@ -56,11 +55,13 @@ soma_status soma__nn_save_meta(soma_module *m, const char *path, const soma_pair
     int count = 0, n_meta = 0;
     soma_named *all = list_all(m, &count);
     char *text = description(m);
-    soma_pair *meta = soma__alloc((size_t)(n + 2) * sizeof *meta);
+    soma_pair *meta = soma__alloc((size_t)(n + 3) * sizeof *meta);
     if (all && text && meta && !soma__failed()) {
         meta[n_meta++] = (soma_pair){"soma.version", soma_version()};
         if (text[0])
             meta[n_meta++] = (soma_pair){"soma.network", text};
+        if (text[0] && m->cls != &soma__nn_sequential_class)
+            meta[n_meta++] = (soma_pair){"soma.root", "layer"};
         for (int i = 0; i < n; i++)
             meta[n_meta++] = pairs[i];
         write_all(m, path, all, count, meta, n_meta);
@@ -95,22 +96,48 @@ static soma_tensor *stored(const loading *l, const char *name) {
     return NULL;
 }
 
-static void open_layer(loading *l, soma_module *top, soma_module *m, const soma__nn_lazy *lazy) {
-    char name[SOMA__NN_PATH + 16], shape[SOMA__SHAPE_TEXT];
-    size_t n = strlen(soma__nn_path(m, top, name, SOMA__NN_PATH));
-    snprintf(name + n, sizeof name - n, "%sweight", n > 0 ? "." : "");
-    soma_tensor *weight = stored(l, name);
-    if (!weight)
-        return;
-    int64_t in = lazy->in_of_weight(m, soma_ndim(weight), soma_shape(weight));
-    if (in < 1) {
-        char words[200] = "";
-        if (m->cls->describe)
-            m->cls->describe(m, words, sizeof words);
-        soma_fail(SOMA_ESHAPE, "%s: '%s' of shape %s does not fit the layer '%s'", l->name, name,
-                  soma__shape_text(soma_ndim(weight), soma_shape(weight), shape, sizeof shape), words);
-        return;
+static bool has(const loading *l, const char *name) {
+    size_t skip = strlen(l->prefix);
+    for (int i = 0, n = soma_safetensors_count(l->file); i < n; i++) {
+        const char *there = soma_safetensors_name(l->file, i);
+        if (strncmp(there, l->prefix, skip) == 0 && strcmp(there + skip, name) == 0)
+            return true;
     }
+    return false;
+}
+
+/* The sizes that the layer's stored tensor tells; false with an error. */
+static bool read_sizes(const loading *l, soma_module *top, soma_module *m, int64_t *in) {
+    char name[SOMA__NN_PATH + 80], shape[SOMA__SHAPE_TEXT];
+    size_t n = strlen(soma__nn_path(m, top, name, SOMA__NN_PATH));
+    for (int i = 0; i < (int)SOMA_LEN(m->lazy->tell); i++) {
+        const char *tell = m->lazy->tell[i] ? m->lazy->tell[i] : i == 0 ? "weight" : NULL;
+        if (!tell)
+            break;
+        snprintf(name + n, sizeof name - n, "%s%s", n > 0 ? "." : "", tell);
+        if (has(l, name))
+            break;
+    }
+    soma_tensor *t = stored(l, name);
+    if (!t)
+        return false;
+    bool fits = m->lazy->sizes_of(m, soma_ndim(t), soma_shape(t), in);
+    for (int i = 0; fits && i < SOMA_MAX(m->lazy->n_open, 1); i++)
+        fits = in[i] >= 1;
+    if (fits)
+        return true;
+    char words[200] = "";
+    if (m->cls->describe)
+        m->cls->describe(m, words, sizeof words);
+    soma_fail(SOMA_ESHAPE, "%s: '%s' of shape %s does not fit the layer '%s'", l->name, name,
+              soma__shape_text(soma_ndim(t), soma_shape(t), shape, sizeof shape), words);
+    return false;
+}
+
+static void open_layer(loading *l, soma_module *top, soma_module *m) {
+    int64_t in[SOMA_MAX_DIMS] = {0};
+    if (!m->tied && !read_sizes(l, top, m, in)) /* a tied layer has no weight to tell them, and needs none */
+        return;
     if (l->n_opened == l->room_opened) {
         int room = SOMA_MAX(16, l->room_opened * 2);
         soma_module **larger = soma__realloc(l->opened, (size_t)room * sizeof *larger);
@@ -120,18 +147,17 @@ static void open_layer(loading *l, soma_module *top, soma_module *m, const soma_
         l->room_opened = room;
     }
     l->opened[l->n_opened++] = m;
-    soma__nn_materialise(m, lazy, in, false);
+    soma__nn_materialise(m, in, false);
 }
 
 static void open_layers(loading *l, soma_module *top, soma_module *m) {
-    const soma__nn_lazy *lazy = soma__nn_lazy_of(m);
-    if (lazy && !lazy->made(m))
-        open_layer(l, top, m, lazy);
+    if (m->lazy && !m->lazy->made(m))
+        open_layer(l, top, m);
     for (int i = 0; i < m->n_children && !soma__failed(); i++)
         open_layers(l, top, m->children[i]);
 }
 
-/* The input size is open again. The states of all these layers begin with it. */
+/* The input sizes are open again: they are the head of the state. */
 static void close_layers(loading *l) {
     for (int i = 0; i < l->n_opened; i++) {
         soma_module *m = l->opened[i];
@@ -140,7 +166,7 @@ static void close_layers(loading *l) {
             soma__free(slot->name);
             soma_release(slot->tensor);
         }
-        *(int64_t *)m->state = 0;
+        memset(m->state, 0, (size_t)SOMA_MAX(m->lazy->n_open, 1) * sizeof(int64_t));
     }
 }
 
@@ -247,13 +273,27 @@ soma_status soma_nn_load(soma_module *m, const char *path) {
     return soma__ctx()->error;
 }
 
+/* The one layer of a network that is no row of layers (a description always makes a row). */
+static soma_module *only_child(soma_module *row, const char *name) {
+    soma_module *m = NULL;
+    if (row->n_children == 1)
+        m = soma__nn_detach(row->children[0]);
+    else
+        soma_fail(SOMA_EFORMAT, "%s: the network description must be one layer (soma.root), and it has %d", name, row->n_children);
+    soma_nn_free(row);
+    return m;
+}
+
 soma_module *soma__nn_open_file(soma_tensor_file *file, const char *name) {
     const char *text = soma_safetensors_meta(file, "soma.network");
     if (!text) {
         soma_fail(SOMA_EFORMAT, "%s has no network description (soma.network); build the network and use soma_nn_load", name);
         return NULL;
     }
+    const char *root = soma_safetensors_meta(file, "soma.root");
     soma_module *m = soma_nn_parse(text);
+    if (m && root && strcmp(root, "layer") == 0)
+        m = only_child(m, name);
     if (!m) {
         soma_ctx *ctx = soma__ctx();
         if (ctx->error == SOMA_EFORMAT) { /* the error began here: name the file */

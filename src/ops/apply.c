@@ -13,7 +13,7 @@ _Atomic int soma__force_reference;
 void soma__nondiff(soma_grad_args *g) { (void)g; }
 void soma__composed(soma_grad_args *g) { (void)g; }
 
-static const soma_input *input_info(const soma_op *op, int i) { return &op->in[op->variadic ? 0 : i]; }
+static const soma_input *input_info(const soma_op *op, int i) { return &op->in[SOMA_MIN(i, op->n_in - 1)]; }
 
 static int required_inputs(const soma_op *op) {
     int n = op->n_in;
@@ -23,8 +23,8 @@ static int required_inputs(const soma_op *op) {
 }
 
 static bool check_inputs(const soma_op *op, soma_tensor *const *in, int n_in) {
-    if (!op->variadic && (n_in < required_inputs(op) || n_in > op->n_in)) {
-        soma_fail(SOMA_EINVAL, "%s: takes %d input%s, got %d", op->name, op->n_in, op->n_in == 1 ? "" : "s", n_in);
+    if (n_in < required_inputs(op) || (n_in > op->n_in && !op->variadic)) {
+        soma_fail(SOMA_EINVAL, "%s: takes %d input%s%s, got %d", op->name, op->n_in, op->n_in == 1 ? "" : "s", op->variadic ? " or more" : "", n_in);
         return false;
     }
     for (int i = 0; i < n_in; i++) {
@@ -80,17 +80,11 @@ static soma_tensor *convert(soma_tensor *t, soma_dtype dtype) {
 
 /* Brings inputs to their common dtype. `room` holds the converted list. */
 static bool promote(const soma_op *op, soma_tensor *const *in, int n_in, soma_tensor **room, soma_dtype *common, bool in_place) {
-    soma_tensor *taking_part[SOMA_MAX_NAMED_INPUTS] = {0};
-    soma_tensor *const *list = in;
-    int n = n_in;
-    if (!op->variadic) {
-        n = 0;
-        for (int i = 0; i < n_in; i++)
-            if (in[i] && !op->in[i].apart)
-                taking_part[n++] = in[i];
-        list = taking_part;
-    }
-    *common = soma__result_type(list, n);
+    int n = 0;
+    for (int i = 0; i < n_in; i++)
+        if (in[i] && !input_info(op, i)->apart)
+            room[n++] = in[i];
+    *common = soma__result_type(room, n);
     if (op->promote == SOMA_PROMOTE_FLOAT && !soma_dtype_is_float(*common))
         *common = SOMA_F32;
     if (in_place && n > 0 && soma_dtype_is_float((soma_dtype)in[0]->dtype) >= soma_dtype_is_float(*common) && op->promote != SOMA_PROMOTE_NONE)
@@ -226,63 +220,82 @@ static bool compute(soma_args *a, const soma_meta *meta, bool over_input, soma_n
 }
 
 /* The results leave the scope of the intermediate ones; an input that is handed on belongs elsewhere already. */
-static bool run_composite(soma_args *a, soma_tensor **out) {
+static bool run_composite(soma_args *a) {
     const soma_op *op = a->op;
     bool grad = soma__differentiable(op), was = soma_grad_enabled();
     soma_scope scope = soma_scope_begin();
     soma_set_grad_enabled(was && grad);
+    a->n_out = op->many ? 0 : op->outputs;
     for (int i = 0; i < a->n_in && i < SOMA_MAX_NAMED_INPUTS && !op->variadic; i++)
         if (a->in[i] && op->no_grad_in & 1u << i && a->in[i]->requires_grad)
             ((soma_tensor **)a->in)[i] = soma_detach(a->in[i]);
     bool ok = soma__ctx()->error == SOMA_OK && op->compose(a) && soma__ctx()->error == SOMA_OK;
     soma_set_grad_enabled(was);
-    for (int i = 0; ok && i < op->outputs; i++)
-        out[i] = soma_escape(op->no_grad_out & 1u << i && a->out[i]->requires_grad ? soma_detach(a->out[i]) : a->out[i]);
+    for (int i = 0; ok && i < SOMA_MIN(a->n_out, a->room); i++) {
+        bool drop = i < SOMA_MAX_OUTPUTS && op->no_grad_out & 1u << i && a->out[i]->requires_grad;
+        a->out[i] = soma_escape(drop ? soma_detach(a->out[i]) : a->out[i]);
+    }
     soma_scope_end(scope);
     if (!ok)
         soma__fail_prefix(op->name);
     return ok;
 }
 
-static bool run(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, unsigned flags,
-                soma_tensor **room) {
-    soma_args a = {.op = op, .n_in = n_in, .n_out = op->outputs, .in = room, .attrs = attrs};
+bool soma__give(soma_args *a, soma_tensor *t) {
+    if (t && a->n_out < a->room)
+        a->out[a->n_out] = t;
+    a->n_out += t != NULL;
+    return t != NULL;
+}
+
+bool soma__has_values(const soma_args *a) {
+    if (soma__ctx()->shapes_only)
+        soma_fail(SOMA_EUNSUPPORTED, "%s: the shape of its result depends on values, and this is a run over shapes alone", a->op->name);
+    return !soma__ctx()->shapes_only;
+}
+
+static bool run_prepared(soma_args *a, soma_tensor *const *in, soma_dtype common, bool over_input) {
+    const soma_op *op = a->op;
     soma_meta meta[SOMA_MAX_OUTPUTS];
-    soma_dtype common;
-    bool over_input = flags & SOMA__IN_PLACE || (op->writes & 1u && op->outputs == 1);
-    if (!check_inputs(op, in, n_in) || !promote(op, in, n_in, room, &common, over_input))
-        return false;
-    if (op->compose)
-        return run_composite(&a, out);
     for (int i = 0; i < op->outputs; i++)
         meta[i] = (soma_meta){.dtype = common};
-    if (!op->shape(&a, meta))
+    if (!op->shape(a, meta))
         return false;
-    bool recorded = wants_tape(op, room, n_in);
+    bool recorded = wants_tape(op, a->in, a->n_in);
     if (over_input && (!check_in_place(op, in[0], &meta[0]) || !check_write(op, in[0], recorded)))
         return false;
-    if (over_input && room[0] != in[0]) {
+    if (over_input && a->in[0] != in[0]) {
         soma_fail(SOMA_EDTYPE, "%s in place: %s cannot hold the result", op->name, soma_dtype_name((soma_dtype)in[0]->dtype));
         return false;
     }
     soma_ctx *ctx = soma__ctx();
     if (op->random) {
-        a.rng = ctx->rng;
+        a->rng = ctx->rng;
         ctx->rng.stream += !ctx->shapes_only;
     }
     soma_node *node = NULL;
-    bool ok = compute(&a, meta, over_input, &node, recorded);
+    bool ok = compute(a, meta, over_input, &node, recorded);
     if (node && !ok)
         soma__node_unref(node);
     else if (node)
-        ok = soma__tape_end(node, a.out);
-    for (int i = 0; ok && i < op->outputs; i++)
-        out[i] = a.out[i];
+        ok = soma__tape_end(node, a->out);
     return ok;
 }
 
-bool soma__apply(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, unsigned flags) {
-    for (int i = 0; i < op->outputs; i++)
+static bool run(soma_args *a, soma_tensor *const *in, soma_tensor **room, unsigned flags) {
+    const soma_op *op = a->op;
+    soma_dtype common;
+    bool over_input = flags & SOMA__IN_PLACE || (op->writes & 1u && op->outputs == 1);
+    a->in = room;
+    if (!check_inputs(op, in, a->n_in) || !promote(op, in, a->n_in, room, &common, over_input))
+        return false;
+    return op->compose ? run_composite(a) : run_prepared(a, in, common, over_input);
+}
+
+static bool apply(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int n_room, unsigned flags) {
+    soma_args a = {.op = op, .n_in = n_in, .n_out = op->outputs, .attrs = attrs, .out = out, .room = n_room};
+    bool ok;
+    for (int i = 0; i < n_room; i++)
         out[i] = NULL;
     if (soma__failed())
         return false;
@@ -291,12 +304,29 @@ bool soma__apply(const soma_op *op, soma_tensor *const *in, int n_in, const soma
         soma_tensor *all[SOMA_MAX_NAMED_INPUTS] = {0}, *room[SOMA_MAX_NAMED_INPUTS] = {0};
         for (int i = 0; i < n_in; i++)
             all[i] = in[i];
-        int n = !op->variadic && n_in >= required_inputs(op) && n_in < op->n_in ? op->n_in : n_in;
-        return run(op, all, n, attrs, out, flags, room);
+        if (n_in >= required_inputs(op) && n_in < op->n_in)
+            a.n_in = op->n_in;
+        ok = run(&a, all, room, flags);
+    } else {
+        soma_tensor **room = soma__calloc((size_t)n_in, sizeof *room);
+        ok = room && run(&a, in, room, flags);
+        soma__free(room);
     }
-    soma_tensor **room = soma__calloc((size_t)n_in, sizeof *room);
-    bool ok = room && run(op, in, n_in, attrs, out, flags, room);
-    soma__free(room);
+    for (int i = 0; !ok && i < n_room; i++)
+        out[i] = NULL;
+    return ok;
+}
+
+bool soma__apply(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, unsigned flags) {
+    return apply(op, in, n_in, attrs, out, op->outputs, flags);
+}
+
+bool soma__apply_many(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int room) {
+    soma_tensor *made[SOMA_MAX_OUTPUTS];
+    bool direct = op->many || room >= op->outputs;
+    bool ok = apply(op, in, n_in, attrs, direct ? out : made, direct ? room : op->outputs, 0);
+    for (int i = 0; i < room && !direct; i++)
+        out[i] = made[i];
     return ok;
 }
 

@@ -46,14 +46,14 @@ static const double no_params[2] = {0, 0};
 static const char *binary_kernel(soma_args *a) {
     int i = (int)(a->op - binary_ops);
     soma_dtype d = (soma_dtype)a->out[0]->dtype;
-    soma__run_rows(a->out[0], a->in, 2, SOMA__ROW(binary, i, d), SOMA__ROW(binary, i, SOMA_F32), no_params);
+    soma__run_rows(a->out[0], a->in, 2, SOMA__ROW(binary, i, d), SOMA__ROW(binary, i, SOMA_F32), no_params, true);
     return NULL;
 }
 
 static const char *compare_kernel(soma_args *a) {
     int i = (int)(a->op - compare_ops);
     soma_dtype d = (soma_dtype)a->in[0]->dtype;
-    soma__run_rows(a->out[0], a->in, 2, SOMA__ROW(compare, i, d), SOMA__ROW(compare, i, SOMA_F32), no_params);
+    soma__run_rows(a->out[0], a->in, 2, SOMA__ROW(compare, i, d), SOMA__ROW(compare, i, SOMA_F32), no_params, true);
     return NULL;
 }
 

@@ -2,7 +2,7 @@
  * other two, so derivatives of any order exist. */
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/copy.h"
-#include "ops/op.h"
+#include "ops/conv.h"
 
 #include <string.h>
 
@@ -366,6 +366,18 @@ soma_tensor *soma_conv2d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bi
     const soma_attr attrs[] = {SOMA_INTS("stride", v[0][0], v[0][1]), SOMA_INTS("padding", v[1][0], v[1][1]),
                                SOMA_INTS("dilation", v[2][0], v[2][1]), SOMA_INT("groups", o->groups ? o->groups : 1)};
     return SOMA__RUN(&conv2d_op, attrs, x, weight, bias);
+}
+
+soma_tensor *soma__conv2d_plain(soma_tensor *x, soma_tensor *w, soma_tensor *bias, const soma__conv_plane *p) {
+    const soma_attr attrs[] = {SOMA_INTS("stride", p->stride[0], p->stride[1]), SOMA_INTS("padding", p->padding[0], p->padding[1]),
+                               SOMA_INTS("dilation", p->dilation[0], p->dilation[1]), SOMA_INT("groups", p->groups)};
+    return SOMA__RUN(&conv2d_op, attrs, x, w, bias);
+}
+
+soma_tensor *soma__conv2d_adjoint(soma_tensor *g, soma_tensor *w, const soma__conv_plane *p, const int64_t *plane) {
+    const soma_attr attrs[] = {SOMA_INTS("stride", p->stride[0], p->stride[1]), SOMA_INTS("padding", p->padding[0], p->padding[1]),
+                               SOMA_INTS("dilation", p->dilation[0], p->dilation[1]), SOMA_INT("groups", p->groups)};
+    return input_gradient(attrs, plane, g, w);
 }
 
 /* ---- The gradient of x ------------------------------------------------------------------------------------------------ */

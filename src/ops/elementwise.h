@@ -6,8 +6,9 @@
 #include "ops/op.h"
 
 /* Runs `row` (of f32 when in and out are f16 or bf16) over out and the inputs, broadcast. `f32_row` serves the 16-bit floats; either
- * may be NULL when it cannot happen. */
-void soma__run_rows(soma_tensor *out, soma_tensor *const *in, int n_in, soma__row_fn row, soma__row_fn f32_row, const double *params);
+ * may be NULL when it cannot happen. `scalars`: the row takes one input of stride 0. */
+void soma__run_rows(soma_tensor *out, soma_tensor *const *in, int n_in, soma__row_fn row, soma__row_fn f32_row, const double *params,
+                    bool scalars);
 /* Runs a row that takes any dtype as it is. */
 void soma__run_plain(const soma__iter *it, soma__row_fn row);
 /* The row for a dtype from the table `part`: f32 by instruction set, the rest once in all. */

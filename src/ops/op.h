@@ -21,9 +21,10 @@ typedef struct soma_op soma_op;
 /* One call: what shape rules, kernels and FLOP counts see. */
 typedef struct soma_args {
     const soma_op *op;
-    int n_in, n_out;
+    int n_in, n_out;               /* n_out: op->outputs; of a composite with `many` what soma__give has counted */
     soma_tensor *const *in;        /* converted to the common dtype; NULL for an optional one that is absent */
-    soma_tensor *out[SOMA_MAX_OUTPUTS]; /* kernels: made and empty, row-major (in place: the input itself) */
+    soma_tensor **out;             /* kernels: made and empty, row-major (in place: the input itself) */
+    int room;                      /* how many tensors fit into `out` */
     const soma_attr *attrs;        /* in the order of op->attrs, defaults filled in */
     soma_rng rng;                  /* random operators: the stream of this call */
     void *work;                    /* op->work(args) bytes, 64-byte aligned */
@@ -62,6 +63,7 @@ typedef struct soma_sample {
     soma_tensor *in[SOMA_MAX_NAMED_INPUTS];
     soma_attr attrs[SOMA_MAX_ATTRS];
     bool no_gradcheck;      /* not smooth here, or random */
+    uint32_t symmetric;     /* bit i: input i is taken as symmetric; gradients are checked over symmetric changes of it */
     const char *error;      /* errors(): a part of the message that must come; samples(): NULL */
     soma_status status;     /* errors(): the status that must come */
 } soma_sample;
@@ -75,7 +77,8 @@ struct soma_op {
     const char *name, *family, *doc, *onnx;
     soma_input in[SOMA_MAX_NAMED_INPUTS];
     int n_in, outputs;
-    bool variadic;                   /* any number of inputs like in[0] */
+    bool variadic;                   /* any number of inputs like the last of `in`, 1 or more */
+    bool many;                       /* composite: gives as many outputs as its attributes and shapes ask for, by soma__give; `outputs` is 1 */
     const soma_attr_info *attrs;
     int n_attrs;
     uint32_t dtypes;
@@ -116,6 +119,8 @@ struct soma_op {
 #define SOMA_DEF_DTYPE(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_DTYPE, .value.i = (d)}, .help = h}
 /* Default list of `c` ints, the rest of the arguments; a required one is SOMA_NEED_INTS. */
 #define SOMA_DEF_INTS(n, h, c, ...) {.def = {.name = n, .kind = SOMA_ATTR_INTS, .count = (c), .value.ints = {__VA_ARGS__}}, .help = h}
+#define SOMA_DEF_STRING(n, d, h) {.def = {.name = n, .kind = SOMA_ATTR_STRING, .value.s = (d)}, .help = h}
+#define SOMA_NEED_STRING(n, h) {.def = {.name = n, .kind = SOMA_ATTR_STRING}, .required = true, .help = h}
 #define SOMA_NEED_INT(n, h) {.def = {.name = n, .kind = SOMA_ATTR_INT}, .required = true, .help = h}
 #define SOMA_NEED_FLOAT(n, h) {.def = {.name = n, .kind = SOMA_ATTR_FLOAT}, .required = true, .help = h}
 #define SOMA_NEED_INTS(n, h) {.def = {.name = n, .kind = SOMA_ATTR_INTS}, .required = true, .help = h}
@@ -133,6 +138,12 @@ static inline bool soma__differentiable(const soma_op *op) { return op->backward
 enum { SOMA__IN_PLACE = 1 }; /* flags */
 /* `attrs`: all of op->attrs in order (NULL when there are none). Writes op->outputs tensors to `out`. */
 bool soma__apply(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, unsigned flags);
+/* The same for operators with `many` (and all others): writes as many outputs as there are and fit, NULL into the rest of the room. */
+bool soma__apply_many(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int room);
+/* In a composite with `many`: the next output. What does not fit is counted and dropped. False for NULL. */
+bool soma__give(soma_args *a, soma_tensor *t);
+/* In a composite whose result's shape depends on values: false, with an error, where there are only shapes. */
+bool soma__has_values(const soma_args *a);
 /* The common case: one output, returned; NULL on error. */
 soma_tensor *soma__run(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs);
 #define SOMA__RUN(op, attrs, ...)                                                                                          \
@@ -153,6 +164,8 @@ const soma_op *soma__op_at(int i);                              /* sorted by nam
 bool soma__shape_same(soma_args *a, soma_meta *out);      /* as input 0, all outputs */
 bool soma__shape_broadcast(soma_args *a, soma_meta *out); /* all inputs broadcast */
 bool soma__attr_pair(const char *op, const soma_attr *attr, int64_t least, const int64_t *none, int64_t *to);
+/* The same for n numbers. */
+bool soma__attr_list(const char *op, const soma_attr *attr, int n, int64_t least, const int64_t *none, int64_t *to);
 /* Gradient of something broadcast: sums `g` down to `meta`'s shape and dtype. */
 soma_tensor *soma__sum_to(soma_tensor *g, const soma_meta *meta);
 static inline int64_t soma__attr_int(const soma_args *a, int i) { return a->attrs[i].value.i; }

@@ -24,8 +24,16 @@ enum { MAX_OPS = 1024 };
     F(random) \
     F(create) \
     F(matmul) \
+    F(rnn) \
+    F(attention) \
     F(conv) \
-    F(optim)
+    F(conv_nd) \
+    F(pool_nd) \
+    F(embedding) \
+    F(resample) \
+    F(norm_nd) \
+    F(optim) \
+    F(optim_rule)
 #define DECLARE(family) extern soma_op_list soma__##family##_ops ;
 FAMILIES(DECLARE)
 #define ENTRY(family) soma__##family##_ops,
@@ -50,10 +58,10 @@ static void describe(int i) {
         input_names[i][k] = op->in[k].name;
     infos[i] = (soma_op_info){
         .name = op->name, .family = op->family, .doc = op->doc, .onnx = op->onnx,
-        .min_inputs = op->variadic ? 1 : least, .max_inputs = op->variadic ? INT32_MAX : op->n_in, .outputs = op->outputs,
+        .min_inputs = least, .max_inputs = op->variadic ? INT32_MAX : op->n_in, .outputs = op->outputs,
         .input_names = op->variadic ? NULL : input_names[i], .attrs = op->attrs, .n_attrs = op->n_attrs, .dtypes = op->dtypes,
         .differentiable = soma__differentiable(op), .random = op->random, .in_place = op->in_place,
-        .internal = op->internal,
+        .internal = op->internal, .many_outputs = op->many,
     };
 }
 
@@ -202,10 +210,13 @@ soma_status soma_call(const char *name, soma_tensor *const *in, int n_in, const 
     bool in_place;
     const soma_op *op = find_or_fail(name, &in_place);
     soma_attr all[SOMA_MAX_ATTRS];
-    soma_tensor *made[SOMA_MAX_OUTPUTS];
-    if (!op || !collect(op, attrs, n_attrs, all) || !soma__apply(op, in, n_in, all, made, in_place ? SOMA__IN_PLACE : 0))
+    if (!op || !collect(op, attrs, n_attrs, all))
         return soma__ctx()->error;
-    for (int i = 0; i < op->outputs && i < n_out; i++)
-        out[i] = made[i];
+    soma_tensor *first[SOMA_MAX_OUTPUTS];
+    bool ok = in_place ? soma__apply(op, in, n_in, all, first, SOMA__IN_PLACE) : soma__apply_many(op, in, n_in, all, out, n_out);
+    if (!ok)
+        return soma__ctx()->error;
+    if (in_place && n_out > 0)
+        out[0] = first[0];
     return SOMA_OK;
 }

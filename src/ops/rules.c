@@ -36,16 +36,21 @@ soma_tensor *soma__sum_to(soma_tensor *g, const soma_meta *meta) {
     return soma_to(g, meta->dtype);
 }
 
-/* A list of two numbers from `least` on, or one number for both; an empty list is `none` for both (NULL: an error). */
-bool soma__attr_pair(const char *op, const soma_attr *attr, int64_t least, const int64_t *none, int64_t *to) {
-    bool ok = attr->count <= 2 && (attr->count > 0 || none);
-    for (int i = 0; ok && i < 2; i++) {
+bool soma__attr_list(const char *op, const soma_attr *attr, int n, int64_t least, const int64_t *none, int64_t *to) {
+    static const char *const counts[] = {"", "one number", "one or two numbers", "one or three numbers"};
+    bool ok = attr->count == 1 || attr->count == n || (attr->count == 0 && none);
+    for (int i = 0; ok && i < n; i++) {
         to[i] = attr->count == 0 ? none[i] : attr->value.ints[attr->count == 1 ? 0 : i];
         ok = to[i] >= least && to[i] <= INT32_MAX;
     }
     char text[SOMA__SHAPE_TEXT];
     if (!ok)
-        soma_fail(SOMA_EINVAL, "%s: %s is %s, expected one or two numbers from %lld to 2147483647", op, attr->name,
-                  soma__shape_text(SOMA_MIN(attr->count, SOMA_MAX_DIMS), attr->value.ints, text, sizeof text), (long long)least);
+        soma_fail(SOMA_EINVAL, "%s: %s is %s, expected %s from %lld to 2147483647", op, attr->name,
+                  soma__shape_text(SOMA_MIN(attr->count, SOMA_MAX_DIMS), attr->value.ints, text, sizeof text), counts[n], (long long)least);
     return ok;
+}
+
+/* A list of two numbers from `least` on, or one number for both; an empty list is `none` for both (NULL: an error). */
+bool soma__attr_pair(const char *op, const soma_attr *attr, int64_t least, const int64_t *none, int64_t *to) {
+    return soma__attr_list(op, attr, 2, least, none, to);
 }

@@ -18,7 +18,7 @@ static const char *unary_kernel(soma_args *a) {
     soma_dtype d = (soma_dtype)a->out[0]->dtype;
     double params[2];
     numbers(a, params);
-    soma__run_rows(a->out[0], a->in, 1, SOMA__ROW(unary, i, d), SOMA__ROW(unary, i, SOMA_F32), params);
+    soma__run_rows(a->out[0], a->in, 1, SOMA__ROW(unary, i, d), SOMA__ROW(unary, i, SOMA_F32), params, false);
     return NULL;
 }
 
@@ -27,7 +27,7 @@ static const char *slope_kernel(soma_args *a) {
     soma_dtype d = (soma_dtype)a->out[0]->dtype;
     double params[2];
     numbers(a, params);
-    soma__run_rows(a->out[0], a->in, 2, SOMA__ROW(slope, i, d), SOMA__ROW(slope, i, SOMA_F32), params);
+    soma__run_rows(a->out[0], a->in, 2, SOMA__ROW(slope, i, d), SOMA__ROW(slope, i, SOMA_F32), params, false);
     return NULL;
 }
 
@@ -35,7 +35,7 @@ static const char *predicate_kernel(soma_args *a) {
     static const double none[2] = {0, 0};
     int i = (int)(a->op - predicate_ops);
     soma_dtype d = (soma_dtype)a->in[0]->dtype;
-    soma__run_rows(a->out[0], a->in, 1, SOMA__ROW(predicate, i, d), SOMA__ROW(predicate, i, SOMA_F32), none);
+    soma__run_rows(a->out[0], a->in, 1, SOMA__ROW(predicate, i, d), SOMA__ROW(predicate, i, SOMA_F32), none, false);
     return NULL;
 }
 

@@ -1,14 +1,10 @@
-/* Optimisers: parameters in groups, their state, and the step, which runs one operator for each parameter.
+/* Optimisers: parameters in groups, their options and state, and the step, which runs one operator for each parameter.
  *
  * A step first makes all state that is missing, so that it either happens for every parameter or for none. */
 #include "optim/optim.h"
 
 #include <math.h>
 #include <string.h>
-
-static const soma__optim_kind sgd_kind = {"sgd", "sgd_step", {"momentum_buffer", NULL}};
-static const soma__optim_kind adam_kind = {"adam", "adam_step", {"exp_avg", "exp_avg_sq"}};
-static const soma__optim_kind adamw_kind = {"adamw", "adam_step", {"exp_avg", "exp_avg_sq"}};
 
 /* ---- Making and freeing ---- */
 
@@ -43,17 +39,11 @@ void soma_optim_free(soma_optim *opt) {
     for (int i = 0; i < opt->n_names; i++)
         soma__free(opt->names[i]);
     soma_release(opt->steps);
+    soma__lbfgs_free(opt->lbfgs);
     soma__free(opt->names);
     soma__free(opt->params);
     soma__free(opt->groups);
     soma__free(opt);
-}
-
-static bool number_ok(const char *who, const char *what, double v, double low, double below) {
-    if (v >= low && v < below)
-        return true;
-    soma_fail(SOMA_EINVAL, "%s: %s must be from %g to below %g, not %g", who, what, low, below, v);
-    return false;
 }
 
 static bool grow(void **list, int needed, int *room, size_t item) {
@@ -88,19 +78,61 @@ static bool may_join(const soma_optim *opt, soma_tensor *const *params, int n, i
     return !twice;
 }
 
-/* `names` may be NULL. All checks and allocations come first, so that a failure changes nothing. */
-static int add_group(soma_optim *opt, soma_tensor *const *params, const soma_named *names, int n, double lr, double decay) {
-    if (!number_ok(opt->kind->name, "lr", lr, 0, INFINITY) || !number_ok(opt->kind->name, "weight_decay", decay, 0, INFINITY))
-        return -1;
+static int attr_place(const soma_optim *opt, const char *name) {
+    for (int i = 0; i < opt->n_attrs; i++)
+        if (strcmp(opt->attrs[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+static void put_attr(soma_attr *attr, double v) {
+    if (attr->kind == SOMA_ATTR_FLOAT)
+        attr->value.f = v;
+    else
+        attr->value.i = (int64_t)v;
+}
+
+static double attr_value(const soma_attr *attr) { return attr->kind == SOMA_ATTR_FLOAT ? attr->value.f : (double)attr->value.i; }
+
+double soma__attr_of(const soma_attr *attrs, int n, const char *name, double fallback) {
+    for (int i = 0; i < n; i++)
+        if (strcmp(attrs[i].name, name) == 0)
+            return attr_value(&attrs[i]);
+    return fallback;
+}
+
+static bool may_add(const soma_optim *opt, soma_tensor *const *params, int n, double decay, int decay_at) {
+    const char *who = opt->kind->name;
+    if (decay > 0 && decay_at < 0) {
+        soma_fail(SOMA_EINVAL, "%s: has no weight_decay", who);
+        return false;
+    }
+    if (!opt->op && opt->n_groups > 0) {
+        soma_fail(SOMA_EUNSUPPORTED, "%s: takes one group of parameters only", who);
+        return false;
+    }
+    if (decay >= 0 && !soma__optim_number_ok(who, "weight_decay", decay, 0, INFINITY))
+        return false;
     for (int i = 0; i < n; i++)
         if (!may_join(opt, params, n, i))
-            return -1;
+            return false;
+    return true;
+}
+
+/* `names` may be NULL; decay negative: the optimiser's. All checks and allocations come first, so that a failure changes nothing. */
+static int add_group(soma_optim *opt, soma_tensor *const *params, const soma_named *names, int n, double lr, double decay) {
+    int decay_at = attr_place(opt, "weight_decay");
+    if (!soma__optim_number_ok(opt->kind->name, "lr", lr, 0, INFINITY) || !may_add(opt, params, n, decay, decay_at))
+        return -1;
     void *list = opt->params, *groups = opt->groups;
     bool room = grow(&list, opt->n_params + n, &opt->room_params, sizeof *opt->params);
     opt->params = list;
     room = room && grow(&groups, opt->n_groups + 1, &opt->room_groups, sizeof *opt->groups);
     opt->groups = groups;
-    soma__optim_group g = {.weight_decay = decay};
+    soma__optim_group g = {0};
+    memcpy(g.attrs, opt->attrs, sizeof g.attrs);
+    if (decay >= 0 && decay_at >= 0)
+        put_attr(&g.attrs[decay_at], decay);
     if (room && (g.lr = soma__optim_number(lr, SOMA_F64)) != NULL)
         g.base_lr = soma__optim_number(lr, SOMA_F64);
     int taken = 0;
@@ -131,7 +163,7 @@ int soma_optim_add_group(soma_optim *opt, soma_tensor *const *params, int n, dou
         soma_fail(SOMA_EINVAL, "soma_optim_add_group: the optimiser or the parameters are NULL");
         return -1;
     }
-    return add_group(opt, params, NULL, n, lr < 0 ? opt->lr : lr, weight_decay < 0 ? opt->weight_decay : weight_decay);
+    return add_group(opt, params, NULL, n, lr < 0 ? opt->lr : lr, weight_decay);
 }
 
 /* Group 0: all parameters of the network. */
@@ -148,18 +180,59 @@ static bool add_network(soma_optim *opt, soma_module *net) {
     bool ok = named && params && soma_nn_named(net, false, named, n) == n;
     for (int i = 0; ok && i < n; i++)
         params[i] = named[i].tensor;
-    ok = ok && add_group(opt, params, named, n, opt->lr, opt->weight_decay) == 0;
+    ok = ok && add_group(opt, params, named, n, opt->lr, -1) == 0;
     soma__free(params);
     soma__free(named);
     return ok;
 }
 
-static soma_optim *optim_new(const soma__optim_kind *kind, soma_module *net, const soma_optim *set) {
+static bool options_fit(const soma__optim_kind *kind, const soma_optim *set) {
+    const char *who = kind->name;
+    if (soma__attr_of(set->attrs, set->n_attrs, "nesterov", 0) != 0 &&
+        (!(soma__attr_of(set->attrs, set->n_attrs, "momentum", 0) > 0) || soma__attr_of(set->attrs, set->n_attrs, "dampening", 0) != 0)) {
+        soma_fail(SOMA_EINVAL, "%s: nesterov needs a momentum above 0 and no dampening", who);
+        return false;
+    }
+    double low = soma__attr_of(set->attrs, set->n_attrs, "step_size_min", 0), high = soma__attr_of(set->attrs, set->n_attrs, "step_size_max", INFINITY);
+    if (!(low <= high))
+        soma_fail(SOMA_EINVAL, "%s: step_size_min is %g and step_size_max %g", who, low, high);
+    return low <= high;
+}
+
+/* The values come in the order of the table's options: lr, the attributes without the fixed one, maximize. */
+static bool take_options(soma_optim *set, const soma_optim_info *info, const double *values) {
+    const soma__optim_kind *kind = set->kind;
+    const soma_attr_info *attrs = set->op ? set->op->attrs : kind->own;
+    set->n_attrs = set->op ? set->op->n_attrs : kind->n_own;
+    for (int i = 0; i < set->n_attrs; i++)
+        set->attrs[i] = attrs[i].def;
+    for (int i = 0; i < info->n_options; i++) {
+        const soma_option_info *o = &info->options[i];
+        double v = values[i] == SOMA__OPTIM_DEFAULT ? o->def : values[i];
+        if (!soma__optim_option_ok(kind->name, o->name, v))
+            return false;
+        int at = attr_place(set, o->name);
+        if (at >= 0)
+            put_attr(&set->attrs[at], v);
+        else if (i == 0)
+            set->lr = v;
+        else
+            set->maximize = v != 0;
+    }
+    if (kind->fixed)
+        put_attr(&set->attrs[attr_place(set, kind->fixed)], 1);
+    return options_fit(kind, set);
+}
+
+soma_optim *soma__optim_make(const soma__optim_kind *kind, soma_module *net, const double *values, int n) {
+    const soma_optim_info *info = soma_optim_find(kind->name);
+    soma_optim set = {.kind = kind, .op = kind->op ? soma__op_find(kind->op, &(bool){false}) : NULL};
+    if (n != info->n_options || !take_options(&set, info, values))
+        return NULL;
     soma_optim *opt = soma__alloc(sizeof *opt);
     if (!opt)
         return NULL;
-    *opt = *set;
-    opt->kind = kind;
+    *opt = set;
     opt->steps = soma__optim_number(0, SOMA_I64);
     if (!opt->steps || (net && !add_network(opt, net))) {
         soma_optim_free(opt);
@@ -168,49 +241,23 @@ static soma_optim *optim_new(const soma__optim_kind *kind, soma_module *net, con
     return opt;
 }
 
-soma_optim *soma_sgd_ex(soma_module *net, const soma_sgd_opts *opts) {
-    soma_sgd_opts o = opts ? *opts : (soma_sgd_opts){.size = sizeof o};
-    if (soma__failed())
-        return NULL;
-    if (!number_ok("sgd", "lr", o.lr, 0, INFINITY) || !number_ok("sgd", "momentum", o.momentum, 0, INFINITY) ||
-        !number_ok("sgd", "weight_decay", o.weight_decay, 0, INFINITY))
-        return NULL;
-    if (isnan(o.dampening) || (o.nesterov && (o.momentum <= 0 || o.dampening != 0))) {
-        soma_fail(SOMA_EINVAL, "sgd: nesterov needs a momentum above 0 and no dampening");
-        return NULL;
-    }
-    soma_optim set = {
-        .n_states = o.momentum != 0, .lr = o.lr == 0 ? 1e-3 : o.lr, .weight_decay = o.weight_decay, .n_attrs = 4, .decay_at = 2,
-        .attrs = {SOMA_FLOAT("momentum", o.momentum), SOMA_FLOAT("dampening", o.dampening), SOMA_FLOAT("weight_decay", 0),
-                  SOMA_BOOLEAN("nesterov", o.nesterov)},
-    };
-    return optim_new(&sgd_kind, net, &set);
-}
+/* ---- State: what the operator takes between gradient and lr ---- */
 
-static soma_optim *adam_new(const soma__optim_kind *kind, soma_module *net, const soma_adam_opts *opts, bool decoupled) {
-    soma_adam_opts o = opts ? *opts : (soma_adam_opts){.size = sizeof o};
-    if (soma__failed())
-        return NULL;
-    double beta1 = o.beta1 == 0 ? 0.9 : o.beta1, beta2 = o.beta2 == 0 ? 0.999 : o.beta2, eps = o.eps == 0 ? 1e-8 : o.eps;
-    double decay = o.weight_decay == 0 && decoupled ? 0.01 : o.weight_decay < 0 ? 0 : o.weight_decay;
-    if (!number_ok(kind->name, "lr", o.lr, 0, INFINITY) || !number_ok(kind->name, "beta1", beta1, 0, 1) ||
-        !number_ok(kind->name, "beta2", beta2, 0, 1) || !number_ok(kind->name, "eps", eps, 0, INFINITY) ||
-        !number_ok(kind->name, "weight_decay", decay, 0, INFINITY))
-        return NULL;
-    soma_optim set = {
-        .n_states = 2, .lr = o.lr == 0 ? 1e-3 : o.lr, .weight_decay = decay, .n_attrs = 5, .decay_at = 3,
-        .attrs = {SOMA_FLOAT("beta1", beta1), SOMA_FLOAT("beta2", beta2), SOMA_FLOAT("eps", eps), SOMA_FLOAT("weight_decay", 0),
-                  SOMA_BOOLEAN("decoupled", decoupled)},
-    };
-    return optim_new(kind, net, &set);
-}
+int soma__optim_n_states(const soma_optim *opt) { return opt->op ? opt->op->n_in - 4 : 0; }
+const char *soma__optim_state_name(const soma_optim *opt, int k) { return opt->op->in[2 + k].name; }
+bool soma__optim_state_is_number(const soma_optim *opt, int k) { return opt->op->in[2 + k].apart; }
 
-soma_optim *soma_adam_ex(soma_module *net, const soma_adam_opts *opts) { return adam_new(&adam_kind, net, opts, false); }
-soma_optim *soma_adamw_ex(soma_module *net, const soma_adam_opts *opts) { return adam_new(&adamw_kind, net, opts, true); }
+bool soma__optim_has_state(const soma_optim *opt, int group, int k) {
+    static const char *const options[][2] = {{"momentum_buffer", "momentum"}, {"grad_avg", "centered"}, {"max_exp_avg_sq", "amsgrad"}};
+    for (size_t i = 0; opt->op->in[2 + k].optional && i < SOMA_LEN(options); i++)
+        if (strcmp(options[i][0], soma__optim_state_name(opt, k)) == 0)
+            return soma__attr_of(opt->groups[group].attrs, opt->n_attrs, options[i][1], 0) != 0;
+    return true;
+}
 
 /* ---- The step ---- */
 
-static soma_tensor *zeros_like(const soma_tensor *t) {
+soma_tensor *soma__optim_zeros(const soma_tensor *t) {
     soma_owner owner = soma__owner_set(SOMA_OWNER_OPTIM);
     soma_scope scope = soma_scope_begin();
     soma_tensor *z = scope.depth < 0 ? NULL : soma_keep(soma_zeros(soma_ndim(t), soma_shape(t), soma_dtype_of(t)));
@@ -223,28 +270,28 @@ soma_status soma__optim_ready(soma_optim *opt, int i) {
     soma__optim_param *p = &opt->params[i];
     if (!p->step)
         p->step = soma__optim_number(0, SOMA_I64);
-    for (int k = 0; k < opt->n_states; k++)
-        if (!p->state[k])
-            p->state[k] = zeros_like(p->tensor);
+    for (int k = 0; k < soma__optim_n_states(opt); k++)
+        if (!p->state[k] && soma__optim_has_state(opt, p->group, k))
+            p->state[k] = soma__optim_state_is_number(opt, k) ? soma__optim_number(1, SOMA_F64) : soma__optim_zeros(p->tensor);
     return soma__ctx()->error;
 }
 
-static void count(soma_tensor *step) {
+void soma__optim_count(soma_tensor *step) {
     ++*(int64_t *)soma_data(step);
     soma_touch(step);
 }
 
 static soma_status update(soma_optim *opt, soma__optim_param *p) {
     const soma__optim_group *g = &opt->groups[p->group];
-    soma_tensor *in[6] = {p->tensor, soma_grad(p->tensor)}, *out[1];
-    int n = 2, states = opt->kind->states[1] ? 2 : 1; /* inputs of the operator, also when they are absent */
-    for (int k = 0; k < states; k++)
-        in[n++] = p->state[k];
+    soma_tensor *grad = soma_grad(p->tensor), *in[SOMA__OPTIM_STATES + 4] = {p->tensor, opt->maximize ? soma_neg(grad) : grad}, *out[1];
+    int n = 2;
+    for (int k = 0; k < soma__optim_n_states(opt); k++)
+        in[n++] = soma__optim_has_state(opt, p->group, k) ? p->state[k] : NULL;
     in[n++] = g->lr;
     in[n++] = p->step;
-    opt->attrs[opt->decay_at].value.f = g->weight_decay;
-    count(p->step);
-    return soma_call(opt->kind->op, in, n, opt->attrs, opt->n_attrs, out, 1);
+    soma__optim_count(p->step);
+    soma__apply(opt->op, in, n, g->attrs, out, 0);
+    return soma__ctx()->error;
 }
 
 soma_status soma_optim_step(soma_optim *opt) {
@@ -253,6 +300,8 @@ soma_status soma_optim_step(soma_optim *opt) {
         return ctx->error;
     if (!opt)
         return soma_fail(SOMA_EINVAL, "soma_optim_step: the optimiser is NULL");
+    if (!opt->op)
+        return soma_fail(SOMA_ESTATE, "%s: evaluates the loss several times in a step; use soma_optim_step_closure", opt->kind->name);
     bool grad = soma_set_grad_enabled(false);
     for (int i = 0; i < opt->n_params && ctx->error == SOMA_OK; i++)
         if (soma_grad(opt->params[i].tensor))
@@ -265,9 +314,23 @@ soma_status soma_optim_step(soma_optim *opt) {
     soma_set_grad_enabled(grad);
     if (ctx->error != SOMA_OK)
         return ctx->error;
-    count(opt->steps);
+    soma__optim_count(opt->steps);
     soma_optim_zero_grad(opt);
     return SOMA_OK;
+}
+
+soma_status soma_optim_step_closure(soma_optim *opt, soma_closure fn, void *user, double *loss) {
+    if (soma__failed())
+        return soma__ctx()->error;
+    if (!opt || !fn)
+        return soma_fail(SOMA_EINVAL, "soma_optim_step_closure: the optimiser or the closure is NULL");
+    if (!opt->op)
+        return soma__lbfgs_step(opt, fn, user, loss);
+    soma_optim_zero_grad(opt);
+    double value = fn(user);
+    if (loss)
+        *loss = value;
+    return soma_optim_step(opt);
 }
 
 void soma_optim_zero_grad(soma_optim *opt) {
@@ -301,8 +364,37 @@ double soma__optim_base_lr(const soma_optim *opt, int group) { return *(const do
 void soma__optim_set_rate(soma_optim *opt, int group, double lr) { put(opt->groups[group].lr, lr); }
 
 void soma_optim_set_lr(soma_optim *opt, int group, double lr) {
-    if (!has_group(opt, group) || !number_ok(opt->kind->name, "lr", lr, 0, INFINITY))
+    if (!has_group(opt, group) || !soma__optim_number_ok(opt->kind->name, "lr", lr, 0, INFINITY))
         return;
     put(opt->groups[group].lr, lr);
     put(opt->groups[group].base_lr, lr);
+}
+
+/* The attribute that an option of a group is; NULL with an error. */
+static soma_attr *group_attr(const soma_optim *opt, int group, const char *option) {
+    if (!has_group(opt, group))
+        return NULL;
+    int at = option ? attr_place(opt, option) : -1;
+    if (at >= 0 && !(opt->kind->fixed && strcmp(opt->kind->fixed, option) == 0))
+        return &opt->groups[group].attrs[at];
+    soma_fail(SOMA_ENOTFOUND, "%s: a group has no option '%.40s'", opt->kind->name, option ? option : "");
+    return NULL;
+}
+
+double soma_optim_get(const soma_optim *opt, int group, const char *option) {
+    if (option && strcmp(option, "lr") == 0)
+        return soma_optim_lr(opt, group);
+    const soma_attr *attr = group_attr(opt, group, option);
+    return attr ? attr_value(attr) : NAN;
+}
+
+soma_status soma_optim_set(soma_optim *opt, int group, const char *option, double value) {
+    if (option && strcmp(option, "lr") == 0) {
+        soma_optim_set_lr(opt, group, value);
+        return soma__ctx()->error;
+    }
+    soma_attr *attr = group_attr(opt, group, option);
+    if (attr && soma__optim_option_ok(opt->kind->name, option, value))
+        put_attr(attr, value);
+    return soma__ctx()->error;
 }

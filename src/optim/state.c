@@ -60,8 +60,13 @@ int soma_optim_named(soma_optim *opt, soma_named *out, int room) {
     }
     for (int i = 0; i < opt->n_params; i++) {
         list(&l, opt->params[i].step, "%d.%s", i, "step");
-        for (int k = 0; k < opt->n_states; k++)
-            list(&l, opt->params[i].state[k], "%d.%s", i, opt->kind->states[k]);
+        for (int k = 0; k < soma__optim_n_states(opt); k++)
+            list(&l, opt->params[i].state[k], "%d.%s", i, soma__optim_state_name(opt, k));
+    }
+    if (!l.failed && !opt->op) {
+        int room_left = SOMA_MAX(room - l.count, 0), n = soma__lbfgs_named(opt, out && room_left ? out + l.count : NULL, room_left);
+        l.failed = n < 0;
+        l.count += SOMA_MAX(n, 0);
     }
     return l.failed ? -1 : l.count;
 }
@@ -101,9 +106,9 @@ static soma_tensor **find(soma_optim *opt, const char *name, int *param, const s
     *param = i;
     if (strcmp(rest, "step") == 0)
         return &opt->params[i].step;
-    for (int k = 0; k < opt->n_states; k++) {
-        if (strcmp(rest, opt->kind->states[k]) == 0) {
-            *like = opt->params[i].tensor;
+    for (int k = 0; k < soma__optim_n_states(opt); k++) {
+        if (strcmp(rest, soma__optim_state_name(opt, k)) == 0 && soma__optim_has_state(opt, opt->params[i].group, k)) {
+            *like = soma__optim_state_is_number(opt, k) ? NULL : opt->params[i].tensor;
             return &opt->params[i].state[k];
         }
     }
@@ -129,13 +134,16 @@ soma_status soma__optim_load(soma_optim *opt, const char *name, soma_tensor *val
         return soma__ctx()->error;
     if (!opt || !name || !value)
         return soma_fail(SOMA_EINVAL, "soma_optim_load: the optimiser, the name or the value is NULL");
+    if (!opt->op && soma__lbfgs_load(opt, name, value, only_check))
+        return soma__ctx()->error;
     int param;
     const soma_tensor *like;
     soma_tensor **slot = find(opt, name, &param, &like);
     if (!slot)
         return soma_fail(SOMA_ENOTFOUND, "%s: there is no state '%.80s' (%d parameters in %d groups)", opt->kind->name, name, opt->n_params,
                          opt->n_groups);
-    if (!fits(opt, name, value, like, strncmp(name, "group.", 6) == 0 ? SOMA_F64 : SOMA_I64) || only_check)
+    bool counts = strcmp(name, "step") == 0 || (strlen(name) > 5 && strcmp(name + strlen(name) - 5, ".step") == 0);
+    if (!fits(opt, name, value, like, counts ? SOMA_I64 : SOMA_F64) || only_check)
         return soma__ctx()->error;
     if (param >= 0 && soma__optim_ready(opt, param) != SOMA_OK)
         return soma__ctx()->error;

@@ -5,6 +5,12 @@ Each script tools/golden/NAME.py makes tests/golden/ops/NAME.txt.gz for tests/te
 with any Python that has torch (1.13 and newer give the same unless the script says otherwise). A case is a few lines: the operator, its
 attributes, its inputs, what PyTorch gives in f64, and the gradient of sum(output * w) for the float inputs,
 w[i] = 0.5 + 0.25 cos(1 + 1.7 i) in row-major order.
+
+A tensor is a line "in|out|grad I DTYPE NDIM SIZES… VALUES…", all values in row-major order, as numbers, or in one of these short forms:
+    of Q N…             the values are N / Q, N whole
+    drawn Q LOW SPAN S  element i is (LOW + mix(S, i) % SPAN) / Q; mix() below is what tests/test_golden.c has too
+    sums A B C          (outputs and gradients) not the values but three weighted sums of them, sum of x[i] * (mix(k, i) % 1024 + 1) / 1024 for
+                        k = 0, 1, 2. A wrong or misplaced element changes them. NaN counts as 11, infinity as 13, minus infinity as -17.
 """
 import gzip
 import io
@@ -12,6 +18,7 @@ import math
 import os
 import sys
 
+import numpy
 import torch
 
 torch.manual_seed(20240815)
@@ -24,11 +31,14 @@ def weights(t):
     return (0.5 + 0.25 * torch.cos(1 + 1.7 * i)).reshape(t.shape)
 
 
-NAMES = {torch.float64: "f64", torch.int64: "i64", torch.bool: "bool", torch.float32: "f32", torch.int32: "i32", torch.uint8: "u8"}
+NAMES = {torch.float64: "f64", torch.int64: "i64", torch.bool: "bool", torch.float32: "f32", torch.int32: "i32", torch.uint8: "u8",
+         torch.float16: "f16", torch.bfloat16: "bf16", torch.int16: "i16", torch.int8: "i8"}
 
 
 def number(v):
     v = float(v)
+    if v == 0 and math.copysign(1, v) < 0:
+        return "-0"
     return "nan" if math.isnan(v) else "inf" if v == math.inf else "-inf" if v == -math.inf else repr(int(v)) if v == int(v) and abs(v) < 1e15 else "%.17g" % v
 
 
@@ -36,6 +46,36 @@ def tensor(word, t):
     t = t.detach()
     flat = [number(v) for v in t.to(torch.float64).reshape(-1).tolist()]
     lines.append(" ".join([word, NAMES[t.dtype], str(t.dim())] + [str(s) for s in t.shape] + flat))
+
+
+def mix(seed, n):
+    """n well mixed 64-bit numbers, splitmix64's finaliser over (seed, i)."""
+    with numpy.errstate(over="ignore"):
+        z = numpy.uint64(seed) * numpy.uint64(0x9E3779B97F4A7C15) + (numpy.arange(n, dtype=numpy.uint64) + numpy.uint64(1)) * numpy.uint64(0xD1B54A32D192ED03)
+        z = (z ^ (z >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
+        return z ^ (z >> numpy.uint64(31))
+
+
+def head(word, t):
+    return [word, NAMES[t.dtype], str(t.dim())] + [str(s) for s in t.shape]
+
+
+def result(word, t, most=8):
+    """An output or gradient: its values, or sums where there are more than `most`. 14 digits: far finer than the comparison."""
+    t = t.detach()
+    values = t.to(torch.float64).reshape(-1)
+    if values.numel() <= most:
+        lines.append(" ".join(head(word, t) + [short(v) for v in values.tolist()]))
+        return
+    x = numpy.nan_to_num(values.numpy(), nan=11.0, posinf=13.0, neginf=-17.0)
+    sums = [float(numpy.sum(x * ((mix(k, x.size) % numpy.uint64(1024)).astype(numpy.float64) + 1) / 1024)) for k in range(3)]
+    lines.append(" ".join(head(word, t) + ["sums"] + [short(v) for v in sums]))
+
+
+def short(v):
+    text = number(v)
+    return text if len(text) <= 14 or not math.isfinite(v) else "%.14g" % v
 
 
 def case(op, fn, inputs, grad=True, **attrs):

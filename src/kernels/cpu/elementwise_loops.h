@@ -22,18 +22,16 @@ SOMA__INLINE int64_t saturate(double v, double low, double high) {
 #define CAT(a, b) CAT_(a, b)
 #define F(name) CAT(CAT(fn, DT), name)
 
+/* Rows are contiguous; those of two inputs also take one input that is the same number throughout (stride 0). Whoever runs them
+ * gathers other strides into blocks first (ops/elementwise.c), which keeps strided copies of all these loops out of the library. */
 #define ROW1(fname, OUT, IN, EXPR) ROW1_(fname, OUT, IN, EXPR)
 #define ROW1_(fname, OUT, IN, EXPR)                                                                                     \
     static void fname(char *const *p, const int64_t *s, int64_t n, const double *P) {                                   \
         const IN P0 = PARAM(P[0]), P1 = PARAM(P[1]);                                                                    \
-        (void)P0, (void)P1;                                                                                             \
-        if (s[0] == sizeof(OUT) && s[1] == sizeof(IN)) {                                                                \
-            OUT *o = (OUT *)p[0];                                                                                       \
-            const IN *x = (const IN *)p[1];                                                                             \
-            EACH { const IN X = x[i]; o[i] = (OUT)(EXPR); }                                                             \
-            return;                                                                                                     \
-        }                                                                                                               \
-        for (int64_t i = 0; i < n; i++) { const IN X = *(const IN *)(p[1] + i * s[1]); *(OUT *)(p[0] + i * s[0]) = (OUT)(EXPR); } \
+        OUT *o = (OUT *)p[0];                                                                                           \
+        const IN *x = (const IN *)p[1];                                                                                 \
+        (void)P0, (void)P1, (void)s;                                                                                    \
+        EACH { const IN X = x[i]; o[i] = (OUT)(EXPR); }                                                                 \
     }
 #define ROW2(fname, OUT, IN, EXPR) ROW2_(fname, OUT, IN, EXPR)
 #define ROW2_(fname, OUT, IN, EXPR)                                                                                     \
@@ -41,20 +39,14 @@ SOMA__INLINE int64_t saturate(double v, double low, double high) {
         (void)P;                                                                                                        \
         OUT *o = (OUT *)p[0];                                                                                           \
         const IN *a = (const IN *)p[1], *b = (const IN *)p[2];                                                          \
-        const int64_t w = sizeof(IN);                                                                                   \
-        if (s[0] == sizeof(OUT) && s[1] == w && s[2] == w) {                                                            \
-            EACH { const IN A = a[i], B = b[i]; o[i] = (OUT)(EXPR); }                                                   \
-        } else if (s[0] == sizeof(OUT) && s[1] == w && s[2] == 0) {                                                     \
+        if (s[2] == 0) {                                                                                                \
             const IN B = *b;                                                                                            \
             EACH { const IN A = a[i]; o[i] = (OUT)(EXPR); }                                                             \
-        } else if (s[0] == sizeof(OUT) && s[1] == 0 && s[2] == w) {                                                     \
+        } else if (s[1] == 0) {                                                                                         \
             const IN A = *a;                                                                                            \
             EACH { const IN B = b[i]; o[i] = (OUT)(EXPR); }                                                             \
         } else {                                                                                                        \
-            for (int64_t i = 0; i < n; i++) {                                                                           \
-                const IN A = *(const IN *)(p[1] + i * s[1]), B = *(const IN *)(p[2] + i * s[2]);                        \
-                *(OUT *)(p[0] + i * s[0]) = (OUT)(EXPR);                                                                \
-            }                                                                                                           \
+            EACH { const IN A = a[i], B = b[i]; o[i] = (OUT)(EXPR); }                                                   \
         }                                                                                                               \
     }
 /* out = g * derivative: p[1] is the gradient that comes in, p[2] what was saved. */
@@ -62,19 +54,10 @@ SOMA__INLINE int64_t saturate(double v, double low, double high) {
 #define SLOPE_(fname, T, EXPR)                                                                                          \
     static void fname(char *const *p, const int64_t *s, int64_t n, const double *P) {                                   \
         const T P0 = PARAM(P[0]), P1 = PARAM(P[1]);                                                                     \
-        (void)P0, (void)P1;                                                                                             \
-        if (s[0] == sizeof(T) && s[1] == sizeof(T) && s[2] == sizeof(T)) {                                              \
-            T *o = (T *)p[0];                                                                                           \
-            const T *g = (const T *)p[1], *b = (const T *)p[2];                                                         \
-            EACH { const T X = b[i], Y = X; (void)X, (void)Y; o[i] = g[i] * (EXPR); }                                   \
-            return;                                                                                                     \
-        }                                                                                                               \
-        for (int64_t i = 0; i < n; i++) {                                                                               \
-            const T X = *(const T *)(p[2] + i * s[2]), Y = X;                                                           \
-            (void)X, (void)Y;                                                                                           \
-            *(T *)(p[0] + i * s[0]) = *(const T *)(p[1] + i * s[1]) * (EXPR);                                           \
-        }                                                                                                               \
+        T *o = (T *)p[0];                                                                                               \
+        const T *g = (const T *)p[1], *b = (const T *)p[2];                                                             \
+        (void)P0, (void)P1, (void)s;                                                                                    \
+        EACH { const T X = b[i], Y = X; (void)X, (void)Y; o[i] = g[i] * (EXPR); }                                       \
     }
-
 
 #endif

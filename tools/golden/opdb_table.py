@@ -1,0 +1,190 @@
+"""What opdb_bind.py cannot know by itself: PyTorch's entries whose name or arguments differ from soma's, and why some are not compared."""
+import torch
+
+from opdb_bind import DTYPES as DT, Call, Refused
+
+# Entries of op_db (with or without the variant's name) and the operator of soma's that they are.
+OPERATOR = {
+    "__radd__": "add", "__rsub__": "sub", "__rmul__": "mul", "__rdiv__": "div", "__rpow__": "pow", "__rmatmul__": "matmul", "rsub": "sub",
+    "true_divide": "div", "div.no_rounding_mode": "div", "max.binary": "maximum", "min.binary": "minimum",
+    "max.reduction_no_dim": "amax", "min.reduction_no_dim": "amin", "nn.functional.binary_cross_entropy_with_logits": "bce_with_logits",
+    "reshape_as": "reshape", "view": "reshape", "view_as": "reshape", "expand_as": "expand", "broadcast_to": "expand", "ravel": "flatten",
+    "t": "transpose", "T": "permute", "mT": "transpose", "H": "transpose", "mH": "transpose", "positive": "clone", "resolve_conj": "clone", "conj": "clone",
+    "resolve_neg": "clone", "conj_physical": "clone", "real": "clone", "float": "to", "double": "to", "int": "to", "long": "to", "bool": "to", "half": "to",
+    "bfloat16": "to", "char": "to", "byte": "to", "short": "to", "mm": "matmul", "mv": "matmul", "bmm": "matmul", "fliplr": "flip", "flipud": "flip",
+    "nn.functional.pad": "pad", "constant_pad_nd": "pad", "narrow": "slice", "linalg.norm": None, "norm": None, "ones": "full", "zeros": "full",
+    "ones_like": "full", "zeros_like": "full", "full_like": "full", "new_ones": "full", "new_zeros": "full", "new_full": "full", "sgn": "sign",
+    "clamp_min": "clamp", "clamp_max": "clamp", "swapaxes": "transpose", "movedim": "permute", "atleast_1d": None,
+    "nn.functional.dropout": "dropout", "trace": None, "fill": None, "sigmoid": "sigmoid", "native_layer_norm": "layer_norm", "native_batch_norm": "batch_norm",
+}
+
+# Names of arguments of one entry.
+RENAME = {
+    "masked_fill": {"value": "value"},
+}
+
+def swapped(x, other, alpha=None):
+    if alpha not in (None, 1):
+        raise Refused("alpha is not an argument of soma's")
+    return [other, x], {}
+
+
+def full_of(shape, value, dtype):
+    return [], {"shape": list(shape), "value": float(value), "dtype": ("int", DT[dtype])}
+
+
+def to_dtype(dtype):
+    return lambda x, **rest: ([x], {"dtype": ("int", DT[dtype])})
+
+
+def moved(x, source, destination):
+    order = torch.empty(x.shape).movedim(source, destination) if x.dim() else x
+    names = torch.arange(x.dim()).tolist()
+    source = [source] if isinstance(source, int) else list(source)
+    destination = [destination] if isinstance(destination, int) else list(destination)
+    source, destination = [s % max(x.dim(), 1) for s in source], [d % max(x.dim(), 1) for d in destination]
+    rest = [n for n in names if n not in source]
+    place = dict(zip(destination, source))
+    dims = [place[i] if i in place else rest.pop(0) for i in range(x.dim())]
+    assert not x.dim() or tuple(x.shape[d] for d in dims) == tuple(order.shape)
+    return [x], {"dims": ("ints", dims)}
+
+
+def arange(*args, dtype=None, device=None, layout=None, **named):
+    start, end, step = {1: (0, args[0], 1), 2: args + (1,)}.get(len(args), args)
+    if set(named) - {"start", "end", "step", "requires_grad", "pin_memory"}:
+        raise Refused("arguments of another kind")
+    start, end, step = named.get("start", start), named.get("end", end), named.get("step", step)
+    if len(args) == 1 and "end" in named and "start" not in named:
+        start = args[0]
+    whole = all(isinstance(v, int) for v in (start, end, step))
+    dtype = dtype or (torch.int64 if whole else torch.float32)
+    if not dtype.is_floating_point and not whole:
+        raise Refused("bounds with a fraction for whole numbers: PyTorch cuts them off first")
+    return [], {"start": float(start), "end": float(end), "step": float(step), "dtype": ("int", DT[dtype])}
+
+
+def linspace(start, end, steps=100, *, dtype=torch.float32, **rest):
+    if not dtype.is_floating_point and start != end:
+        raise Refused("whole numbers: PyTorch cuts the step off too")
+    return [], {"start": float(start), "end": float(end), "steps": int(steps), "dtype": ("int", DT[dtype])}
+
+
+# Entries whose call is made by hand: (inputs, attributes) or a Call.
+ADAPT = {
+    "__radd__": swapped, "__rsub__": swapped, "rsub": swapped, "__rmul__": swapped, "__rdiv__": swapped, "__rpow__": swapped, "__rmatmul__": swapped,
+    "reshape_as": lambda x, other: ([x], {"shape": ("ints", list(other.shape))}),
+    "view_as": lambda x, other: ([x], {"shape": ("ints", list(other.shape))}),
+    "view": lambda x, *shape: ([x], {"shape": ("ints", list(shape[0]) if isinstance(shape[0], (tuple, list, torch.Size)) else list(shape))}),
+    "reshape": lambda x, *shape: ([x], {"shape": ("ints", list(shape[0]) if isinstance(shape[0], (tuple, list, torch.Size)) else list(shape))}),
+    "expand_as": lambda x, other: ([x], {"shape": ("ints", list(other.shape))}),
+    "expand": lambda x, *shape: ([x], {"shape": ("ints", list(shape[0]) if isinstance(shape[0], (tuple, list, torch.Size)) else list(shape))}),
+    "broadcast_to": lambda x, shape: ([x], {"shape": ("ints", list(shape))}),
+    "ravel": lambda x: ([x], {}),
+    "t": lambda x: ([x], {"dim0": 0, "dim1": max(x.dim() - 1, 0)}),
+    "T": lambda x: ([x], {"dims": ("ints", list(range(x.dim()))[::-1])}),
+    "mT": lambda x: ([x], {"dim0": -2, "dim1": -1}), "mH": lambda x: ([x], {"dim0": -2, "dim1": -1}),
+    "H": lambda x: ([x], {"dim0": 0, "dim1": max(x.dim() - 1, 0)}),
+    "positive": lambda x: ([x], {}), "conj": lambda x: ([x], {}), "conj_physical": lambda x: ([x], {}), "resolve_conj": lambda x: ([x], {}),
+    "resolve_neg": lambda x: ([x], {}), "real": lambda x: ([x], {}),
+    "float": to_dtype(torch.float32), "double": to_dtype(torch.float64), "int": to_dtype(torch.int32), "long": to_dtype(torch.int64), "bool": to_dtype(torch.bool),
+    "half": to_dtype(torch.float16), "bfloat16": to_dtype(torch.bfloat16), "char": to_dtype(torch.int8), "byte": to_dtype(torch.uint8), "short": to_dtype(torch.int16),
+    "fliplr": lambda x: ([x], {"dims": ("ints", [1])}), "flipud": lambda x: ([x], {"dims": ("ints", [0])}),
+    "max.reduction_no_dim": lambda x: ([x], {}), "min.reduction_no_dim": lambda x: ([x], {}),
+    "narrow": lambda x, dim, start, length: ([x], {"dim": dim, "start": int(start) % max(x.shape[dim], 1) if int(start) < 0 else int(start), "end": (int(start) % x.shape[dim] if int(start) < 0 else int(start)) + int(length)}),
+    "movedim": moved,
+    "clamp_min": lambda x, other: clamp_by(x, other, None), "clamp_max": lambda x, other: clamp_by(x, None, other),
+    "nn.functional.layer_norm": lambda x, shape, weight=None, bias=None, eps=1e-5: ([x, weight, bias], {"n_dims": len(shape), "eps": float(eps)}),
+    "native_layer_norm": lambda x, shape, weight=None, bias=None, eps=1e-5: ([x, weight, bias], {"n_dims": len(shape), "eps": float(eps)}),
+    "where": lambda x, condition, other: ([condition, x, other], {}),
+    "ones": lambda shape, *, dtype=torch.float32, device=None, **rest: full_of(shape, 1, dtype),
+    "zeros": lambda shape, *, dtype=torch.float32, device=None, **rest: full_of(shape, 0, dtype),
+    "ones_like": lambda x, *, dtype=None, **rest: full_of(x.shape, 1, dtype or x.dtype),
+    "zeros_like": lambda x, *, dtype=None, **rest: full_of(x.shape, 0, dtype or x.dtype),
+    "full_like": lambda x, v, *, dtype=None, **rest: full_of(x.shape, v, dtype or x.dtype),
+    "new_ones": lambda x, shape, *, dtype=None, **rest: full_of(shape, 1, dtype or x.dtype),
+    "new_zeros": lambda x, shape, *, dtype=None, **rest: full_of(shape, 0, dtype or x.dtype),
+    "new_full": lambda x, shape, v, *, dtype=None, **rest: full_of(shape, v, dtype or x.dtype),
+    "arange": arange, "linspace": linspace,
+    "constant_pad_nd": lambda x, pad, value=0.0: ([x], {"pad": ("ints", list(pad)), "value": float(value)}),
+}
+
+
+def clamp_by(x, low, high):
+    if any(isinstance(v, torch.Tensor) for v in (low, high)):
+        raise Refused("bounds that are tensors: soma has maximum and minimum for them")
+    return [x], {"min": None if low is None else float(low), "max": None if high is None else float(high)}
+
+
+# Instead of the entry's own function, where that gives more than what is compared.
+COMPUTE = {}
+# Outputs of PyTorch's that soma has, by number, where not all.
+OUTPUTS = {
+    "native_layer_norm": [0], "native_batch_norm": [0],
+}
+# No gradient is compared for these, and why.
+NO_GRADIENT = {}
+
+# Entries that soma has in some form but that are not compared, and why.
+NOT_COMPARED = {
+    "rand_like": "random", "randn_like": "random", "randint_like": "random", "randn": "random", "uniform": "random", "normal": "random",
+    "normal.number_mean": "random", "bernoulli": "random", "multinomial": "random", "nn.functional.dropout2d": "random", "nn.functional.dropout3d": "random",
+    "nn.functional.rrelu": "random", "nn.functional.feature_alpha_dropout": "random", "empty": "values are not defined", "empty_like": "values are not defined",
+    "new_empty": "values are not defined", "new_empty_strided": "values are not defined",
+    "nn.functional.fractional_max_pool2d": "random", "nn.functional.fractional_max_pool3d": "random",
+    "chalf": "complex numbers", "masked_fill_": "in place", "resize_": "in place", "resize_as_": "in place", "zero_": "in place",
+}
+
+
+def KEEP_VALUES(name):
+    """Matrices whose properties matter."""
+    return name.startswith("linalg.") or name in ("cholesky", "cholesky_inverse", "cholesky_solve", "svd", "qr", "inverse", "logdet", "pinverse", "matrix_exp", "symeig",
+                                                  "lu", "lu_solve", "triangular_solve", "solve", "igamma", "igammac")
+
+
+def SINGLE_TOO(name, info):
+    return info["family"] in ("elementwise", "comparison", "shape", "index", "reduce", "softmax")
+
+
+def ties(x, dim):
+    """Whether equal elements meet along dim."""
+    if x.dim() == 0 or x.numel() == 0:
+        return False
+    s = x.detach().sort(dim).values
+    return bool((s.diff(dim=dim) == 0).any())
+
+
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def refused(name, call, sample):
+    """Why soma does not take this call on purpose, or there is nothing defined to compare; None when it does."""
+    x = call.inputs[0] if call.inputs else None
+    if not sample.tensors and call.inputs:
+        return "Python numbers only"
+    if call.op == "to" and x.dtype.is_floating_point and x.numel():
+        dtype = list(DT)[call.attrs["dtype"][1]] if "dtype" in call.attrs else x.dtype
+        if dtype in WHOLE and not (torch.isfinite(x).all() and x.min() > torch.iinfo(dtype).min - 1 and x.max() < torch.iinfo(dtype).max + 1):
+            return "a float outside the range of the whole numbers: not defined"
+    if call.op in ("gather", "scatter", "scatter_add", "index_select", "index_add") and call.inputs[1].dtype not in (torch.int64, torch.int32):
+        return "indices that are not i64 or i32: PyTorch takes them only when there are none"
+    if call.op in ("any", "all") and x.dtype == torch.uint8:
+        return "PyTorch gives u8 for u8 here, soma bool as for all others"
+    if name in ("mT", "mH") and x.dim() < 2:
+        return "fewer than 2 dimensions"
+    if call.op == "batch_norm" and x.dim() < 2:
+        return "fewer than 2 dimensions"
+    return None
+
+
+def comparable(name, call, sample, outs):
+    """Those of PyTorch's results that are defined: indices are not where values tie."""
+    if call.op in ("topk", "sort", "kthvalue", "median", "mode", "nanmedian") and len(outs) == 2 and call.inputs[0].dim():
+        kind, dim = call.attrs.get("dim", ("int", -1))
+        if ties(call.inputs[0], dim):
+            return outs[:1]
+    return outs
+
+
+# Differences on purpose, for docs/parity.md.
+DIFFERENCES = []
