@@ -14,6 +14,7 @@ extern "C" {
 #endif
 
 typedef struct soma_module soma_module;
+struct soma_pair; /* <soma/io.h> */
 
 /* ---- Running ------------------------------------------------------------------------------------------------------ */
 
@@ -44,6 +45,8 @@ SOMA_API void soma_nn_zero_grad(soma_module *m);
 /* The module's parameters and buffers as one .safetensors file, with soma's version and, if all parts have one, the
  * description in its metadata. */
 SOMA_API SOMA_MUST_CHECK soma_status soma_nn_save(soma_module *m, const char *path);
+/* The same with `n` more pairs of metadata: class names, normalisation, whatever belongs to the model. */
+SOMA_API SOMA_MUST_CHECK soma_status soma_nn_save_meta(soma_module *m, const char *path, const struct soma_pair *pairs, int n);
 /* Reads tensors by name into a module of the same structure; every name and shape must fit, or nothing is changed. Input sizes
  * that are open come from the file. */
 SOMA_API SOMA_MUST_CHECK soma_status soma_nn_load(soma_module *m, const char *path);
