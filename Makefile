@@ -38,7 +38,7 @@ bench: all ## time a training step, beside PyTorch where it is installed
 install: all ## install into PREFIX (/usr/local), or below DESTDIR
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
-docs: all ## man pages, and the API's documentation when doxygen is there
+docs: all ## man pages, reference pages, and the API as HTML when doxygen is there
 	@tools/docs $(BUILD)
 
 clean: ## remove what was built (runs/ and downloaded data stay)

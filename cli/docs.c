@@ -1,6 +1,7 @@
-/* `soma docs`, a command for the build and for packagers: man pages and shell completion from the tables of the commands, so that
+/* `soma docs`, a command for the build and for packagers: man pages, reference pages and shell completion from the tables of the commands, so that
  * they cannot differ from what the tool does. */
 #include "options.h"
+#include "reference.h"
 
 #include <soma/soma.h>
 
@@ -189,10 +190,33 @@ static int write_man(const args *a, const char *dir)
 
 /* ---- Completion ------------------------------------------------------------------------------------------------------ */
 
-static void spaced_choices(const char *choices)
+static const char *optim_name(int i) { return i < soma_optim_kind_count() ? soma_optim_kind_get(i)->name : NULL; }
+static const char *sched_name(int i) { return i < soma_sched_kind_count() ? soma_sched_kind_get(i)->name : NULL; }
+static const char *init_name(int i) { return i < soma_init_kind_count() ? soma_init_kind_get(i)->name : NULL; }
+static const char *loss_name(int i) { return i < soma_loss_count() ? soma_loss_get(i)->name : NULL; }
+
+/* Options whose words are in a table of the library. */
+static const char *word_of(const option *o, int i)
 {
-    for (; *choices; choices++)
-        putchar(*choices == '|' ? ' ' : *choices);
+    static const struct {
+        const char *option_name;
+        const char *(*name)(int i);
+    } tables[] = {{"optim", optim_name}, {"schedule", sched_name}, {"init", init_name}, {"loss", loss_name}};
+    for (size_t k = 0; o->placeholder && !strcmp(o->placeholder, "NAME") && k < sizeof tables / sizeof tables[0]; k++)
+        if (!strcmp(tables[k].option_name, o->name))
+            return tables[k].name(i);
+    return NULL;
+}
+
+static bool has_words(const option *o) { return has_choices(o) || word_of(o, 0); }
+
+static void print_words(const option *o)
+{
+    const char *word;
+    for (const char *c = has_choices(o) ? o->placeholder : ""; *c; c++)
+        putchar(*c == '|' ? ' ' : *c);
+    for (int i = 0; !has_choices(o) && (word = word_of(o, i)) != NULL; i++)
+        printf("%s%s", i ? " " : "", word);
 }
 
 /* Within single quotes of a shell; `special` characters get a backslash. */
@@ -222,9 +246,9 @@ static void bash_command(const command *cmd)
         if (o->letter)
             printf("|-%c", o->letter);
         fputs(") ", stdout);
-        if (has_choices(o)) {
+        if (has_words(o)) {
             fputs("words='", stdout);
-            spaced_choices(o->placeholder);
+            print_words(o);
             fputs("' ;;\n", stdout);
         } else
             fputs(takes_file(o) ? ";;\n" : "words=' ' ;;\n", stdout);
@@ -255,9 +279,9 @@ static void zsh_command(const command *cmd)
         printf(" \\\n        '--%s[", o->name);
         quoted(o->help, "[]:\\");
         fputs("]", stdout);
-        if (has_choices(o)) {
+        if (has_words(o)) {
             fputs(":value:(", stdout);
-            spaced_choices(o->placeholder);
+            print_words(o);
             fputs(")", stdout);
         } else if (o->kind != OPT_FLAG)
             fputs(takes_file(o) ? ":file:_files" : ":value:", stdout);
@@ -294,9 +318,9 @@ static void fish_command(const command *cmd)
         printf("complete -c soma -n '__fish_seen_subcommand_from %s' -l %s", cmd->name, o->name);
         if (o->letter)
             printf(" -s %c", o->letter);
-        if (has_choices(o)) {
+        if (has_words(o)) {
             fputs(" -x -a '", stdout);
-            spaced_choices(o->placeholder);
+            print_words(o);
             fputs("'", stdout);
         } else if (o->kind != OPT_FLAG)
             fputs(takes_file(o) ? " -r" : " -x", stdout);
@@ -319,6 +343,8 @@ static int run_docs(args *a)
     const char *what = a->n_rest > 0 ? a->rest[0] : "", *which = a->n_rest > 1 ? a->rest[1] : "";
     if (a->n_rest == 2 && !strcmp(what, "man"))
         return write_man(a, which);
+    if ((a->n_rest == 2 || a->n_rest == 3) && !strcmp(what, "reference"))
+        return write_reference(a, which, a->n_rest == 3 ? a->rest[2] : NULL);
     if (a->n_rest == 2 && !strcmp(what, "completion")) {
         if (!strcmp(which, "bash"))
             return complete_bash(), 0;
@@ -327,13 +353,14 @@ static int run_docs(args *a)
         if (!strcmp(which, "fish"))
             return complete_fish(), 0;
     }
-    return usage_error(a, "expected 'man DIR' or 'completion bash|zsh|fish'");
+    return usage_error(a, "expected 'man DIR', 'reference DIR [HEADERS]' or 'completion bash|zsh|fish'");
 }
 
 const command cmd_docs = {
     .name = "docs",
-    .usage = "man DIR\ncompletion bash|zsh|fish",
-    .details = "Writes the man pages into DIR, or prints a completion script for a shell.",
+    .usage = "man DIR\nreference DIR [HEADERS]\ncompletion bash|zsh|fish",
+    .details = "Writes the man pages into DIR, or the reference pages of operators, layers, optimisers and schedules as Markdown (with the C declarations when "
+               "HEADERS is the folder of soma's headers), or prints a completion script for a shell.",
     .example = "soma docs man build/man\nsource <(soma docs completion bash)",
     .run = run_docs,
 };

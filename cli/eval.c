@@ -200,7 +200,7 @@ static int evaluate(const args *a, const model *m, soma_dataset *d)
         return work_error(a, "%s: has no labels to compare with; soma predict needs none", arg_text(a, "data"));
     soma_loader *loader = model_loader(m, d, arg_int(a, "batch"), arg_int(a, "workers"));
     soma_metrics r = {0};
-    if (!loader || soma_evaluate(m->net, loader, m->loss, NULL, &r) != SOMA_OK) {
+    if (!loader || soma_evaluate(m->net, loader, m->loss, (void *)&m->loss_opts, &r) != SOMA_OK) {
         soma_loader_free(loader);
         return library_error(a);
     }

@@ -112,7 +112,7 @@ static int read_task(const args *a, model *m)
     m->task = task && !strcmp(task, "regress") ? SOMA_REGRESS : SOMA_CLASSIFY;
     if (task && strcmp(task, "regress") && strcmp(task, "classify"))
         return bad_meta(a, m, "soma.task", "\"classify\" or \"regress\"");
-    if (m->loss_name && !(m->loss = soma_loss_by_name(m->loss_name))) {
+    if (m->loss_name && !(m->loss = soma_loss_parse(m->loss_name, &m->loss_opts))) {
         drop_error();
         return bad_meta(a, m, "soma.loss", "the name of a loss");
     }
@@ -266,11 +266,13 @@ static float limit(float v) { return v > 0 ? v < 1 ? v : 1 : 0; }
 /* Outputs as probabilities, by the loss that they were trained for. */
 static soma_tensor *probabilities(const model *m, soma_tensor *out)
 {
-    const char *loss = m->loss_name ? m->loss_name : "cross_entropy";
-    if (!strcmp(loss, "bce_with_logits"))
+    const soma_loss_info *loss = soma_loss_find(m->loss_name ? m->loss_name : "cross_entropy");
+    if (loss && loss->link == SOMA_LINK_SIGMOID)
         return soma_sigmoid(out);
-    if (!strcmp(loss, "cross_entropy") || !strcmp(loss, "nll"))
+    if (loss && (loss->link == SOMA_LINK_SOFTMAX || loss->link == SOMA_LINK_EXP))
         return soma_softmax(out, -1); /* of logarithms of probabilities: these themselves */
+    if (loss && loss->threshold == 0 && soma_size(out, -1) == 1)
+        return soma_add_scalar(soma_mul_scalar(out, 0.5), 0.5); /* one score of a hinge: class 1 from 0 on */
     return out;
 }
 

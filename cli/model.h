@@ -21,6 +21,7 @@ typedef struct model {
     soma_tensor_file *file;
     soma_task task;
     soma_loss_fn loss;
+    soma_loss_opts loss_opts;    /* its options, when it has a name */
     const char *loss_name, *target;
     int n_classes;
     const char **classes;

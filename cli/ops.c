@@ -1,5 +1,6 @@
 /* `soma ops`: the operators, as the registry describes them. */
 #include "options.h"
+#include "reference.h"
 #include "term.h"
 
 #include <soma/soma.h>
@@ -7,31 +8,6 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char *kind_name(soma_attr_kind kind)
-{
-    static const char *const names[] = {"int", "float", "bool", "ints", "dtype", "string"};
-    return (unsigned)kind < sizeof names / sizeof names[0] ? names[kind] : "?";
-}
-
-static void value_text(const soma_attr *v, char *out, size_t size)
-{
-    size_t n = 0;
-    switch (v->kind) {
-    case SOMA_ATTR_INT: snprintf(out, size, "%lld", (long long)v->value.i); break;
-    case SOMA_ATTR_BOOL: snprintf(out, size, "%s", v->value.i ? "true" : "false"); break;
-    case SOMA_ATTR_FLOAT: snprintf(out, size, "%g", v->value.f); break;
-    case SOMA_ATTR_DTYPE: snprintf(out, size, "%s", soma_dtype_name((soma_dtype)v->value.i)); break;
-    case SOMA_ATTR_STRING: snprintf(out, size, "\"%s\"", v->value.s ? v->value.s : ""); break;
-    case SOMA_ATTR_INTS:
-        n += (size_t)snprintf(out, size, "[");
-        for (int i = 0; i < v->count && n < size; i++)
-            n += (size_t)snprintf(out + n, size - n, "%s%lld", i ? ", " : "", (long long)v->value.ints[i]);
-        if (n < size)
-            snprintf(out + n, size - n, "]");
-        break;
-    }
-}
 
 static json_t *value_json(const soma_attr *v)
 {
@@ -61,7 +37,7 @@ static json_t *op_json(const soma_op_info *op)
         json_array_append_new(inputs, json_string(op->input_names[i]));
     for (int i = 0; i < op->n_attrs; i++) {
         const soma_attr_info *info = &op->attrs[i];
-        json_array_append_new(attrs, json_pack("{s:s, s:s, s:b, s:o, s:s}", "name", info->def.name, "type", kind_name(info->def.kind),
+        json_array_append_new(attrs, json_pack("{s:s, s:s, s:b, s:o, s:s}", "name", info->def.name, "type", attr_kind_name(info->def.kind),
                                                "required", (int)info->required, "default",
                                                info->required ? json_null() : value_json(&info->def), "help", info->help ? info->help : ""));
     }
@@ -74,22 +50,10 @@ static json_t *op_json(const soma_op_info *op)
                      "inputs", inputs, "dtypes", dtypes, "attributes", attrs);
 }
 
-/* "conv2d(x, weight, bias?)" */
-static void signature(const soma_op_info *op, char *out, size_t size)
-{
-    size_t n = (size_t)snprintf(out, size, "%s(", op->name);
-    if (!op->input_names && op->max_inputs > 0 && n < size)
-        n += (size_t)snprintf(out + n, size - n, "…");
-    for (int i = 0; op->input_names && i < op->max_inputs && n < size; i++)
-        n += (size_t)snprintf(out + n, size - n, "%s%s%s", i ? ", " : "", op->input_names[i], i >= op->min_inputs ? "?" : "");
-    if (n < size)
-        snprintf(out + n, size - n, ")");
-}
-
 static void print_op(const soma_op_info *op)
 {
     char text[512];
-    signature(op, text, sizeof text);
+    op_signature(op, text, sizeof text);
     printf("%s%s%s\n", term_style(stdout, TERM_BOLD), text, term_style(stdout, TERM_PLAIN));
     print_wrapped(stdout, op->doc ? op->doc : "", 0, 0, term_width(stdout) > 100 ? 100 : term_width(stdout));
     printf("\nfamily          %s\n", op->family ? op->family : "-");
@@ -103,14 +67,21 @@ static void print_op(const soma_op_info *op)
     for (int d = 0; d < SOMA_DTYPE_COUNT; d++)
         if (op->dtypes >> d & 1)
             printf(" %s", soma_dtype_name((soma_dtype)d));
-    printf("\nONNX            %s\n", op->onnx ? op->onnx : "-");
+    const char *torch_name = op_torch_name(op->name);
+    printf("\nPyTorch         %s\n", torch_name ? torch_name : "-");
+    printf("ONNX            %s\n", op->onnx ? op->onnx : "-");
     if (op->n_attrs)
         printf("\nattributes\n");
     for (int i = 0; i < op->n_attrs; i++) {
-        value_text(&op->attrs[i].def, text, sizeof text);
-        printf("  %-14s %-7s %-12s %s\n", op->attrs[i].def.name, kind_name(op->attrs[i].def.kind),
+        attr_value_text(&op->attrs[i].def, text, sizeof text);
+        printf("  %-14s %-7s %-12s %s\n", op->attrs[i].def.name, attr_kind_name(op->attrs[i].def.kind),
                op->attrs[i].required ? "(required)" : text, op->attrs[i].help ? op->attrs[i].help : "");
     }
+    char example[1200];
+    op_example(op, example, sizeof example);
+    printf("\nby name\n");
+    for (const char *line = example; *line; line += strcspn(line, "\n") + (line[strcspn(line, "\n")] == '\n'))
+        printf("  %.*s\n", (int)strcspn(line, "\n"), line);
 }
 
 static int no_such_op(const args *a, const char *name)

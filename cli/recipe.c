@@ -1,6 +1,7 @@
 /* The settings of a training: from options, to config.json and back, and what the library makes of them. One table relates the
  * option's name, its place in the struct and its name in the file, so that none of the three can be forgotten. */
 #include "recipe.h"
+#include "choices.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -17,42 +18,58 @@ typedef struct field {
     size_t offset;
     bool anew;          /* may be given with --resume */
     double min, max;    /* allowed, both included */
+    bool later;         /* runs of the first release do not have it: its default then */
 } field;
 
 #define AT(member) offsetof(recipe, member)
 static const field fields[] = {
-    {"data", OPT_TEXT, AT(data), false, 0, 0}, /* paths are kept so that they are valid from any folder */
-    {"val-data", OPT_TEXT, AT(val_data), false, 0, 0},
-    {"net", OPT_TEXT, AT(net), false, 0, 0},
-    {"epochs", OPT_INT, AT(epochs), true, 1, 1e9},
-    {"batch", OPT_INT, AT(batch), false, 1, 1e9},
-    {"lr", OPT_NUMBER, AT(lr), false, 0, 1e9},
-    {"optim", OPT_TEXT, AT(optim), false, 0, 0},
-    {"momentum", OPT_NUMBER, AT(momentum), false, 0, 1},
-    {"nesterov", OPT_FLAG, AT(nesterov), false, 0, 0},
-    {"weight-decay", OPT_NUMBER, AT(weight_decay), false, 0, 1e9},
-    {"schedule", OPT_TEXT, AT(schedule), false, 0, 0},
-    {"step-every", OPT_INT, AT(step_every), false, 1, 1e9},
-    {"gamma", OPT_NUMBER, AT(gamma), false, 0, 1e9},
-    {"warmup", OPT_INT, AT(warmup), false, 0, 1e9},
-    {"clip", OPT_NUMBER, AT(clip), false, 0, 1e30},
-    {"init", OPT_TEXT, AT(init), false, 0, 0},
-    {"loss", OPT_TEXT, AT(loss), false, 0, 0},
-    {"val", OPT_NUMBER, AT(val), false, 0, 0.9},
-    {"seed", OPT_SEED, AT(seed), false, 0, 0},
-    {"workers", OPT_INT, AT(workers), true, 0, 256},
-    {"checkpoint-every", OPT_INT, AT(checkpoint_every), true, 0, 1e12},
-    {"patience", OPT_INT, AT(patience), true, 0, 1e9},
-    {"flip", OPT_FLAG, AT(flip), false, 0, 0},
-    {"shift", OPT_INT, AT(shift), false, 0, 4096},
-    {"crop", OPT_INT, AT(crop), false, 0, 4096},
-    {"erase", OPT_NUMBER, AT(erase), false, 0, 1},
-    {"no-normalise", OPT_FLAG, AT(no_normalise), false, 0, 0},
-    {"size", OPT_TEXT, AT(size), false, 0, 0},
-    {"channels", OPT_INT, AT(channels), false, 0, 3},
-    {"target", OPT_TEXT, AT(target), false, 0, 0},
-    {"task", OPT_TEXT, AT(task), false, 0, 0},
-    {"skip-bad", OPT_FLAG, AT(skip_bad), false, 0, 0},
+    {"data", OPT_TEXT, AT(data), false, 0, 0, false}, /* paths are kept so that they are valid from any folder */
+    {"val-data", OPT_TEXT, AT(val_data), false, 0, 0, false},
+    {"net", OPT_TEXT, AT(net), false, 0, 0, false},
+    {"epochs", OPT_INT, AT(epochs), true, 1, 1e9, false},
+    {"batch", OPT_INT, AT(batch), false, 0, 1e9, false},
+    {"accumulate", OPT_INT, AT(accumulate), false, 1, 1e9, true},
+    {"lr", OPT_NUMBER, AT(lr), false, 0, 1e9, false},
+    {"optim", OPT_TEXT, AT(optim), false, 0, 0, false},
+    {"momentum", OPT_NUMBER, AT(momentum), false, 0, 1, false},
+    {"nesterov", OPT_FLAG, AT(nesterov), false, 0, 0, false},
+    {"weight-decay", OPT_NUMBER, AT(weight_decay), false, 0, 1e9, false},
+    {"schedule", OPT_TEXT, AT(schedule), false, 0, 0, false},
+    {"step-every", OPT_INT, AT(step_every), false, 1, 1e9, false},
+    {"gamma", OPT_NUMBER, AT(gamma), false, 0, 1e9, false},
+    {"warmup", OPT_INT, AT(warmup), false, 0, 1e9, false},
+    {"clip", OPT_NUMBER, AT(clip), false, 0, 1e30, false},
+    {"clip-value", OPT_NUMBER, AT(clip_value), false, 0, 1e30, true},
+    {"l1", OPT_NUMBER, AT(l1), false, 0, 1e9, true},
+    {"l2", OPT_NUMBER, AT(l2), false, 0, 1e9, true},
+    {"prox-l1", OPT_NUMBER, AT(prox_l1), false, 0, 1e9, true},
+    {"prox-l2", OPT_NUMBER, AT(prox_l2), false, 0, 1e9, true},
+    {"max-norm", OPT_NUMBER, AT(max_norm), false, 0, 1e9, true},
+    {"label-smoothing", OPT_NUMBER, AT(label_smoothing), false, 0, 1, true},
+    {"mixup", OPT_NUMBER, AT(mixup), false, 0, 1e9, true},
+    {"grad-noise", OPT_NUMBER, AT(grad_noise), false, 0, 1e9, true},
+    {"activity-l1", OPT_NUMBER, AT(activity_l1), false, 0, 1e9, true},
+    {"activity-kl", OPT_TEXT, AT(activity_kl), false, 0, 0, true},
+    {"init", OPT_TEXT, AT(init), false, 0, 0, false},
+    {"ema", OPT_NUMBER, AT(ema), false, 0, 0.9999999999, true},
+    {"swa", OPT_INT, AT(swa), false, 0, 1e9, true},
+    {"loss", OPT_TEXT, AT(loss), false, 0, 0, false},
+    {"val", OPT_NUMBER, AT(val), false, 0, 0.9, false},
+    {"seed", OPT_SEED, AT(seed), false, 0, 0, false},
+    {"workers", OPT_INT, AT(workers), true, 0, 256, false},
+    {"checkpoint-every", OPT_INT, AT(checkpoint_every), true, 0, 1e12, false},
+    {"patience", OPT_INT, AT(patience), true, 0, 1e9, false},
+    {"flip", OPT_FLAG, AT(flip), false, 0, 0, false},
+    {"shift", OPT_INT, AT(shift), false, 0, 4096, false},
+    {"crop", OPT_INT, AT(crop), false, 0, 4096, false},
+    {"erase", OPT_NUMBER, AT(erase), false, 0, 1, false},
+    {"cutout", OPT_INT, AT(cutout), false, 0, 4096, true},
+    {"no-normalise", OPT_FLAG, AT(no_normalise), false, 0, 0, false},
+    {"size", OPT_TEXT, AT(size), false, 0, 0, false},
+    {"channels", OPT_INT, AT(channels), false, 0, 3, false},
+    {"target", OPT_TEXT, AT(target), false, 0, 0, false},
+    {"task", OPT_TEXT, AT(task), false, 0, 0, false},
+    {"skip-bad", OPT_FLAG, AT(skip_bad), false, 0, 0, false},
 };
 enum { N_FIELDS = sizeof fields / sizeof fields[0] };
 
@@ -61,10 +78,26 @@ static const void *place_const(const recipe *r, const field *f) { return (const 
 
 /* ---- From options ---------------------------------------------------------------------------------------------------- */
 
+/* --batch: a number, or "all". */
+static int read_batch(const args *a, recipe *r)
+{
+    const char *text = arg_text(a, "batch");
+    char *end;
+    errno = 0;
+    r->batch = strtoll(text, &end, 10);
+    if (!strcmp(text, "all"))
+        r->batch = 0;
+    else if (errno || end == text || *end || r->batch < 1 || r->batch > 1000000000)
+        return usage_error(a, "--batch takes the number of samples in a step, or all, not '%s'", text);
+    return 0;
+}
+
 static int take_field(const args *a, recipe *r, const field *f)
 {
     void *p = place(r, f);
     double number = 0;
+    if (!strcmp(f->name, "batch"))
+        return read_batch(a, r);
     switch (f->kind) {
     case OPT_FLAG:
         *(bool *)p = arg_flag(a, f->name);
@@ -87,6 +120,58 @@ static int take_field(const args *a, recipe *r, const field *f)
     if (number < f->min || number > f->max)
         return usage_error(a, "--%s is %g; it must be from %g to %g", f->name, number, f->min, f->max);
     return 0;
+}
+
+/* --activity-kl: "0.05:0.1", the activity that is wanted and the weight of the penalty. */
+static int read_activity(const args *a, recipe *r)
+{
+    char *end = NULL;
+    if (!r->activity_kl)
+        return 0;
+    r->kl_rho = strtod(r->activity_kl, &end);
+    if (*end == ':') {
+        const char *second = end + 1;
+        r->kl_weight = strtod(second, &end);
+        if (end == second)
+            end = (char *)r->activity_kl;
+    }
+    if (end == r->activity_kl || *end || !(r->kl_rho > 0 && r->kl_rho < 1) || !(r->kl_weight > 0 && r->kl_weight < 1e9))
+        return usage_error(a, "--activity-kl takes an activity between 0 and 1 and a weight, such as 0.05:0.1, not '%s'", r->activity_kl);
+    return 0;
+}
+
+/* A mistake in --loss is one in how the tool is used. */
+static int check_loss(const args *a, const recipe *r)
+{
+    soma_loss_opts opts;
+    if (!r->loss || soma_loss_parse(r->loss, &opts))
+        return 0;
+    library_error(a);
+    return 2;
+}
+
+/* Optimiser, schedule and initialisation with their options: a mistake costs nothing yet. */
+static int check_choices(const args *a, const recipe *r)
+{
+    soma_optim *opt = recipe_optim(r, NULL);
+    soma_sched *sched = opt ? recipe_sched(r, 100) : NULL;
+    bool good = sched != NULL;
+    soma_optim_free(opt);
+    soma_sched_free(sched);
+    if (!good) {
+        library_error(a);
+        return 2;
+    }
+    const char *names[64];
+    int n = soma_init_kind_count();
+    for (int i = 0; i < n && i < 64; i++) {
+        names[i] = soma_init_kind_get(i)->name;
+        if (!strcmp(names[i], r->init))
+            return 0;
+    }
+    const char *near = nearest_name(r->init, names, n);
+    return usage_error(a, "there is no initialisation '%s'%s%s%s; --init list shows all", r->init, near ? "; did you mean '" : "", near ? near : "",
+                       near ? "'?" : "");
 }
 
 /* "28x28", or "28" for both. */
@@ -158,17 +243,28 @@ int recipe_from_args(const args *a, recipe *r)
         if (code)
             return code;
     }
-    if (!arg_given(a, "weight-decay"))
-        r->weight_decay = NAN;
+    r->weight_decay = arg_given(a, "weight-decay") ? r->weight_decay : NAN;
+    r->momentum = arg_given(a, "momentum") ? r->momentum : NAN;
+    r->gamma = arg_given(a, "gamma") ? r->gamma : NAN;
+    const soma_optim_info *info = chosen_optim(r->optim);
+    if (!arg_given(a, "lr"))
+        r->lr = info ? info->options[0].def : 1;
     if (!(r->lr > 0))
         return usage_error(a, "--lr is %g; it must be above 0", r->lr);
     if (r->channels == 2)
         return usage_error(a, "--channels takes 1 (grey) or 3 (colour), not 2");
     if (r->nesterov && !(r->momentum > 0))
         return usage_error(a, "--nesterov needs a --momentum above 0");
-    if ((r->momentum > 0 || r->nesterov) && strcmp(r->optim, "sgd"))
-        return usage_error(a, "--momentum is for --optim sgd; %s has its own", r->optim);
-    int code = read_size(a, r);
+    if ((r->momentum > 0 && info && !optim_has_option(info, "momentum")) || (r->nesterov && info && strcmp(info->name, "sgd")))
+        return usage_error(a, "--%s is for --optim sgd%s; %s has its own", r->nesterov ? "nesterov" : "momentum",
+                           r->nesterov ? "" : ", rmsprop and lars", info->name);
+    int code = check_choices(a, r);
+    if (!code)
+        code = read_size(a, r);
+    if (!code)
+        code = read_activity(a, r);
+    if (!code)
+        code = check_loss(a, r);
     if (!code)
         code = read_net(a, r);
     r->data = absolute(r, "data", r->data);
@@ -214,6 +310,8 @@ static int field_from_json(const args *a, const char *path, const json_t *settin
     void *p = place(r, f);
     const json_t *v = json_object_get(settings, f->name);
     bool good = v != NULL;
+    if (!v && f->later)
+        return take_field(a, r, f);
     if (f->kind == OPT_FLAG && (good = json_is_boolean(v)))
         *(bool *)p = json_is_true(v);
     else if (f->kind == OPT_INT && (good = json_is_integer(v)))
@@ -265,7 +363,8 @@ int recipe_from_run(const args *a, const char *run, recipe *r)
     }
     if (!r->data || !r->net || !r->optim || !r->schedule || !r->task)
         return work_error(a, "%s: settings are incomplete", path);
-    return read_size(a, r);
+    int code = read_size(a, r);
+    return code ? code : read_activity(a, r);
 }
 
 void recipe_free(recipe *r)
@@ -301,26 +400,58 @@ soma_dataset *recipe_open_data(const recipe *r, const char *path, soma_part part
 
 soma_optim *recipe_optim(const recipe *r, soma_module *net)
 {
-    double decay = isnan(r->weight_decay) ? 0 : r->weight_decay > 0 ? r->weight_decay : -1;
-    if (!strcmp(r->optim, "sgd"))
-        return soma_sgd(net, .lr = r->lr, .momentum = r->momentum, .nesterov = r->nesterov, .weight_decay = decay > 0 ? decay : 0);
-    soma_adam_opts o = {.lr = r->lr, .weight_decay = decay, .size = sizeof o};
-    return !strcmp(r->optim, "adamw") ? soma_adamw_ex(net, &o) : soma_adam_ex(net, &o);
+    soma_attr own[4];
+    int n = 0;
+    own[n++] = SOMA_FLOAT("lr", r->lr);
+    if (!isnan(r->momentum) && (r->momentum > 0 || optim_has_option(chosen_optim(r->optim), "momentum")))
+        own[n++] = SOMA_FLOAT("momentum", r->momentum);
+    if (r->nesterov)
+        own[n++] = SOMA_BOOLEAN("nesterov", true);
+    if (!isnan(r->weight_decay))
+        own[n++] = SOMA_FLOAT("weight_decay", r->weight_decay);
+    return choose_optim(r->optim, net, own, n);
 }
 
+/* The options of the schedules that had ones of their own on the command line before all had. */
 soma_sched *recipe_sched(const recipe *r, int64_t steps_an_epoch)
 {
+    const soma_sched_info *info = chosen_sched(r->schedule);
+    const char *name = info ? info->name : "";
+    bool stairs = !strcmp(name, "step"), falls = stairs || !strcmp(name, "multi_step") || !strcmp(name, "exponential");
     int64_t total = r->epochs * steps_an_epoch - r->warmup;
-    soma_sched *s = NULL;
-    if (total < 1)
-        total = 1;
-    if (!strcmp(r->schedule, "step"))
-        s = soma_sched_step(r->step_every * steps_an_epoch, r->gamma);
-    else if (!strcmp(r->schedule, "cosine"))
-        s = soma_sched_cosine(total, 0);
-    else if (!strcmp(r->schedule, "onecycle"))
-        s = soma_sched_one_cycle(total, 0, 0, 0);
-    else
-        s = soma_sched_constant();
+    soma_attr own[2];
+    int n = 0;
+    if (stairs)
+        own[n++] = SOMA_INT("step_size", r->step_every * steps_an_epoch);
+    if (!strcmp(name, "exponential"))
+        own[n++] = SOMA_INT("every", steps_an_epoch);
+    if (falls && !isnan(r->gamma))
+        own[n++] = SOMA_FLOAT("gamma", r->gamma);
+    soma_sched *s = choose_sched(r->schedule, total < 1 ? 1 : total, steps_an_epoch, own, n);
     return s && r->warmup > 0 ? soma_sched_warmup(r->warmup, s) : s;
+}
+
+soma_loss_fn recipe_loss(const recipe *r, soma_loss_opts *opts)
+{
+    *opts = (soma_loss_opts){.size = sizeof *opts};
+    return r->loss ? soma_loss_parse(r->loss, opts) : NULL;
+}
+
+void recipe_fit(const recipe *r, soma_fit_opts *o)
+{
+    o->epochs = r->epochs;
+    o->accumulate = r->accumulate;
+    o->patience = r->patience;
+    o->checkpoint_every = r->checkpoint_every;
+    o->clip_norm = r->clip, o->clip_value = r->clip_value;
+    o->l1 = r->l1, o->l2 = r->l2;
+    o->prox_l1 = r->prox_l1, o->prox_l2 = r->prox_l2;
+    o->max_norm = r->max_norm;
+    o->ema_decay = r->ema;
+    o->swa_start = r->swa;
+    o->label_smoothing = r->label_smoothing;
+    o->mixup = r->mixup;
+    o->grad_noise = r->grad_noise;
+    o->activity_l1 = r->activity_l1;
+    o->activity_kl = r->kl_weight, o->activity_rho = r->kl_rho;
 }

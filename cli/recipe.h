@@ -10,8 +10,13 @@
 
 typedef struct recipe {
     const char *data, *val_data, *net, *optim, *schedule, *init, *loss, *target, *task, *size;
-    double lr, momentum, weight_decay, clip, val, erase, gamma; /* weight_decay NaN: the optimiser's own default */
-    int64_t epochs, batch, warmup, step_every, patience, checkpoint_every, channels, shift, crop, workers;
+    double lr, momentum, weight_decay, clip, clip_value, val, erase, gamma; /* weight_decay, momentum, gamma NaN: the optimiser's or schedule's own default */
+    double l1, l2, prox_l1, prox_l2, max_norm, label_smoothing, mixup, grad_noise, activity_l1, ema; /* as in soma_fit_opts */
+    const char *activity_kl;    /* "RHO:WEIGHT" */
+    double kl_rho, kl_weight;   /* read from it */
+    int64_t accumulate, cutout, swa;
+    int64_t batch;              /* 0: all samples */
+    int64_t epochs, warmup, step_every, patience, checkpoint_every, channels, shift, crop, workers;
     bool nesterov, flip, no_normalise, skip_bad;
     uint64_t seed;
     int64_t height, width;      /* of --size; 0: as the data is */
@@ -29,5 +34,8 @@ json_t *recipe_to_json(const recipe *r);
 soma_dataset *recipe_open_data(const recipe *r, const char *path, soma_part part, soma_dataset *like);
 soma_optim *recipe_optim(const recipe *r, soma_module *net);
 soma_sched *recipe_sched(const recipe *r, int64_t steps_an_epoch);
+/* The loss of soma_fit with its options in *opts, and of the other options those that settings decide. */
+soma_loss_fn recipe_loss(const recipe *r, soma_loss_opts *opts);
+void recipe_fit(const recipe *r, soma_fit_opts *o);
 
 #endif

@@ -34,6 +34,74 @@ static int read_shape(const args *a, const char *text, int64_t *shape)
     return 0;
 }
 
+/* ---- Sparsity: numbers in parameters that are exactly 0 ---------------------------------------------------------------------- */
+
+typedef struct zeros {
+    int64_t zero, all;
+} zeros;
+
+static int64_t count_zeros(soma_tensor *t)
+{
+    int64_t n = soma_numel(t), zero = 0;
+    double *values = malloc((size_t)n * sizeof *values + 1);
+    if (values && soma_to_array(t, values, n, SOMA_F64) == SOMA_OK)
+        for (int64_t i = 0; i < n; i++)
+            zero += values[i] == 0;
+    free(values);
+    return zero;
+}
+
+/* Of the parameters below `path` ("" : all of them). */
+static zeros zeros_below(soma_module *net, const char *path)
+{
+    zeros sum = {0};
+    int n = soma_nn_named(net, false, NULL, 0);
+    soma_named *named = n > 0 ? malloc((size_t)n * sizeof *named) : NULL;
+    size_t length = strlen(path);
+    if (named)
+        n = soma_nn_named(net, false, named, n);
+    for (int i = 0; named && i < n; i++) {
+        if (length && (strncmp(named[i].name, path, length) || named[i].name[length] != '.'))
+            continue;
+        sum.zero += count_zeros(named[i].tensor);
+        sum.all += soma_numel(named[i].tensor);
+    }
+    free(named);
+    return sum;
+}
+
+static double share_of(zeros z) { return z.all ? (double)z.zero / (double)z.all : 0; }
+
+/* The layer that a parameter belongs to: its name without the last part. */
+static void layer_of(const char *name, char *out, size_t size)
+{
+    const char *dot = strrchr(name, '.');
+    snprintf(out, size, "%.*s", dot ? (int)(dot - name) : 0, name);
+}
+
+static void show_zeros(soma_module *net)
+{
+    char last[256] = "", layer[256], zero[HUMAN], all[HUMAN], share[HUMAN];
+    zeros total = zeros_below(net, "");
+    printf("\nzeros    %s of %s parameters are exactly 0 (%s)\n", human_count(zero, total.zero), human_count(all, total.all),
+           human_percent(share, share_of(total)));
+    int n = total.zero ? soma_nn_named(net, false, NULL, 0) : 0;
+    soma_named *named = n > 0 ? malloc((size_t)n * sizeof *named) : NULL;
+    if (named)
+        n = soma_nn_named(net, false, named, n);
+    for (int i = 0; named && i < n; i++) {
+        layer_of(named[i].name, layer, sizeof layer);
+        if (!layer[0] || !strcmp(layer, last))
+            continue;
+        zeros z = zeros_below(net, layer);
+        printf("  %-20s %s of %s (%s)\n", layer, human_count(zero, z.zero), human_count(all, z.all), human_percent(share, share_of(z)));
+        snprintf(last, sizeof last, "%s", layer);
+    }
+    free(named);
+}
+
+/* ---- The layers ----------------------------------------------------------------------------------------------------------------- */
+
 static json_t *layer_json(const soma_layer_info *l)
 {
     json_t *in = json_array(), *out = json_array();
@@ -46,7 +114,8 @@ static json_t *layer_json(const soma_layer_info *l)
                      (json_int_t)l->flops, "activation_bytes", (json_int_t)l->activation_bytes);
 }
 
-static int show_json(const args *a, soma_module *net, int ndim, const int64_t *shape)
+/* `weights`: they are those of a file, so that their zeros say something. */
+static int show_json(const args *a, soma_module *net, bool weights, int ndim, const int64_t *shape)
 {
     int n = soma_nn_layers(net, ndim, shape, NULL, 0);
     soma_layer_info *layers = n > 0 ? calloc((size_t)n, sizeof *layers) : NULL;
@@ -57,11 +126,17 @@ static int show_json(const args *a, soma_module *net, int ndim, const int64_t *s
         return work_error(a, "no memory for %d layers", n);
     }
     json_t *list = json_array();
-    for (int i = 0; i < n; i++)
-        json_array_append_new(list, layer_json(&layers[i]));
+    for (int i = 0; i < n; i++) {
+        json_t *layer = layer_json(&layers[i]);
+        if (weights)
+            json_object_set_new(layer, "zeros", json_integer(zeros_below(net, layers[i].path).zero));
+        json_array_append_new(list, layer);
+    }
     json_t *out = json_pack("{s:I, s:I, s:o}", "parameters", (json_int_t)layers[0].params, "flops", (json_int_t)layers[0].flops, "layers",
                             list);
     free(layers);
+    if (weights)
+        json_object_set_new(out, "sparsity", json_real(share_of(zeros_below(net, ""))));
     return print_json(a, out);
 }
 
@@ -129,10 +204,13 @@ static int show(const args *a, model *m, soma_module *net)
     if (soma_nn_build(net, ndim, shape) != SOMA_OK)
         return library_error(a);
     if (arg_flag(a, "json"))
-        return show_json(a, net, ndim, shape);
+        return show_json(a, net, m->net != NULL, ndim, shape);
     if (m->net)
         show_model(m);
-    return show_text(a, net, ndim, shape);
+    int code = show_text(a, net, ndim, shape);
+    if (!code && m->net)
+        show_zeros(net);
+    return code;
 }
 
 static int run_summary(args *a)
@@ -160,7 +238,8 @@ const command cmd_summary = {
     .name = "summary",
     .summary = "show a network's layers, shapes, parameters, FLOPs and memory",
     .usage = "MODEL\n--net TEXT --input SIZES",
-    .details = "Shapes include the batch dimension. A multiply-add counts as two FLOPs. Nothing is computed.",
+    .details = "Shapes include the batch dimension. A multiply-add counts as two FLOPs. Nothing is computed. Of a model file or run, it also "
+               "counts the parameters that are exactly 0, such as train --prox-l1 makes.",
     .example = "soma summary runs/a/model.safetensors\nsoma summary --net \"conv 32 3 relu, maxpool 2, flatten, linear 10\" --input 1x28x28",
     OPTIONS(options),
     .run = run_summary,

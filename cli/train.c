@@ -1,5 +1,6 @@
 /* soma train: data, network, optimiser and run folder from the options (or from a run's config.json), then soma_fit. Until the first
  * file is written everything has been checked, so that a mistake costs nothing. */
+#include "choices.h"
 #include "model.h"
 #include "options.h"
 #include "plots.h"
@@ -20,19 +21,33 @@ static const option options[] = {
     {"data", 'd', OPT_TEXT, "PATH", "data to train on: a folder, a .csv table, a .npy file, or drawn", NULL},
     {"net", 'n', OPT_TEXT, "TEXT|FILE", "the network, such as \"flatten, linear 128 relu, linear 10\", or a file with it", NULL},
     {"epochs", 'e', OPT_INT, "N", "passes over the data", "10"},
-    {"batch", 'b', OPT_INT, "N", "samples in a step", "64"},
-    {"lr", 0, OPT_NUMBER, "RATE", "learning rate", "0.001"},
-    {"optim", 0, OPT_TEXT, "sgd|adam|adamw", "optimiser", "adam"},
-    {"momentum", 0, OPT_NUMBER, "M", "of sgd", "0"},
+    {"batch", 'b', OPT_TEXT, "all|N|1", "samples in a step: all (batch descent), N (mini-batches) or 1 (stochastic descent)", "64"},
+    {"accumulate", 0, OPT_INT, "N", "batches whose gradients make one step, as a batch N times as large", "1"},
+    {"lr", 0, OPT_NUMBER, "RATE", "learning rate", "(the optimiser's: adam 0.001, sgd 0.001 …)"},
+    {"optim", 0, OPT_TEXT, "NAME", "optimiser, with its options, such as sgd, adamw or \"rmsprop alpha=0.9 centered\"; list shows all", "adam"},
+    {"momentum", 0, OPT_NUMBER, "M", "of sgd, rmsprop and lars", "(0; lars: 0.9)"},
     {"nesterov", 0, OPT_FLAG, NULL, "Nesterov's momentum for sgd", NULL},
-    {"weight-decay", 0, OPT_NUMBER, "W", "pull of the weights to 0", "(0; adamw: 0.01)"},
-    {"schedule", 0, OPT_TEXT, "constant|step|cosine|onecycle", "how the learning rate changes", "constant"},
+    {"weight-decay", 0, OPT_NUMBER, "W", "pull of the weights to 0", "(0; adamw, lamb: 0.01)"},
+    {"schedule", 0, OPT_TEXT, "NAME", "how the learning rate changes, with options, such as cosine, onecycle or \"plateau patience=3\"; list shows all", "constant"},
     {"step-every", 0, OPT_INT, "EPOCHS", "for --schedule step: epochs between the steps", "10"},
-    {"gamma", 0, OPT_NUMBER, "G", "for --schedule step: the factor of each step", "0.1"},
+    {"gamma", 0, OPT_NUMBER, "G", "for --schedule step, multi_step and exponential: the factor of each fall", "(0.1; exponential: 0.95)"},
     {"warmup", 0, OPT_INT, "STEPS", "steps in which the learning rate rises from 0", "0"},
     {"clip", 0, OPT_NUMBER, "NORM", "largest norm of all gradients together; 0: no limit", "0"},
-    {"init", 0, OPT_TEXT, "default|zeros|xavier|xavier_normal|kaiming|kaiming_normal|normal", "initial weights", "default"},
-    {"loss", 0, OPT_TEXT, "cross_entropy|nll|mse|l1|bce_with_logits", "loss", "(cross_entropy; regression: mse)"},
+    {"clip-value", 0, OPT_NUMBER, "V", "largest element of a gradient; 0: no limit", "0"},
+    {"l1", 0, OPT_NUMBER, "W", "added to the loss: W times the sum of |weights| (lasso; with --l2 the elastic net)", "0"},
+    {"l2", 0, OPT_NUMBER, "W", "added to the loss: W/2 times the sum of squared weights (ridge)", "0"},
+    {"prox-l1", 0, OPT_NUMBER, "W", "pull weights by rate x W to 0 after each step: small ones become 0 exactly", "0"},
+    {"prox-l2", 0, OPT_NUMBER, "W", "shrink weights by rate x W after each step", "0"},
+    {"max-norm", 0, OPT_NUMBER, "NORM", "largest norm of the weights of one unit; 0: no limit", "0"},
+    {"label-smoothing", 0, OPT_NUMBER, "S", "cross_entropy: share of the target spread over all classes", "0"},
+    {"mixup", 0, OPT_NUMBER, "ALPHA", "train on mixtures of two samples, shares from Beta(ALPHA, ALPHA); 0.2 is usual", "0"},
+    {"grad-noise", 0, OPT_NUMBER, "ETA", "noise on gradients of variance ETA / (1 + step)^0.55; 0.01 to 1 are usual", "0"},
+    {"activity-l1", 0, OPT_NUMBER, "W", "added to the loss: W times the sum of |activities| of hidden units, a sample", "0"},
+    {"activity-kl", 0, OPT_TEXT, "RHO:W", "added to the loss: W times the divergence of hidden units' mean activity from RHO (sigmoid)", NULL},
+    {"init", 0, OPT_TEXT, "NAME", "initial weights, such as auto, kaiming, xavier, lecun, orthogonal; list shows all", "default"},
+    {"ema", 0, OPT_NUMBER, "DECAY", "validate and keep an exponential average of the weights, such as 0.999; 0: the weights themselves", "0"},
+    {"swa", 0, OPT_INT, "EPOCH", "from this epoch on, validate and keep the mean of the weights at the epochs' ends; 0: never", "0"},
+    {"loss", 0, OPT_TEXT, "NAME", "loss, with its options, such as mse or \"huber delta=2\"; list shows all", "(cross_entropy; regression: mse)"},
     {"val", 0, OPT_NUMBER, "FRACTION", "share of the data that is kept for validation, class by class", "0.1"},
     {"val-data", 0, OPT_TEXT, "PATH", "validate on this data instead", NULL},
     {"patience", 0, OPT_INT, "EPOCHS", "stop when the validation loss has not improved for so long; 0: never", "0"},
@@ -45,6 +60,7 @@ static const option options[] = {
     {"shift", 0, OPT_INT, "N", "images: move by up to N pixels", "0"},
     {"crop", 0, OPT_INT, "N", "images: random crop after padding by N pixels", "0"},
     {"erase", 0, OPT_NUMBER, "P", "images: erase a random rectangle with this probability", "0"},
+    {"cutout", 0, OPT_INT, "N", "images: erase a square of N pixels at a random place", "0"},
     {"no-normalise", 0, OPT_FLAG, NULL, "leave inputs as they are, not scaled to mean 0 and deviation 1", NULL},
     {"size", 0, OPT_TEXT, "HxW", "images: resize to this height and width", NULL},
     {"channels", 0, OPT_INT, "1|3", "images: grey or colour", "(as the first image)"},
@@ -166,11 +182,12 @@ static int open_data(session *s)
     for (int i = 0; i < s->norm.n; i++)
         if (!(s->norm.std[i] > 0))
             s->norm.std[i] = 1; /* a constant feature: only moved to 0 */
-    s->train_loader = soma_loader_new(s->train, .batch_size = s->r.batch, .shuffle = true, .seed = s->r.seed,
+    int64_t batch = s->r.batch ? s->r.batch : soma_data_count(s->train);
+    s->train_loader = soma_loader_new(s->train, .batch_size = batch, .shuffle = true, .seed = s->r.seed,
                                       .workers = (int)s->r.workers, .norm = s->r.no_normalise ? NULL : &s->norm, .flip = s->r.flip,
-                                      .shift = (int)s->r.shift, .crop = (int)s->r.crop, .erase = s->r.erase);
+                                      .shift = (int)s->r.shift, .crop = (int)s->r.crop, .erase = s->r.erase, .cutout = (int)s->r.cutout);
     if (s->train_loader && s->val)
-        s->val_loader = soma_loader_new(s->val, .batch_size = s->r.batch, .seed = s->r.seed, .workers = (int)s->r.workers,
+        s->val_loader = soma_loader_new(s->val, .batch_size = s->r.batch ? s->r.batch : soma_data_count(s->val), .seed = s->r.seed, .workers = (int)s->r.workers,
                                         .norm = s->r.no_normalise ? NULL : &s->norm);
     return soma_error() == SOMA_OK ? 0 : library_error(s->a);
 }
@@ -180,11 +197,17 @@ static int check_outputs(const session *s, int ndim, const int64_t *shape)
     soma_layer_info out;
     if (soma_nn_layers(s->net, ndim, shape, &out, 1) < 0)
         return library_error(s->a);
-    if (soma_data_task(s->train) != SOMA_CLASSIFY)
+    const soma_loss_info *loss = soma_loss_find(s->r.loss ? s->r.loss : soma_data_task(s->train) == SOMA_CLASSIFY ? "cross_entropy" : "mse");
+    bool classify = soma_data_task(s->train) == SOMA_CLASSIFY;
+    if (loss && !(classify ? loss->classes : loss->numbers))
+        return work_error(s->a, "--loss %s is for %s, but the data has %s as targets: see soma train --loss list", loss->name,
+                          classify ? "numbers" : "classes", classify ? "classes" : "numbers");
+    if (s->r.label_smoothing > 0 && loss && strcmp(loss->name, "cross_entropy"))
+        return work_error(s->a, "--label-smoothing goes with --loss cross_entropy, not with %s", loss->name);
+    if (!classify)
         return 0;
     int classes = soma_data_classes(s->train);
-    const char *loss = s->r.loss ? s->r.loss : "cross_entropy";
-    bool one = classes == 2 && strcmp(loss, "cross_entropy") && strcmp(loss, "nll");
+    bool one = classes == 2 && loss && !loss->per_class;
     if (out.out_ndim == 2 && (out.out_shape[1] == classes || (one && out.out_shape[1] == 1)))
         return 0;
     char text[128];
@@ -212,7 +235,7 @@ static int make_network(session *s)
     if (soma_nn_count(s->net) == 0)
         return work_error(s->a, "the network has no parameters: there is nothing to train");
     s->opt = recipe_optim(&s->r, s->net);
-    s->sched = s->opt ? recipe_sched(&s->r, soma_loader_batches(s->train_loader)) : NULL;
+    s->sched = s->opt ? recipe_sched(&s->r, (soma_loader_batches(s->train_loader) + s->r.accumulate - 1) / s->r.accumulate) : NULL;
     return s->sched ? 0 : library_error(s->a);
 }
 
@@ -462,11 +485,12 @@ static int fit(session *s)
         if (code)
             return code;
     }
+    soma_loss_opts loss;
     soma_fit_opts o = {
-        .epochs = s->r.epochs, .loss = s->r.loss ? soma_loss_by_name(s->r.loss) : NULL, .sched = s->sched, .clip_norm = s->r.clip,
-        .patience = s->r.patience, .run_dir = s->run, .checkpoint_every = s->r.checkpoint_every, .config_json = s->config,
+        .loss = recipe_loss(&s->r, &loss), .loss_user = &loss, .sched = s->sched, .run_dir = s->run, .config_json = s->config,
         .meta = s->pairs, .n_meta = s->n_pairs, .resume = s->resume, .overwrite = arg_flag(s->a, "force"),
         .callbacks = {.user = s, .on_step = on_step, .on_epoch = on_epoch, .should_stop = should_stop}, .size = sizeof o};
+    recipe_fit(&s->r, &o);
     char parameters[HUMAN], train[HUMAN], val[HUMAN];
     note(s->a, "%s", s->described);
     note(s->a, "%s parameters, %s samples to train on, %s to validate; run folder %s", human_count(parameters, soma_nn_count(s->net)),
@@ -521,8 +545,35 @@ static void session_free(session *s)
     free(s->target);
 }
 
+/* --loss list */
+static int list_losses(const args *a)
+{
+    json_t *all = json_array();
+    for (int i = 0; i < soma_loss_count(); i++) {
+        const soma_loss_info *l = soma_loss_get(i);
+        const char *targets = l->classes && l->numbers ? "classes or numbers" : l->classes ? "classes" : "numbers";
+        if (arg_flag(a, "json"))
+            json_array_append_new(all, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "name", l->name, "operator", l->op, "use", l->doc, "output", l->output,
+                                                 "targets", targets, "options", l->options));
+        else
+            printf("%-16s%s\n%16starget: %s; output: %s%s%s\n", l->name, l->doc, "", targets, l->output, l->options[0] ? "; options: " : "", l->options);
+    }
+    if (arg_flag(a, "json"))
+        return print_json(a, all);
+    json_decref(all);
+    return 0;
+}
+
 static int run_train(args *a)
 {
+    if (arg_text(a, "loss") && !strcmp(arg_text(a, "loss"), "list"))
+        return list_losses(a);
+    if (!strcmp(arg_text(a, "optim"), "list"))
+        return list_optims();
+    if (!strcmp(arg_text(a, "schedule"), "list"))
+        return list_scheds();
+    if (!strcmp(arg_text(a, "init"), "list"))
+        return list_inits();
     session *s = calloc(1, sizeof *s);
     if (!s)
         return work_error(a, "no memory");
@@ -552,7 +603,9 @@ const command cmd_train = {
         ".npy file; or drawn, apparel that soma draws itself. What kind it is, soma finds out.\n\n"
         "Everything about the run goes to its folder: config.json, metrics.jsonl (a line an epoch and every 50 steps), "
         "model.safetensors (the best epoch by validation accuracy; in regression by loss), the last two checkpoints, and the curves. "
-        "Ctrl-C saves a checkpoint; --resume goes on from it and ends in the same bits as if nothing had happened.",
+        "Ctrl-C saves a checkpoint; --resume goes on from it and ends in the same bits as if nothing had happened.\n\n"
+        "Weights in --l1, --l2, --prox-l1, --prox-l2 and --max-norm are those of layers, not biases. --l1 pulls weights near 0, --prox-l1 to 0 "
+        "exactly; soma summary RUN counts them. The losses shown are without penalties. Steps are updates: with --accumulate several batches.",
     .example = "soma train --data fashion-mnist --net \"conv 32 3 relu, maxpool 2, flatten, linear 10\" --epochs 5 --out runs/a\n"
                "soma predict runs/a/model.safetensors photos --csv out.csv",
     OPTIONS(options),

@@ -113,7 +113,10 @@ static void threads(void **state) {
 
 static void family(void **state) {
     (void)state;
-    assert_true(check_family("index") >= 6);
+    assert_true(check_family("index") >= 9);
+    assert_true(check_composites("index") >= 14);
+    assert_true(check_composites("count") >= 8);
+    assert_true(check_composites("reduce") >= 30);
 }
 
 int main(void) {

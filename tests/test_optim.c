@@ -1,5 +1,6 @@
-/* Optimisers against PyTorch's numbers (tests/golden/optim.txt, made by tools/golden_optim.py), groups, schedules, clipping, state,
+/* Optimisers against PyTorch's numbers (tests/golden/optim.txt.gz, made by tools/golden_optim.py), groups, schedules, clipping, state,
  * threads, memory running out. */
+#include "golden_optim.h"
 #include "nn_help.h"
 
 #include "kernels/cpu/isa.h"
@@ -61,12 +62,6 @@ static soma_optim *make(const char *name) {
 static const char *const all[] = {"sgd", "sgd_decay", "sgd_momentum", "sgd_momentum_dampening_decay", "sgd_nesterov", "sgd_nesterov_decay",
                                   "adam", "adam_options", "adam_decay", "adamw", "adamw_options", "adamw_none"};
 
-static FILE *golden(void) {
-    FILE *f = fopen("tests/golden/optim.txt", "r");
-    if (!f)
-        fail_msg("tests/golden/optim.txt is missing");
-    return f;
-}
 
 /* ---- The numbers ---- */
 
@@ -77,10 +72,10 @@ static int compare(const char *name, soma_dtype dtype, double tolerance) {
     check_ok();
     soma_tensor *p = soma_requires_grad_(soma_to(soma_from_array(start, SOMA_SHAPE(N), SOMA_F64), dtype), true);
     assert_int_equal(soma_optim_add_group(opt, &p, 1, -1, -1), 0);
-    FILE *f = golden();
+    gzFile f = golden_open();
     char line[400], who[64];
     int t = 0, at, found = 0;
-    while (fgets(line, sizeof line, f)) {
+    while (gzgets(f, line, sizeof line)) {
         double want[N], got[N];
         if (sscanf(line, "optim %63s %d %lf %lf %lf %lf %lf %lf", who, &at, &want[0], &want[1], &want[2], &want[3], &want[4], &want[5]) != 8 ||
             strcmp(who, name) != 0)
@@ -96,7 +91,7 @@ static int compare(const char *name, soma_dtype dtype, double tolerance) {
                 fail_msg("%s step %d parameter %d: %.17g, PyTorch has %.17g", name, t, i, got[i], want[i]);
         found++;
     }
-    fclose(f);
+    gzclose(f);
     assert_int_equal(soma_optim_steps(opt), 200);
     soma_optim_free(opt);
     soma_scope_end(scope);
@@ -139,60 +134,6 @@ static void test_half(void **state) {
             soma_scope_end(scope);
         }
     }
-}
-
-static void test_schedules(void **state) {
-    (void)state;
-    soma_sched *by_name[] = {
-        soma_sched_step(3, 0.5), soma_sched_cosine(20, 0), soma_sched_cosine(10, 0.1), soma_sched_one_cycle(30, 0, 0, 0),
-        soma_sched_one_cycle(17, 0.45, 10, 100), soma_sched_warmup(5, soma_sched_cosine(10, 0)),
-    };
-    static const char *const names[] = {"step", "cosine", "cosine_min", "one_cycle", "one_cycle_options", "warmup_cosine"};
-    FILE *f = golden();
-    char line[400], who[64];
-    int t, found = 0;
-    double want;
-    while (fgets(line, sizeof line, f)) {
-        if (sscanf(line, "sched %63s %d %lf", who, &t, &want) != 3)
-            continue;
-        for (size_t i = 0; i < SOMA_LEN(names); i++) {
-            if (strcmp(names[i], who) != 0)
-                continue;
-            double got = soma_sched_factor(by_name[i], t);
-            if (!(fabs(got - want) <= 1e-12))
-                fail_msg("%s at %d: %.17g, PyTorch has %.17g", who, t, got, want);
-            found++;
-        }
-    }
-    fclose(f);
-    assert_int_equal(found, 12 + 21 + 11 + 30 + 17 + 15);
-    /* Beyond the end the last value stays. */
-    assert_true(fabs(soma_sched_factor(by_name[2], 1000) - 0.1) < 1e-15);
-    assert_true(soma_sched_factor(by_name[3], 29) == soma_sched_factor(by_name[3], 5000));
-    for (size_t i = 0; i < SOMA_LEN(names); i++)
-        soma_sched_free(by_name[i]);
-    soma_sched *flat = soma_sched_constant(), *warm = soma_sched_warmup(4, NULL);
-    assert_true(soma_sched_factor(flat, 7) == 1 && soma_sched_factor(warm, 1) == 0.5 && soma_sched_factor(warm, 9) == 1);
-    soma_sched_free(flat);
-    soma_sched_free(warm);
-    soma_sched_free(NULL);
-    assert_true(soma_sched_factor(NULL, 3) == 1);
-}
-
-static void test_schedule_errors(void **state) {
-    (void)state;
-    assert_null(soma_sched_step(0, 0.5));
-    check_error(SOMA_EINVAL, "every must be at least 1, not 0");
-    assert_null(soma_sched_cosine(-5, 0));
-    check_error(SOMA_EINVAL, "total must be at least 1, not -5");
-    assert_null(soma_sched_cosine(5, 2));
-    check_error(SOMA_EINVAL, "min_ratio");
-    assert_null(soma_sched_one_cycle(10, 1.5, 0, 0));
-    check_error(SOMA_EINVAL, "pct_start");
-    assert_null(soma_sched_warmup(3, soma_sched_step(0, 1))); /* the first error stays */
-    check_error(SOMA_EINVAL, "every");
-    assert_null(soma_sched_warmup(0, soma_sched_constant())); /* frees what it was given */
-    check_error(SOMA_EINVAL, "steps must be at least 1");
 }
 
 /* ---- Groups, rates ---- */
@@ -292,13 +233,13 @@ static void test_clip(void **state) {
         soma_optim *opt = soma_sgd(NULL, .lr = 1);
         soma_optim_add_group(opt, p, 2, -1, -1);
         double want[8] = {0}, got[8] = {0};
-        FILE *f = golden();
+        gzFile f = golden_open();
         char line[400];
         int found = 0;
-        while (fgets(line, sizeof line, f))
+        while (gzgets(f, line, sizeof line))
             found += sscanf(line, "clip norm %lf %lf %lf %lf %lf %lf %lf %lf", &want[0], &want[1], &want[2], &want[3], &want[4], &want[5],
                             &want[6], &want[7]) == 8;
-        fclose(f);
+        gzclose(f);
         assert_int_equal(found, 1);
         got[0] = soma_clip_grad_norm(opt, 2.5);
         soma_to_array(soma_grad(p[0]), got + 1, 3, SOMA_F64);
@@ -312,6 +253,38 @@ static void test_clip(void **state) {
         assert_true(got[2] == -0.25 && got[1] == 0.25 && fabs(got[3] - want[7]) <= tolerance);
         soma_optim_free(opt);
         check_ok();
+        soma_scope_end(scope);
+    }
+}
+
+static void test_clip_types(void **state) {
+    (void)state;
+    static const double types[] = {1, 3, INFINITY};
+    for (int k = 0; k < 3; k++) {
+        soma_scope scope = soma_scope_begin();
+        soma_tensor *p[] = {leaf((double[]){0, 0, 0}, SOMA_SHAPE(3), SOMA_F64), leaf((double[]){0, 0, 0, 0}, SOMA_SHAPE(2, 2), SOMA_F64)};
+        soma_set_grad(p[0], soma_from_array((double[]){3, -4, 0.5}, SOMA_SHAPE(3), SOMA_F64));
+        soma_set_grad(p[1], soma_from_array((double[]){1, 2, -7, 0.25}, SOMA_SHAPE(2, 2), SOMA_F64));
+        soma_optim *opt = soma_sgd(NULL, .lr = 1);
+        soma_optim_add_group(opt, p, 2, -1, -1);
+        double want[8], got[8], type;
+        char line[400];
+        int found = 0;
+        gzFile f = golden_open();
+        while (!found && gzgets(f, line, sizeof line))
+            found = sscanf(line, "clip%lf norm %lf %lf %lf %lf %lf %lf %lf %lf", &type, &want[0], &want[1], &want[2], &want[3], &want[4], &want[5],
+                           &want[6], &want[7]) == 9 && type == types[k];
+        gzclose(f);
+        assert_true(found);
+        got[0] = soma_clip_grad_norm_type(opt, 2.5, types[k]);
+        soma_to_array(soma_grad(p[0]), got + 1, 3, SOMA_F64);
+        soma_to_array(soma_grad(p[1]), got + 4, 4, SOMA_F64);
+        for (int i = 0; i < 8; i++)
+            assert_true(fabs(got[i] - want[i]) <= 1e-14 * fabs(want[i]));
+        check_ok();
+        assert_true(isnan(soma_clip_grad_norm_type(opt, 1, 0)));
+        check_error(SOMA_EINVAL, "type must be above 0");
+        soma_optim_free(opt);
         soma_scope_end(scope);
     }
 }
@@ -549,9 +522,9 @@ static void test_leaks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_golden),        TEST(test_half),          TEST(test_schedules),
-        TEST(test_schedule_errors), TEST(test_groups),      TEST(test_option_errors),
-        TEST(test_pending_error), TEST(test_clip),          TEST(test_clip_nan),
+        TEST(test_golden),        TEST(test_half),          TEST(test_groups),
+        TEST(test_option_errors),
+        TEST(test_pending_error), TEST(test_clip),          TEST(test_clip_nan), TEST(test_clip_types),
         TEST(test_threads),       TEST(test_strides),       TEST(test_state),
         TEST(test_state_names),   TEST(test_memory),        TEST(test_leaks),
     };

@@ -213,7 +213,7 @@ static void known_values(void **state) {
 
 static void family(void **state) {
     (void)state;
-    assert_int_equal(check_family("random"), 7);
+    assert_true(check_family("random") >= 7);
     soma_tensor *leaf = soma_requires_grad_(soma_zeros(SOMA_SHAPE(2), SOMA_F32), true);
     assert_null(soma_normal_(leaf, 0, 1));
     check_error(SOMA_ESTATE, "leaf");

@@ -1,5 +1,8 @@
 /* Every operator, from its own entry: complete, the same as the f64 reference for each dtype, the same for any strides and number of
- * threads, right gradients of first and second order, and its bad inputs refused with their messages. */
+ * threads, right gradients of first and second order, and its bad inputs refused with their messages.
+ *
+ * "test_registry 2/4" takes the second of four parts of the operators, so that ctest can run the parts side by side. SOMA_TEST_OPS="relu,conv" takes
+ * those whose names start so. SOMA_TEST_LIST=1 lists what each operator was checked on. */
 #include "check.h"
 
 #include <float.h>
@@ -47,8 +50,14 @@ static bool get_sample(const soma_op *op, int i, soma_dtype dtype, soma_sample *
     return have;
 }
 
-/* SOMA_TEST_OPS="relu,conv" leaves only operators whose names start so: for work on them. */
+static unsigned part, parts = 1;
+
 static bool wanted(const soma_op *op) {
+    unsigned hash = 5381;
+    for (const char *c = op->name; *c; c++)
+        hash = hash * 33 + (unsigned char)*c;
+    if (hash / 7 % parts != part)
+        return false;
     const char *list = getenv("SOMA_TEST_OPS");
     for (const char *at = list; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
         if (strncmp(op->name, at, strcspn(at, ",")) == 0)
@@ -285,7 +294,7 @@ static void large_ones_give_the_same_bits(void **state) {
         }
     }
     soma_set_threads(0);
-    assert_true(checked >= 40 * 8 || getenv("SOMA_TEST_OPS"));
+    assert_true(checked >= (int)(20 * 8 / parts) || getenv("SOMA_TEST_OPS"));
     assert_int_equal(complaints, 0);
 }
 
@@ -314,55 +323,245 @@ static soma_tensor *call_for_check(void *user, soma_tensor *const *in, int n) {
     return m == 0 ? soma_zeros(SOMA_SHAPE(1), SOMA_F64) : m == 1 ? flat[0] : soma_cat(flat, m, 0);
 }
 
-static int checked_first, checked_second;
+enum { LEAST_INPUTS = 20, MOST_ROUNDS = 40 };
 
-static void gradients_of_sample(const soma_op *op, int k, soma_dtype dtype, const soma_sample *s) {
-    (void)dtype;
-    soma_tensor *in[SOMA_MAX_NAMED_INPUTS];
-    bool any = false, empty = false;
+/* What the gradients of an operator were checked on. */
+typedef struct tally {
+    int first, second, strided, broadcast, empty, scalar, skipped;
+    char no_empty[256], no_scalar[256]; /* why the operator takes none */
+} tally;
+
+/* Detached inputs of a sample, ready for a check; false when none wants a gradient. */
+static bool leaves_of(const soma_op *op, const soma_sample *s, soma_tensor **in, bool *wants) {
+    bool any = false;
     for (int i = 0; i < s->n_in; i++) {
         in[i] = s->in[i] ? soma_detach(s->in[i]) : NULL;
-        bool wants = in[i] && soma_dtype_of(in[i]) == SOMA_F64 && (op->variadic || !(op->no_grad_in & 1u << i));
-        if (wants)
-            soma_requires_grad_(in[i], true);
-        any |= wants && soma_numel(in[i]) > 0;
-        empty |= in[i] && soma_numel(in[i]) == 0;
+        wants[i] = in[i] && soma_dtype_of(in[i]) == SOMA_F64 && (op->variadic || !(op->no_grad_in & 1u << i));
+        any |= wants[i];
     }
+    return any;
+}
+
+static void count_kind(const soma_op *op, const soma_sample *s, tally *t) {
+    bool empty = false, scalar = false, broadcast = false;
+    const soma_tensor *first = NULL;
+    for (int i = 0; i < s->n_in; i++) {
+        if (!s->in[i] || soma_dtype_of(s->in[i]) != SOMA_F64)
+            continue;
+        empty |= soma_numel(s->in[i]) == 0;
+        scalar |= soma_ndim(s->in[i]) == 0 && (!first || op->n_in > 1);
+        broadcast |= first && soma_numel(first) != soma_numel(s->in[i]);
+        first = first ? first : s->in[i];
+    }
+    t->empty += empty;
+    t->scalar += scalar;
+    t->broadcast += broadcast;
+}
+
+/* Some outputs carry gradients: splitting nothing gives none. */
+static bool gives_floats(const soma_op *op, const soma_sample *s) {
+    result r;
+    bool any = false, was = soma_set_grad_enabled(false);
+    if (run_sample(op, s, s->in, &r))
+        for (int i = 0; i < r.n; i++)
+            any |= soma_dtype_of(r.out[i]) == SOMA_F64;
+    soma_set_grad_enabled(was);
+    return any || soma_error() != SOMA_OK;
+}
+
+/* Every element on its own. */
+static void check_each_element(const soma_op *op, int k, const char *how, const soma_sample *s, tally *t) {
+    soma_tensor *in[SOMA_MAX_NAMED_INPUTS];
+    bool wants[SOMA_MAX_NAMED_INPUTS];
     call c = {op, s};
-    if (!any || empty)
+    if (!leaves_of(op, s, in, wants) || !gives_floats(op, s))
         return;
+    for (int i = 0; i < s->n_in; i++)
+        if (wants[i])
+            soma_requires_grad_(in[i], true);
     if (soma_gradcheck(call_for_check, &c, in, s->n_in, NULL) != SOMA_OK)
-        complain("%s, sample %d, first order: %s", op->name, k, soma_error_message());
-    checked_first++;
+        complain("%s, sample %d%s, first order: %s", op->name, k, how, soma_error_message());
+    t->first++;
+    count_kind(op, s, t);
     if (op->internal)
         return;
     if (soma_gradcheck(call_for_check, &c, in, s->n_in, &(soma_gradcheck_opts){.order = 2}) != SOMA_OK)
-        complain("%s, sample %d, second order: %s", op->name, k, soma_error_message());
-    checked_second++;
+        complain("%s, sample %d%s, second order: %s", op->name, k, how, soma_error_message());
+    t->second++;
+}
+
+/* All elements at once: the operator at x + t v, differentiated by the number t. One element to check instead of all of x, so that many inputs are
+ * cheap; a wrong gradient anywhere shows, because v is different everywhere. */
+typedef struct line {
+    const soma_op *op;
+    const soma_sample *s;
+    soma_tensor *in[SOMA_MAX_NAMED_INPUTS], *v[SOMA_MAX_NAMED_INPUTS];
+    bool strided;
+} line;
+
+/* Each element twice, so that every second one is the vector. */
+static soma_tensor *doubled(soma_tensor *x) {
+    soma_tensor *two = soma_stack((soma_tensor *[]){x, x}, 2, 1);
+    return soma_reshape(two, 1, (const int64_t[]){-1});
+}
+
+/* x + t v in row-major order, or as a view that steps through memory. */
+static soma_tensor *point_on(const line *l, int i, soma_tensor *t) {
+    soma_tensor *x = l->in[i], *v = l->v[i];
+    int ndim = soma_ndim(x);
+    if (!l->strided || ndim == 0 || soma_numel(x) == 0)
+        return soma_add(x, soma_mul(v, t));
+    if (ndim == 1)
+        return soma_slice(soma_add(doubled(x), soma_mul(doubled(v), t)), 0, 0, 2 * soma_size(x, 0), 2);
+    x = soma_contiguous(soma_transpose(x, -1, -2));
+    v = soma_contiguous(soma_transpose(v, -1, -2));
+    return soma_transpose(soma_add(x, soma_mul(v, t)), -1, -2);
+}
+
+static soma_tensor *call_on_line(void *user, soma_tensor *const *t, int n) {
+    const line *l = user;
+    (void)n;
+    soma_tensor *at[SOMA_MAX_NAMED_INPUTS];
+    for (int i = 0; i < l->s->n_in; i++)
+        at[i] = l->v[i] ? point_on(l, i, t[0]) : l->in[i] && l->strided ? soma__strided(soma_clone(l->in[i])) : l->in[i];
+    return call_for_check(&(call){l->op, l->s}, at, l->s->n_in);
+}
+
+static void check_along_a_line(const soma_op *op, int k, int round, const soma_sample *s, tally *n) {
+    line l = {.op = op, .s = s, .strided = round % 2};
+    bool wants[SOMA_MAX_NAMED_INPUTS];
+    if (!leaves_of(op, s, l.in, wants) || !gives_floats(op, s))
+        return;
+    for (int i = 0; i < s->n_in; i++)
+        if (wants[i])
+            l.v[i] = soma__sample(SOMA_F64, -1, 1, 900 + (uint64_t)i, soma_ndim(l.in[i]), soma_shape(l.in[i]));
+    soma_tensor *t = soma_zeros(0, NULL, SOMA_F64);
+    soma_requires_grad_(t, true);
+    soma_gradcheck_opts opts = {.order = op->internal ? 1 : 2};
+    if (soma_gradcheck(call_on_line, &l, &t, 1, &opts) != SOMA_OK)
+        complain("%s, sample %d, drawn anew (%d%s): %s", op->name, k, round / 2, l.strided ? ", strided" : "", soma_error_message());
+    n->first++;
+    n->second += !op->internal;
+    n->strided += l.strided;
+    count_kind(op, s, n);
+}
+
+/* ---- Empty and 0-d inputs made from a sample ---- */
+
+static soma_tensor *resized(soma_tensor *x, int64_t from) {
+    int64_t shape[SOMA_MAX_DIMS];
+    bool none = false;
+    for (int d = 0; d < soma_ndim(x); d++) {
+        shape[d] = soma_size(x, d) == from ? 0 : soma_size(x, d);
+        none |= shape[d] == 0;
+    }
+    return none ? soma_empty(soma_ndim(x), shape, soma_dtype_of(x)) : x;
+}
+
+static soma_tensor *first_element(soma_tensor *x) {
+    for (int d = soma_ndim(x); d > 0; d--)
+        x = soma_select(x, 0, 0);
+    return soma_clone(x);
+}
+
+/* `dim` of the first input becomes 0, and so do all dimensions of that size; dim < 0: every input becomes its first element. */
+static bool derive(const soma_sample *s, int dim, soma_sample *made) {
+    *made = *s;
+    if (s->n_in == 0 || !s->in[0] || dim >= soma_ndim(s->in[0]))
+        return false;
+    for (int i = 0; i < s->n_in; i++) {
+        if (!s->in[i])
+            continue;
+        if (soma_numel(s->in[i]) == 0)
+            return false;
+        made->in[i] = dim < 0 ? first_element(s->in[i]) : resized(s->in[i], soma_size(s->in[0], dim));
+    }
+    return soma_error() == SOMA_OK;
+}
+
+/* Whether the operator takes the inputs and gives finite numbers (the mean of nothing is NaN). */
+static bool takes_sample(const soma_op *op, const soma_sample *s, char *why, size_t size) {
+    result r;
+    bool ok = run_sample(op, s, s->in, &r);
+    if (!ok)
+        snprintf(why, size, "%s", soma_error_message());
+    soma_error_clear();
+    for (int i = 0; ok && i < r.n; i++) {
+        int64_t n = soma_numel(r.out[i]);
+        double *x = calloc((size_t)n + 1, sizeof *x);
+        soma_to_array(r.out[i], x, n, SOMA_F64);
+        for (int64_t e = 0; e < n; e++)
+            ok &= isfinite(x[e]) != 0;
+        free(x);
+        if (!ok)
+            snprintf(why, size, "the result is not finite");
+    }
+    return ok;
+}
+
+static void check_small(const soma_op *op, int k, const soma_sample *s, tally *t) {
+    soma_sample made;
+    if (!t->scalar && derive(s, -1, &made) && takes_sample(op, &made, t->no_scalar, sizeof t->no_scalar))
+        check_each_element(op, k, ", 0-d", &made, t);
+    for (int d = 0; !t->empty && d < SOMA_MAX_DIMS; d++)
+        if (derive(s, d, &made) && takes_sample(op, &made, t->no_empty, sizeof t->no_empty))
+            check_each_element(op, k, ", empty", &made, t);
+}
+
+static void check_round(const soma_op *op, int round, tally *t) {
+    soma__sample_redraw = (uint64_t)round / 2;
+    for (int k = 0;; k++) {
+        soma_scope scope = soma_scope_begin();
+        soma_sample s;
+        bool have = get_sample(op, k, SOMA_F64, &s);
+        t->skipped += have && s.no_gradcheck;
+        if (have && !s.no_gradcheck && round == 0)
+            check_each_element(op, k, "", &s, t);
+        else if (have && !s.no_gradcheck)
+            check_along_a_line(op, k, round, &s, t);
+        if (have && !s.no_gradcheck && round == 1)
+            check_small(op, k, &s, t);
+        soma_scope_end(scope);
+        if (!have)
+            break;
+    }
+    soma__sample_redraw = 0;
+}
+
+static void list(const soma_op *op, const tally *t) {
+    if (!getenv("SOMA_TEST_LIST"))
+        return;
+    print_message("%s: %d inputs, %d second order, %d strided, %d broadcast, %d empty, %d 0-d\n", op->name, t->first, t->second, t->strided, t->broadcast,
+                  t->empty, t->scalar);
+    if (!t->empty)
+        print_message("    empty: %s\n", t->no_empty[0] ? t->no_empty : "no input to be empty");
+    if (!t->scalar)
+        print_message("    0-d: %s\n", t->no_scalar[0] ? t->no_scalar : "no input to be 0-d");
 }
 
 static void gradients_are_right(void **state) {
     (void)state;
+    int ops = 0, empty = 0, scalar = 0;
+    tally all = {0};
     for (int i = 0; i < soma__op_count(); i++) {
         const soma_op *op = soma__op_at(i);
         if (!wanted(op) || !soma__differentiable(op) || !takes(op, SOMA_F64) || op->writes)
             continue;
-        int before = checked_first, skipped = 0;
-        for (int k = 0;; k++) {
-            soma_scope scope = soma_scope_begin();
-            soma_sample s;
-            bool have = get_sample(op, k, SOMA_F64, &s);
-            skipped += have && s.no_gradcheck;
-            if (have && !s.no_gradcheck)
-                gradients_of_sample(op, k, SOMA_F64, &s);
-            soma_scope_end(scope);
-            if (!have)
-                break;
-        }
-        if (checked_first == before)
-            complain("%s says that it has a gradient, but no sample checks it (%d opt out)", op->name, skipped);
+        tally t = {0};
+        for (int round = 0; round < 2 || (t.first > 0 && t.first < LEAST_INPUTS && round < MOST_ROUNDS); round++)
+            check_round(op, round, &t);
+        if (t.first < LEAST_INPUTS)
+            complain("%s: its gradient is checked on %d inputs, not on %d (%d samples opt out)", op->name, t.first, LEAST_INPUTS, t.skipped / 2);
+        list(op, &t);
+        ops++;
+        empty += t.empty > 0;
+        scalar += t.scalar > 0;
+        all.first += t.first;
+        all.second += t.second;
+        all.strided += t.strided;
     }
-    print_message("%d samples of first order, %d of second\n", checked_first, checked_second);
+    print_message("%d operators with a gradient: %d inputs of first order, %d of second, %d strided; %d operators on empty inputs, %d on 0-d ones\n", ops,
+                  all.first, all.second, all.strided, empty, scalar);
     assert_int_equal(complaints, 0);
 }
 
@@ -372,7 +571,10 @@ static int fresh(void **state) {
     return 0;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1 && (sscanf(argv[1], "%u/%u", &part, &parts) != 2 || part < 1 || part > parts))
+        return 2;
+    part -= argc > 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(entries_are_complete, fresh), cmocka_unit_test_setup(bad_inputs_are_refused, fresh), cmocka_unit_test_setup(kernels_agree_with_the_reference, fresh),
         cmocka_unit_test_setup(any_strides_will_do, fresh), cmocka_unit_test_setup(any_threads_give_the_same_bits, fresh), cmocka_unit_test_setup(large_ones_give_the_same_bits, fresh),

@@ -163,8 +163,10 @@ static void threads(void **state) {
 
 static void family(void **state) {
     (void)state;
-    assert_int_equal(check_family("shape"), 18);
-    assert_int_equal(check_family("create"), 4);
+    assert_true(check_family("shape") >= 20);
+    assert_true(check_composites("shape") >= 30);
+    assert_true(check_composites("create") >= 2);
+    assert_true(check_family("create") >= 4);
 }
 
 int main(void) {

@@ -225,10 +225,17 @@ static int stop_at_step(void *user, const soma_progress *p) {
     return p->total_step == stop_after;
 }
 
+/* With `everything`: groups of 4 and 2 batches (4 steps in 2 epochs), mixing, noise, penalties and limits. */
+static bool everything;
 static soma_status fit_job(job *j, soma_history *h, const char *dir, bool resume, int64_t epochs) {
+    soma_fit_opts o = {.epochs = epochs, .sched = j->sched, .clip_norm = 5, .run_dir = dir, .resume = resume, .log_every = 4,
+                       .callbacks = {.on_step = stop_at_step}, .size = sizeof o};
+    if (everything) {
+        o.accumulate = 4, o.mixup = 0.4, o.grad_noise = 0.01, o.label_smoothing = 0.1, o.clip_value = 0.5;
+        o.l1 = 1e-4, o.l2 = 1e-3, o.prox_l1 = 0.01, o.max_norm = 2, o.activity_l1 = 1e-4, o.log_every = 1;
+    }
     soma_seed(17); /* dropout's numbers; a resumed run has them from the checkpoint */
-    return soma_fit(j->net, j->opt, j->loader, j->val_loader, h, .epochs = epochs, .sched = j->sched, .clip_norm = 5, .run_dir = dir,
-                    .resume = resume, .log_every = 4, .callbacks = {.on_step = stop_at_step});
+    return soma_fit_ex(j->net, j->opt, j->loader, j->val_loader, h, &o);
 }
 
 static void test_fit_learns(void **state) {
@@ -271,21 +278,20 @@ static void test_same_bits_for_threads(void **state) {
     free_job(&first);
 }
 
-/* Stopped after each of the 12 steps in turn, in fresh objects resumed: the same weights, model file and history. */
-static void test_resume(void **state) {
+/* Stopped after each of the steps in turn, in fresh objects resumed: the same weights, model file and history. */
+static void stop_and_resume(int steps) {
     soma_history whole, h;
-    (void)state;
     char straight[256];
     snprintf(straight, sizeof straight, "%s", new_folder());
     stop_after = -1;
     job a = new_job(NET, 3);
     assert_int_equal(fit_job(&a, &whole, straight, false, 2), SOMA_OK);
     char *expected = history_file(straight);
-    for (stop_after = 1; stop_after <= 12; stop_after++) {
+    for (stop_after = 1; stop_after <= steps; stop_after++) {
         const char *dir = new_folder();
         job b = new_job(NET, 3);
         soma_status status = fit_job(&b, &h, dir, false, 2);
-        if (stop_after < 12) {
+        if (stop_after < steps) {
             assert_int_equal(status, SOMA_ESTOPPED);
             check_error(SOMA_ESTOPPED, "resumed");
         }
@@ -314,6 +320,18 @@ static void test_resume(void **state) {
     soma_history_free(&whole);
     free_job(&a);
     remove_folder(straight);
+}
+
+static void test_resume(void **state) {
+    (void)state;
+    stop_and_resume(12);
+}
+
+static void test_resume_with_everything(void **state) {
+    (void)state;
+    everything = true;
+    stop_and_resume(4);
+    everything = false;
 }
 
 /* A run of 1 epoch, resumed with 2, equals one of 2: the schedule does not depend on the number of epochs here. */
@@ -659,6 +677,7 @@ int main(void) {
         cmocka_unit_test(test_fit_learns),
         cmocka_unit_test(test_same_bits_for_threads),
         cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_resume_with_everything),
         cmocka_unit_test(test_more_epochs),
         cmocka_unit_test(test_damaged_checkpoint),
         cmocka_unit_test(test_folder_is_kept),

@@ -100,6 +100,7 @@ typedef struct soma_loader_opts {
     int shift;                     /* images: moved by up to so many pixels in each direction, edges 0 before normalisation */
     int crop;                      /* images: random crop after padding by so many pixels, same size (He et al. 2016) */
     double erase;                  /* images: probability of a random rectangle of zeros, after normalisation (Zhong et al. 2020) */
+    int cutout;                    /* images: side of a square of zeros, its centre anywhere in the image (DeVries & Taylor 2017) */
     size_t size;
 } soma_loader_opts;
 /* `d` is kept referenced. Batches: x f32 [B, …shape]; y i64 [B] for classes, f32 [B, 1] for regression, NULL when unlabelled. */

@@ -40,6 +40,8 @@ typedef struct soma_named {
  * most `room` of them; -1 when memory is short. */
 SOMA_API int soma_nn_named(soma_module *m, bool buffers, soma_named *out, int room);
 SOMA_API soma_tensor *soma_nn_get(soma_module *m, const char *name); /* NULL and SOMA_ENOTFOUND when there is none */
+/* All floating parameters and buffers, also those still to be made, in this dtype. The tensors are new: make the optimiser afterwards. */
+SOMA_API soma_status soma_nn_to(soma_module *m, soma_dtype dtype);
 SOMA_API int64_t soma_nn_count(soma_module *m);                       /* numbers in all parameters */
 SOMA_API void soma_nn_zero_grad(soma_module *m);
 /* The module's parameters and buffers as one .safetensors file, with soma's version and, if all parts have one, the
@@ -61,6 +63,17 @@ SOMA_API soma_module *soma_nn_parse(const char *text);
 /* The module as such a text; returns the length, as snprintf. 0 (no error) when some part is of the caller's own class or has a
  * name that is neither its place nor a word. */
 SOMA_API size_t soma_nn_describe(soma_module *m, char *out, size_t size);
+
+/* The words of descriptions: layers, and models by name ("resnet18 classes 10 cifar"), which stand for their layers. */
+typedef struct soma_nn_word_info {
+    const char *word, *layer; /* "conv", "Conv2d"; "" for a model and for `repeat` */
+    const char *help;
+    bool model, activation;   /* an activation may follow some layers without a comma */
+} soma_nn_word_info;
+/* The i-th word, static; false from the end on. */
+SOMA_API bool soma_nn_word_get(int i, soma_nn_word_info *out);
+/* How it is written: "linear FEATURES [nobias] [tied NAME] [ACTIVATION]". Returns the length, as snprintf; 0 from the end on. */
+SOMA_API size_t soma_nn_word_usage(int i, char *out, size_t size);
 
 /* What one layer does to an input. Shapes include the batch dimension. */
 typedef struct soma_layer_info {
@@ -118,6 +131,17 @@ typedef struct soma_nn_linear_opts {
 /* weight [out, in], bias [out], both uniform in ±1/sqrt(in). */
 SOMA_API soma_module *soma_nn_linear_ex(int64_t in, int64_t out, const soma_nn_linear_opts *opts);
 
+/* x1 A x2 + b for two inputs [..., in1] and [..., in2] (soma_nn_forward_n): weight [out, in1, in2]. */
+#define soma_nn_bilinear(in1, in2, ...) soma__nn_bilinear(in1, in2, __VA_ARGS__, .size = sizeof(soma_nn_linear_opts))
+#define soma__nn_bilinear(in1, in2, out, ...) soma_nn_bilinear_ex((in1), (in2), (out), &(soma_nn_linear_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_bilinear_ex(int64_t in1, int64_t in2, int64_t out, const soma_nn_linear_opts *opts);
+
+/* A variational autoencoder: decoder(z) with z = mu + exp(logvar / 2) noise in training and mu in eval mode; mu and logvar are
+ * Linear layers of `latent` features upon the encoder. */
+SOMA_API soma_module *soma_nn_variational(int64_t latent, soma_module *encoder, soma_module *decoder);
+/* What the first Variational in `m` made of the last input: for the loss. The tensors belong to the module, until its next forward. */
+SOMA_API soma_status soma_nn_latent(soma_module *m, soma_tensor **mu, soma_tensor **logvar);
+
 typedef struct soma_nn_conv2d_opts {
     int64_t stride[2], padding[2], dilation[2], groups; /* as soma_conv2d_opts */
     bool padding_same;                                  /* stride 1: output as large as the input */
@@ -159,25 +183,161 @@ SOMA_API soma_module *soma_nn_conv_transpose2d_ex(int64_t in, int64_t out, int64
 SOMA_API soma_module *soma_nn_conv_transpose3d_ex(int64_t in, int64_t out, int64_t kd, int64_t kh, int64_t kw,
                                                   const soma_nn_conv_opts *opts);
 
-SOMA_API soma_module *soma_nn_max_pool2d(int64_t kernel, int64_t stride, int64_t padding); /* stride 0: the kernel */
-SOMA_API soma_module *soma_nn_avg_pool2d(int64_t kernel, int64_t stride, int64_t padding);
-SOMA_API soma_module *soma_nn_adaptive_avg_pool2d(int64_t out_h, int64_t out_w);
-SOMA_API soma_module *soma_nn_batch_norm(int64_t channels);      /* BatchNorm1d and 2d: x [N, C, …]; momentum 0.1, eps 1e-5 */
-SOMA_API soma_module *soma_nn_layer_norm(int64_t features);      /* over the last dimension; eps 1e-5 */
+/* ---- Pooling ---- */
+
+/* In each list 0 is the default, a first number alone stands for all axes, and -1 beside others means 0. */
+typedef struct soma_nn_pool_opts {
+    int64_t stride[3];        /* 0: the kernel */
+    int64_t padding[3];       /* 0; at most half the kernel */
+    int64_t dilation[3];      /* max pooling only; 0: 1 */
+    bool ceil_mode;
+    bool count_exclude_pad;   /* average pooling: divide by the elements inside only */
+    int64_t divisor_override; /* average pooling over two or three axes: divide by this; 0: by the number of elements */
+    bool return_indices;      /* max pooling: remember where the largest values were, for a MaxUnpool that is tied to this layer */
+    size_t size;
+} soma_nn_pool_opts;
+/* [N, C, L], [N, C, H, W] or [N, C, D, H, W]; `kernel` has as many sizes as there are axes. */
+#define soma_nn_max_pool1d(...) soma__nn_max_pool1d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_max_pool1d(kernel, ...) \
+    soma_nn_max_pool_ex(1, (const int64_t[]){(kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_max_pool2d(...) soma__nn_max_pool2d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_max_pool2d(kernel, ...) \
+    soma_nn_max_pool_ex(2, (const int64_t[]){(kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_max_pool3d(...) soma__nn_max_pool3d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_max_pool3d(kernel, ...) \
+    soma_nn_max_pool_ex(3, (const int64_t[]){(kernel), (kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_max_pool_ex(int dims, const int64_t *kernel, const soma_nn_pool_opts *opts);
+#define soma_nn_avg_pool1d(...) soma__nn_avg_pool1d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_avg_pool1d(kernel, ...) \
+    soma_nn_avg_pool_ex(1, (const int64_t[]){(kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_avg_pool2d(...) soma__nn_avg_pool2d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_avg_pool2d(kernel, ...) \
+    soma_nn_avg_pool_ex(2, (const int64_t[]){(kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_avg_pool3d(...) soma__nn_avg_pool3d(__VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_avg_pool3d(kernel, ...) \
+    soma_nn_avg_pool_ex(3, (const int64_t[]){(kernel), (kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_avg_pool_ex(int dims, const int64_t *kernel, const soma_nn_pool_opts *opts);
+/* Puts values back where a max pooling layer found them, zeros elsewhere; as large as that layer's input. Which layer, soma_nn_tie
+ * says: one with return_indices. PyTorch hands the places over by hand; here no other output is needed. */
+SOMA_API soma_module *soma_nn_max_unpool(void);
+/* (sum x^p)^(1/p) over windows; one or two axes. */
+#define soma_nn_lp_pool1d(p, ...) soma__nn_lp_pool1d(p, __VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_lp_pool1d(p, kernel, ...) \
+    soma_nn_lp_pool_ex(1, (p), (const int64_t[]){(kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+#define soma_nn_lp_pool2d(p, ...) soma__nn_lp_pool2d(p, __VA_ARGS__, .size = sizeof(soma_nn_pool_opts))
+#define soma__nn_lp_pool2d(p, kernel, ...) \
+    soma_nn_lp_pool_ex(2, (p), (const int64_t[]){(kernel), (kernel)}, &(soma_nn_pool_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_lp_pool_ex(int dims, double p, const int64_t *kernel, const soma_nn_pool_opts *opts);
+/* Windows that divide the input into so many parts; 1 is global pooling. */
+#define soma_nn_adaptive_avg_pool1d(out) soma_nn_adaptive_avg_pool_ex(1, (const int64_t[]){(out)})
+#define soma_nn_adaptive_avg_pool2d(out_h, out_w) soma_nn_adaptive_avg_pool_ex(2, (const int64_t[]){(out_h), (out_w)})
+#define soma_nn_adaptive_avg_pool3d(out_d, out_h, out_w) soma_nn_adaptive_avg_pool_ex(3, (const int64_t[]){(out_d), (out_h), (out_w)})
+SOMA_API soma_module *soma_nn_adaptive_avg_pool_ex(int dims, const int64_t *size);
+#define soma_nn_adaptive_max_pool1d(out) soma_nn_adaptive_max_pool_ex(1, (const int64_t[]){(out)})
+#define soma_nn_adaptive_max_pool2d(out_h, out_w) soma_nn_adaptive_max_pool_ex(2, (const int64_t[]){(out_h), (out_w)})
+#define soma_nn_adaptive_max_pool3d(out_d, out_h, out_w) soma_nn_adaptive_max_pool_ex(3, (const int64_t[]){(out_d), (out_h), (out_w)})
+SOMA_API soma_module *soma_nn_adaptive_max_pool_ex(int dims, const int64_t *size);
+
+/* ---- Other resolutions, padding ---- */
+
+typedef struct soma_nn_upsample_opts {
+    int64_t size[3];     /* of the result; one number stands for all axes; nothing: `scale` */
+    double scale;        /* how many times as large, along all axes */
+    const char *mode;    /* "nearest" (NULL), "nearest-exact", "linear", "bilinear", "trilinear", "bicubic" */
+    bool align_corners;
+    size_t size_of;
+} soma_nn_upsample_opts;
+#define soma_nn_upsample(...) soma_nn_upsample_ex(&(soma_nn_upsample_opts){__VA_ARGS__, .size_of = sizeof(soma_nn_upsample_opts)})
+SOMA_API soma_module *soma_nn_upsample_ex(const soma_nn_upsample_opts *opts);
+/* ConstantPad (ZeroPad with value 0), ReflectionPad, ReplicationPad, CircularPad: `n` is 2, 4 or 6 for as many axes, `pad` as soma_pad's:
+ * before and after, from the last dimension backwards (left, right, top, bottom …). */
+SOMA_API soma_module *soma_nn_constant_pad(int n, const int64_t *pad, double value);
+SOMA_API soma_module *soma_nn_reflection_pad(int n, const int64_t *pad);
+SOMA_API soma_module *soma_nn_replication_pad(int n, const int64_t *pad);
+SOMA_API soma_module *soma_nn_circular_pad(int n, const int64_t *pad);
+
+/* ---- Normalisation ---- */
+
+typedef struct soma_nn_norm_opts {
+    double eps;        /* 0: 1e-5; RMSNorm: the dtype's precision */
+    double momentum;   /* share of the newest batch in the running statistics; 0: 0.1 */
+    bool cumulative;   /* BatchNorm: the running statistics are the mean of all batches (PyTorch's momentum=None) */
+    bool no_affine;    /* no weight and bias */
+    bool no_bias;
+    bool no_track;     /* BatchNorm: no running statistics; eval mode uses the batch's */
+    bool affine, track; /* InstanceNorm, which has neither weight and bias nor running statistics unless asked for */
+    int dims;          /* LayerNorm, RMSNorm: how many last dimensions; 0: 1. For more, `features` is 0: sizes come from the input */
+    size_t size;
+} soma_nn_norm_opts;
+/* BatchNorm1d, 2d and 3d: x [N, C, …]. Ioffe & Szegedy 2015. */
+#define soma_nn_batch_norm(...) soma__nn_batch_norm(__VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_batch_norm(channels, ...) soma_nn_batch_norm_ex((channels), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_batch_norm_ex(int64_t channels, const soma_nn_norm_opts *opts);
+/* Each channel of each sample of [N, C, …] by itself. Ulyanov et al. 2016. */
+#define soma_nn_instance_norm(...) soma__nn_instance_norm(__VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_instance_norm(channels, ...) soma_nn_instance_norm_ex((channels), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_instance_norm_ex(int64_t channels, const soma_nn_norm_opts *opts);
+/* Channels of each sample of [N, C, …] in groups. Wu & He 2018. */
+#define soma_nn_group_norm(groups, ...) soma__nn_group_norm(groups, __VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_group_norm(groups, channels, ...) soma_nn_group_norm_ex((groups), (channels), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_group_norm_ex(int64_t groups, int64_t channels, const soma_nn_norm_opts *opts);
+/* Over the last dimensions. Ba et al. 2016. */
+#define soma_nn_layer_norm(...) soma__nn_layer_norm(__VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_layer_norm(features, ...) soma_nn_layer_norm_ex((features), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_layer_norm_ex(int64_t features, const soma_nn_norm_opts *opts);
+/* x / sqrt(mean(x^2) + eps) weight over the last dimensions. Zhang & Sennrich 2019. */
+#define soma_nn_rms_norm(...) soma__nn_rms_norm(__VA_ARGS__, .size = sizeof(soma_nn_norm_opts))
+#define soma__nn_rms_norm(features, ...) soma_nn_rms_norm_ex((features), &(soma_nn_norm_opts){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_rms_norm_ex(int64_t features, const soma_nn_norm_opts *opts);
+/* x / (k + alpha mean(x^2 over `size` neighbouring channels))^beta; 0: alpha 1e-4, beta 0.75, k 1. Krizhevsky et al. 2012. */
+SOMA_API soma_module *soma_nn_local_response_norm(int64_t size, double alpha, double beta, double k);
+
 SOMA_API soma_module *soma_nn_dropout(double p);
+/* Whole channels of [N, C, L], [N, C, H, W], [N, C, D, H, W] are left out. Tompson et al. 2015. */
+SOMA_API soma_module *soma_nn_dropout1d(double p);
+SOMA_API soma_module *soma_nn_dropout2d(double p);
+SOMA_API soma_module *soma_nn_dropout3d(double p);
+SOMA_API soma_module *soma_nn_alpha_dropout(double p);           /* keeps mean and variance after SELU. Klambauer et al. 2017 */
+SOMA_API soma_module *soma_nn_feature_alpha_dropout(double p);   /* the same for whole channels */
+SOMA_API soma_module *soma_nn_noise(double std);                 /* adds normal noise in training */
 SOMA_API soma_module *soma_nn_flatten(void);                     /* all dimensions but the first */
+SOMA_API soma_module *soma_nn_flatten_dims(int first, int last); /* those from `first` to `last`; negative counts from the end */
+SOMA_API soma_module *soma_nn_reshape(int n, const int64_t *sizes); /* of all dimensions but the first; one may be -1 */
+SOMA_API soma_module *soma_nn_unflatten(int dim, int n, const int64_t *sizes);
+SOMA_API soma_module *soma_nn_pixel_shuffle(int64_t factor);     /* [N, C r r, H, W] to [N, C, H r, W r]. Shi et al. 2016 */
+SOMA_API soma_module *soma_nn_pixel_unshuffle(int64_t factor);
 SOMA_API soma_module *soma_nn_identity(void);
+/* Activations: the formulas are at the operators (ops.h). A 0 stands for the default. */
 SOMA_API soma_module *soma_nn_relu(void);
-SOMA_API soma_module *soma_nn_leaky_relu(double negative_slope); /* 0: 0.01 */
-SOMA_API soma_module *soma_nn_elu(double alpha);                 /* 0: 1 */
+SOMA_API soma_module *soma_nn_relu6(void);
+SOMA_API soma_module *soma_nn_leaky_relu(double negative_slope); /* 0.01 */
+SOMA_API soma_module *soma_nn_prelu(int64_t slopes, double init); /* 1 slope, or one a channel; they start at 0.25 */
+SOMA_API soma_module *soma_nn_rrelu(double lower, double upper); /* 1/8, 1/3 */
+SOMA_API soma_module *soma_nn_elu(double alpha);                 /* 1 */
+SOMA_API soma_module *soma_nn_selu(void);
+SOMA_API soma_module *soma_nn_celu(double alpha);                /* 1 */
 SOMA_API soma_module *soma_nn_gelu(void);
+SOMA_API soma_module *soma_nn_gelu_tanh(void);
 SOMA_API soma_module *soma_nn_silu(void);
+SOMA_API soma_module *soma_nn_mish(void);
+SOMA_API soma_module *soma_nn_hardswish(void);
 SOMA_API soma_module *soma_nn_softplus(void);
+SOMA_API soma_module *soma_nn_softplus_beta(double beta, double threshold); /* 0, 0: 1, 20 */
+SOMA_API soma_module *soma_nn_softsign(void);
 SOMA_API soma_module *soma_nn_sigmoid(void);
+SOMA_API soma_module *soma_nn_hardsigmoid(void);
+SOMA_API soma_module *soma_nn_logsigmoid(void);
 SOMA_API soma_module *soma_nn_tanh(void);
 SOMA_API soma_module *soma_nn_hardtanh(double min, double max);  /* 0, 0: -1, 1 */
+SOMA_API soma_module *soma_nn_tanhshrink(void);
+SOMA_API soma_module *soma_nn_hardshrink(double lambd);          /* 0.5 */
+SOMA_API soma_module *soma_nn_softshrink(double lambd);          /* 0.5 */
+SOMA_API soma_module *soma_nn_threshold(double threshold, double value);
+SOMA_API soma_module *soma_nn_glu(int64_t dim);                  /* halves dim */
 SOMA_API soma_module *soma_nn_step(double threshold);            /* 1 from the threshold on, else 0 */
+SOMA_API soma_module *soma_nn_step_surrogate(double threshold, const char *surrogate, double width); /* as soma_step_surrogate */
 SOMA_API soma_module *soma_nn_softmax(int64_t dim);
+SOMA_API soma_module *soma_nn_softmin(int64_t dim);
 SOMA_API soma_module *soma_nn_log_softmax(int64_t dim);
 
 /* ---- Restricted Boltzmann machine --------------------------------------------------------------------------------------- */
@@ -200,13 +360,37 @@ SOMA_API soma_tensor *soma_rbm_loss(soma_module *m, soma_tensor *v, int64_t step
 SOMA_API soma_tensor *soma_init_constant_(soma_tensor *t, double value);
 SOMA_API soma_tensor *soma_init_uniform_(soma_tensor *t, double low, double high);
 SOMA_API soma_tensor *soma_init_normal_(soma_tensor *t, double mean, double std);
-SOMA_API soma_tensor *soma_init_xavier_uniform_(soma_tensor *t, double gain);  /* Glorot & Bengio 2010; gain 0: 1 */
+/* Normal, drawn again where it would be below `low` or above `high`. */
+SOMA_API soma_tensor *soma_init_trunc_normal_(soma_tensor *t, double mean, double std, double low, double high);
+/* Fans are those of [out, in, window…]: in = size 1 times the window, out = size 0 times the window. */
+typedef enum soma_fan { SOMA_FAN_IN, SOMA_FAN_OUT, SOMA_FAN_AVG } soma_fan;
+/* Deviation gain / sqrt(fan), normal or uniform in ±sqrt(3) times that: all that follow are cases of it. */
+SOMA_API soma_tensor *soma_init_scaled_(soma_tensor *t, double gain, soma_fan mode, bool normal);
+/* As torch.nn.init.calculate_gain: "relu", "leaky_relu" (param: its slope, 0: 0.01), "tanh", "selu", "sigmoid", "linear" … and
+ * sqrt(2) for the smooth relatives of ReLU, which it lacks. NaN with an error for others. */
+SOMA_API double soma_init_gain(const char *nonlinearity, double param);
+SOMA_API soma_tensor *soma_init_xavier_uniform_(soma_tensor *t, double gain);  /* Glorot & Bengio 2010; average fan; gain 0: 1 */
 SOMA_API soma_tensor *soma_init_xavier_normal_(soma_tensor *t, double gain);
 SOMA_API soma_tensor *soma_init_kaiming_uniform_(soma_tensor *t, double a);    /* He et al. 2015; fan in, leaky ReLU slope a */
 SOMA_API soma_tensor *soma_init_kaiming_normal_(soma_tensor *t, double a);
-/* One of "default", "zeros", "xavier", "xavier_normal", "kaiming", "kaiming_normal", "normal" for all weights of a network;
- * biases become 0 except with "default". */
+SOMA_API soma_tensor *soma_init_lecun_uniform_(soma_tensor *t);                /* LeCun et al. 1998; fan in, gain 1 */
+SOMA_API soma_tensor *soma_init_lecun_normal_(soma_tensor *t);
+/* Rows, or columns where there are fewer, of length `gain` (0: 1) at right angles; dimensions from the second on count as one.
+ * Saxe et al. 2014. */
+SOMA_API soma_tensor *soma_init_orthogonal_(soma_tensor *t, double gain);
+/* [out, in]: in each column the share `sparsity` of zeros, else normal with deviation `std` (0: 0.01). Martens 2010. */
+SOMA_API soma_tensor *soma_init_sparse_(soma_tensor *t, double sparsity, double std);
+SOMA_API soma_tensor *soma_init_eye_(soma_tensor *t);                          /* 2-d: the identity */
+SOMA_API soma_tensor *soma_init_dirac_(soma_tensor *t, int64_t groups);        /* 3-d to 5-d: a convolution that changes nothing; 0: 1 */
+
+/* Fills all weights of a network; biases become 0 except with "default". "auto" looks at the activation that follows each linear
+ * layer and convolution, in the order in which a Sequential runs them; other layers keep their own filling. */
 SOMA_API soma_status soma_nn_init(soma_module *m, const char *name);
+typedef struct soma_init_info {
+    const char *name, *doc, *source; /* "xavier", one line, the paper */
+} soma_init_info;
+SOMA_API int soma_init_kind_count(void);
+SOMA_API const soma_init_info *soma_init_kind_get(int i);    /* NULL when i is out of range */
 
 /* ---- Modules of your own ------------------------------------------------------------------------------------------------------ */
 
@@ -241,4 +425,7 @@ SOMA_API void soma_nn_set_hook(soma_module *m, soma_forward_hook after, void *us
 #ifdef __cplusplus
 }
 #endif
+
+#include <soma/nn_sequence.h>
+
 #endif

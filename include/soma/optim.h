@@ -218,6 +218,19 @@ SOMA_API double soma_clip_grad_norm_type(soma_optim *opt, double max_norm, doubl
 /* Limits every element of every gradient to ±limit. */
 SOMA_API soma_status soma_clip_grad_value(soma_optim *opt, double limit);
 
+/* ---- Regularisation of weights: parameters of two dimensions or more; biases and the scales of normalisation are left alone ---- */
+
+/* l1 sum |w| + l2 / 2 sum w^2 over the weights of `net`, 0-d, to be added to the loss: lasso, ridge, both the elastic net. The gradient
+ * of the second is that of a weight decay l2. Its weights come near 0 but not to it: see soma_proximal_step. */
+SOMA_API soma_tensor *soma_penalty(soma_module *net, double l1, double l2);
+/* After soma_optim_step: w becomes sign(w) max(|w| - lr l1, 0) / (1 + lr l2), lr that of the parameter's group: the proximal step of the
+ * elastic net, apart from the gradient, which sets small weights to 0 exactly. ISTA: Daubechies et al. 2004; AdamW's decay is its l2 part. */
+SOMA_API soma_status soma_proximal_step(soma_optim *opt, double l1, double l2);
+/* Scales the weights of each unit (all but dimension 0) down to a norm of at most `limit`. Srebro et al. 2004; Srivastava et al. 2014. */
+SOMA_API soma_status soma_max_norm(soma_optim *opt, double limit);
+/* Adds normal noise to every gradient, from the context's random numbers. Neelakantan et al. 2015: std = sqrt(eta / (1 + t)^0.55). */
+SOMA_API soma_status soma_add_grad_noise(soma_optim *opt, double std);
+
 /* ---- Schedules: pure functions of the step, applied to every group's own base rate ------------------------------------------
  * A schedule is a factor on the base rate; where PyTorch has a rate of its own (eta_min, base_lr) there is a ratio. What is given to
  * a schedule belongs to it, also when it could not be made. All but lambda are in the table below, with their sources. */

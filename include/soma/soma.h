@@ -5,6 +5,8 @@
 #include <soma/base.h>
 #include <soma/tensor.h>
 #include <soma/ops.h>
+#include <soma/linalg.h>
+#include <soma/loss.h>
 #include <soma/autograd.h>
 #include <soma/nn.h>
 #include <soma/optim.h>

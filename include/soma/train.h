@@ -37,15 +37,38 @@ SOMA_API soma_status soma_metrics_values(const double *truth, const double *pred
 
 /* prediction, target (as the loader gives it) -> 0-d loss. */
 typedef soma_tensor *(*soma_loss_fn)(void *user, soma_tensor *prediction, soma_tensor *target);
-/* "cross_entropy", "nll", "mse", "l1", "bce_with_logits"; NULL and SOMA_ENOTFOUND otherwise. The last three also take classes as
- * targets: a network of one output is compared with the class number, one of several with a 1 in the place of the class. */
+/* What turns the outputs of a network that was trained with a loss into probabilities. */
+typedef enum soma_link { SOMA_LINK_NONE, SOMA_LINK_SIGMOID, SOMA_LINK_SOFTMAX, SOMA_LINK_EXP } soma_link;
+typedef struct soma_loss_info {
+    const char *name, *op;   /* "huber", "huber_loss": the operator has the formula */
+    const char *doc;         /* one line: when to use it */
+    const char *output;      /* what the network must end in */
+    const char *options;     /* members of soma_loss_opts that it reads, "delta"; "" for none */
+    bool classes, numbers;   /* the data that it takes: classes, numbers (regression) */
+    bool per_class;          /* the network needs an output for each class; others also do with one output for two classes */
+    soma_link link;
+    double threshold;        /* from here on one output says class 1 */
+    soma_loss_fn fn;         /* its `user` is NULL or a soma_loss_opts */
+} soma_loss_info;
+SOMA_API int soma_loss_count(void);
+SOMA_API const soma_loss_info *soma_loss_get(int i);  /* NULL when i is out of range. Static */
+/* By the name, "mse", or name and options, "huber delta=2"; NULL when there is none; no error is recorded. */
+SOMA_API const soma_loss_info *soma_loss_find(const char *text);
+/* The same; NULL and SOMA_ENOTFOUND when there is none. Losses that compare numbers also take classes as targets: a network of one output
+ * is compared with the class number, one of several with a 1 in the place of the class and 0 elsewhere; hinges with 1 and -1. */
 SOMA_API soma_loss_fn soma_loss_by_name(const char *name);
+/* "huber delta=2" -> the function, and its options in *opts. NULL and SOMA_EINVAL or SOMA_ENOTFOUND. */
+SOMA_API soma_loss_fn soma_loss_parse(const char *text, soma_loss_opts *opts);
 
 /* ---- Evaluation ---------------------------------------------------------------------------------------------------------- */
 
 /* Runs the network over one epoch of `loader` in eval mode, without recording; loss NULL: as in soma_fit. Free *out with
  * soma_metrics_free. */
 SOMA_API soma_status soma_evaluate(soma_module *net, soma_loader *loader, soma_loss_fn loss, void *user, soma_metrics *out);
+
+/* Batch norm's running statistics anew, as the mean over one pass of `loader` in train mode: after soma_average_copy_to or _swap, since
+ * averaged weights have other statistics. As torch.optim.swa_utils.update_bn. */
+SOMA_API soma_status soma_swa_update_bn(soma_module *net, soma_loader *loader);
 
 /* ---- Fit -------------------------------------------------------------------------------------------------------------------- */
 
@@ -77,7 +100,7 @@ typedef struct soma_callbacks {
 typedef struct soma_fit_opts {
     int64_t epochs;                 /* 0: 1 */
     soma_loss_fn loss;              /* NULL: cross-entropy for classification, MSE for regression */
-    void *loss_user;
+    void *loss_user;                /* for losses by name: NULL, or their options, a soma_loss_opts */
     soma_sched *sched;              /* NULL: constant; not owned */
     double clip_norm;               /* 0: none */
     int64_t patience;               /* stop when the validation loss has not improved for so many epochs; 0: never */
@@ -92,6 +115,21 @@ typedef struct soma_fit_opts {
     int64_t keep_best_by;           /* 0: highest validation accuracy (regression: lowest loss), 1: lowest validation loss */
     int64_t log_every;              /* steps from one step line of metrics.jsonl to the next; 0: 50; negative: none */
     bool overwrite;                 /* replace the run that run_dir holds; without it (or resume) that is SOMA_ESTATE */
+    int64_t accumulate;             /* batches whose mean gradient makes one step; 0: 1. The last group of an epoch may have fewer.
+                                       Steps (checkpoints, schedule, history) count these groups */
+    double clip_value;              /* limit of each element of the gradients; 0: none. Comes before clip_norm */
+    double l1, l2;                  /* soma_penalty, added to the loss (not to the reported one) */
+    double prox_l1, prox_l2;        /* soma_proximal_step after each step: l1 really zeroes weights */
+    double max_norm;                /* soma_max_norm after each step; 0: none */
+    double grad_noise;              /* eta of soma_add_grad_noise with deviation sqrt(eta / (1 + t)^0.55), after clipping; 0: none */
+    double label_smoothing;         /* cross_entropy, in training but not in validation */
+    double mixup;                   /* alpha: pairs of samples are mixed, the share drawn from Beta(alpha, alpha); 0: none. Zhang et al.
+                                       2018. Accuracy in training counts the sample that has the larger share */
+    double activity_l1;             /* times the sum of |a| over the outputs of hidden activation layers, a sample, is added to the loss */
+    double ema_decay;               /* soma_ema with this decay after each step; 0: none. Validation, the run's model and the network at
+                                       the end then have the average; checkpoints have both */
+    int64_t swa_start;              /* from this epoch on, soma_swa at each epoch's end, with batch norm's statistics; 0: none */
+    double activity_kl, activity_rho; /* weight of soma_kl_sparsity of these outputs, which must be in 0 ... 1, and its rho (0: 0.05) */
     size_t size;
 } soma_fit_opts;
 /* The run folder: config.json; model.safetensors, the best epoch's network (without validation the last one's), with its

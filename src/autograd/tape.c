@@ -117,6 +117,7 @@ static bool save(soma_saved *s, soma_tensor *t, soma_node *self, int output) {
         s->tensor = soma__tensor_alias_owned(t);
         if (!s->tensor)
             return false;
+        s->tensor->weak = false; /* a number from C has taken the operator's dtype by now: rules must not compute with it in less */
         if (self && self->op->no_grad_out & 1u << output)
             s->edge = (soma_edge){0};
         else if (self) {

@@ -8,7 +8,7 @@
 /* weight = (V diag(f(s)) Uᵀ y)ᵀ with f(s) = s / (s² + alpha); directions whose s is rounding noise are left out. */
 static soma_tensor *solve(const soma__classic *c, double alpha) {
     soma_tensor *u, *s, *vh;
-    if (soma_svd(c->x, &u, &s, &vh) != SOMA_OK)
+    if (soma_svd(c->x, false, &u, &s, &vh) != SOMA_OK)
         return NULL;
     soma_tensor *factor = soma_clone(s);
     double *f = factor ? soma_data(factor) : NULL;
@@ -65,7 +65,7 @@ static void fix_signs(soma_tensor *components) {
 static bool components(soma__classic *c, int64_t k, soma_pca_result *r) {
     soma_tensor *u, *s, *vh;
     r->mean = soma_mean(c->x, SOMA_DIMS(0), false);
-    if (soma_svd(soma_sub(c->x, r->mean), &u, &s, &vh) != SOMA_OK)
+    if (soma_svd(soma_sub(c->x, r->mean), false, &u, &s, &vh) != SOMA_OK)
         return false;
     soma_tensor *variance = soma_mul_scalar(soma_square(s), 1.0 / (double)(c->n - 1));
     double all = soma__classic_sum(variance);

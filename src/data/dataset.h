@@ -181,15 +181,17 @@ typedef struct soma__augment {
     bool flip;
     int shift, crop;
     double erase;
+    int cutout;
     uint64_t seed;
 } soma__augment;
-/* What happens to one sample: mirrored, out[y][x] = in[y + dy][x + dx], a rectangle erased. */
+/* What happens to one sample: mirrored, out[y][x] = in[y + dy][x + dx], rectangles erased. */
 typedef struct soma__change {
     bool flip;
     int dx, dy;
     int erase_x, erase_y, erase_w, erase_h; /* w 0: none */
+    int cut_x, cut_y, cut_w, cut_h;         /* the same */
 } soma__change;
-static inline bool soma__augments(const soma__augment *a) { return a->flip || a->shift || a->crop || a->erase > 0; }
+static inline bool soma__augments(const soma__augment *a) { return a->flip || a->shift || a->crop || a->cutout || a->erase > 0; }
 soma__change soma__augment_draw(const soma__augment *a, int64_t epoch, int64_t position, int height, int width);
 void soma__sample_plain(const soma__sample *in, const soma__scaling *s, float *out);
 void soma__sample_changed(const soma__sample *in, const soma__scaling *s, int height, int width, const soma__change *change,

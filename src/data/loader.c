@@ -376,13 +376,13 @@ static soma_status check_opts(const soma_dataset *root, soma_loader_opts *o, int
     if (o->drop_last && count < o->batch_size)
         return soma_fail(SOMA_EINVAL, "soma_loader_new: drop_last leaves no batch: %lld samples, batch_size %lld",
                          (long long)count, (long long)o->batch_size);
-    if (o->shift < 0 || o->crop < 0 || o->shift > 65535 || o->crop > 65535 || !(o->erase >= 0 && o->erase <= 1))
-        return soma_fail(SOMA_EINVAL, "soma_loader_new: shift %d and crop %d must be at least 0 pixels, erase %g a probability",
-                         o->shift, o->crop, o->erase);
-    if ((o->flip || o->shift || o->crop || o->erase > 0) && root->ndim != 3) {
+    if (o->shift < 0 || o->crop < 0 || o->shift > 65535 || o->crop > 65535 || o->cutout < 0 || o->cutout > 65535 || !(o->erase >= 0 && o->erase <= 1))
+        return soma_fail(SOMA_EINVAL, "soma_loader_new: shift %d, crop %d and cutout %d must be at least 0 pixels, erase %g a probability",
+                         o->shift, o->crop, o->cutout, o->erase);
+    if ((o->flip || o->shift || o->crop || o->cutout || o->erase > 0) && root->ndim != 3) {
         char shape[SOMA__SHAPE_TEXT];
         return soma_fail(SOMA_ESHAPE,
-                         "soma_loader_new: flip, shift, crop and erase are for images [C, H, W]; a sample here is %s",
+                         "soma_loader_new: flip, shift, crop, erase and cutout are for images [C, H, W]; a sample here is %s",
                          soma__shape_text(root->ndim, root->shape, shape, sizeof shape));
     }
     if (root->ndim + 1 > SOMA_MAX_DIMS || root->target_ndim + 1 > SOMA_MAX_DIMS)
@@ -427,7 +427,7 @@ static soma_status init(soma_loader *l) {
     soma_status status = check_opts(l->root, o, count);
     if (status != SOMA_OK)
         return status;
-    l->augment = (soma__augment){.flip = o->flip, .shift = o->shift, .crop = o->crop, .erase = o->erase, .seed = o->seed};
+    l->augment = (soma__augment){.flip = o->flip, .shift = o->shift, .crop = o->crop, .erase = o->erase, .cutout = o->cutout, .seed = o->seed};
     l->n_batches = o->drop_last ? count / SOMA_MAX(asked, 1) : (count + o->batch_size - 1) / o->batch_size;
     l->n_workers = o->workers < 0 ? 0 : o->workers == 0 ? 1 : SOMA_MIN(o->workers, MOST_WORKERS);
     int64_t slots = l->n_workers == 0 ? 1 : o->prefetch > 0 ? o->prefetch : 2 * l->n_workers;

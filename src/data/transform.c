@@ -111,6 +111,15 @@ static void draw_erased(soma__random *r, int height, int width, soma__change *c)
     }
 }
 
+/* A square around a centre anywhere, what of it lies inside. */
+static void draw_cut(soma__random *r, int side, int height, int width, soma__change *c) {
+    int y = (int)soma__random_below(r, (uint64_t)height) - side / 2, x = (int)soma__random_below(r, (uint64_t)width) - side / 2;
+    c->cut_y = SOMA_MAX(y, 0);
+    c->cut_x = SOMA_MAX(x, 0);
+    c->cut_h = SOMA_MIN(y + side, height) - c->cut_y;
+    c->cut_w = SOMA_MIN(x + side, width) - c->cut_x;
+}
+
 static int draw_offset(soma__random *r, int most) {
     return most > 0 ? (int)soma__random_below(r, 2 * (uint64_t)most + 1) - most : 0;
 }
@@ -118,12 +127,14 @@ static int draw_offset(soma__random *r, int most) {
 soma__change soma__augment_draw(const soma__augment *a, int64_t epoch, int64_t position, int height, int width) {
     soma__change c = {0};
     soma__random r = soma__random_new(a->seed, soma__stream(SOMA__STREAM_AUGMENT, (uint64_t)epoch));
-    r.next = (uint64_t)position * 128; /* more words than a sample takes: 2 + 8 + 2 + 10 * 8 */
+    r.next = (uint64_t)position * 128; /* more words than a sample takes: 2 + 8 + 2 + 10 * 8 + 4 */
     c.flip = a->flip && soma__random_unit(&r) < 0.5;
     c.dx = draw_offset(&r, a->shift) + draw_offset(&r, a->crop);
     c.dy = draw_offset(&r, a->shift) + draw_offset(&r, a->crop);
     if (a->erase > 0 && soma__random_unit(&r) < a->erase)
         draw_erased(&r, height, width, &c);
+    if (a->cutout > 0)
+        draw_cut(&r, a->cutout, height, width, &c);
     return c;
 }
 
@@ -167,5 +178,7 @@ void soma__sample_changed(const soma__sample *in, const soma__scaling *s, int he
         }
         for (int y = 0; y < c->erase_h; y++) /* 0 after normalisation is the mean */
             fill_row(out + g * area + (int64_t)(c->erase_y + y) * width + c->erase_x, c->erase_w, 0);
+        for (int y = 0; y < c->cut_h; y++)
+            fill_row(out + g * area + (int64_t)(c->cut_y + y) * width + c->cut_x, c->cut_w, 0);
     }
 }

@@ -135,11 +135,26 @@ static void put_usage(soma__text *t, const soma__nn_word *w) {
     for (int k = 0; k < SOMA__NN_MAX_ARGS && w->args[k].kind != SOMA__ARG_END; k++)
         put_arg(t, &w->args[k]);
     if (w->may_tie)
-        soma__text_add(t, " [tied NAME]");
+        soma__text_add(t, w->must_tie ? " tied NAME" : " [tied NAME]");
     if (w->takes_activation || w->inner_activation)
         soma__text_add(t, " [ACTIVATION]");
     if (w->body)
         soma__text_add(t, w->max_rows > 2 ? " (… | …)" : w->max_rows == 2 ? " (… [| …])" : " (…)");
+}
+
+bool soma_nn_word_get(int i, soma_nn_word_info *out) {
+    const soma__nn_word *w = i < 0 ? NULL : soma__nn_word_at(i);
+    if (w && out)
+        *out = (soma_nn_word_info){w->word, w->cls ? w->cls->name : "", w->help, w->expand != NULL, w->activation};
+    return w != NULL;
+}
+
+size_t soma_nn_word_usage(int i, char *out, size_t size) {
+    const soma__nn_word *w = i < 0 ? NULL : soma__nn_word_at(i);
+    soma__text text = {0};
+    if (w)
+        put_usage(&text, w);
+    return soma__text_take(&text, out, size);
 }
 
 static void put_table(soma__text *t, bool models) {

@@ -34,7 +34,12 @@ static void title_of(const soma_module *m, char *title, size_t size) {
         snprintf(title, size, "%s", m->cls->name);
 }
 
-soma_tensor *soma_nn_forward_n(soma_module *m, soma_tensor *const *in, int n) {
+static soma_tensor *run_class(soma_module *m, soma_tensor *const *in, int n, void *arg) {
+    (void)arg;
+    return m->cls->forward(m, in, n);
+}
+
+soma_tensor *soma__nn_run(soma_module *m, soma_tensor *const *in, int n, soma__nn_run_fn run, void *arg, soma_tensor **more, int n_more) {
     if (soma__failed())
         return NULL;
     if (!m || n < 0 || (n > 0 && !in)) {
@@ -52,7 +57,7 @@ soma_tensor *soma_nn_forward_n(soma_module *m, soma_tensor *const *in, int n) {
     if (scope.depth >= 0 && !soma__failed()) {
         call_probes(m, in, n);
         int64_t flops = soma__ctx()->flops;
-        out = m->cls->forward(m, in, n);
+        out = run(m, in, n, arg);
         if (out && soma__failed())
             out = NULL;
         if (out)
@@ -61,11 +66,16 @@ soma_tensor *soma_nn_forward_n(soma_module *m, soma_tensor *const *in, int n) {
             soma_fail(SOMA_EINVAL, "forward returned NULL without an error");
         if (out)
             soma_escape(out);
+        for (int i = 0; out && i < n_more; i++)
+            if (more[i])
+                soma_escape(more[i]);
         soma_scope_end(scope);
     }
     soma__path_pop();
     return out;
 }
+
+soma_tensor *soma_nn_forward_n(soma_module *m, soma_tensor *const *in, int n) { return soma__nn_run(m, in, n, run_class, NULL, NULL, 0); }
 
 soma_tensor *soma_nn_forward(soma_module *m, soma_tensor *x) { return soma_nn_forward_n(m, &x, 1); }
 
@@ -157,6 +167,13 @@ bool soma__nn_ready(soma_module *m, const int64_t *in) {
         return false;
     }
     return soma__nn_materialise(m, in, true) == SOMA_OK;
+}
+
+const char *soma__nn_by(int n, const int64_t *sizes, char out[80]) {
+    size_t at = 0;
+    for (int i = 0; i < n; i++)
+        at += (size_t)snprintf(out + at, 80 - at, "%s%lld", i ? " x " : "", (long long)sizes[i]);
+    return out;
 }
 
 void soma__nn_fail_fit(soma_tensor *x, soma_tensor *weight) {

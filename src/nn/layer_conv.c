@@ -3,7 +3,6 @@
 #include "nn/nn.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 typedef soma__nn_conv_state state;
@@ -56,13 +55,6 @@ static void reset(soma_module *m) {
         soma_init_uniform_(bias, -bound, bound);
 }
 
-static const char *by(int n, const int64_t *sizes, char out[80]) {
-    size_t at = 0;
-    for (int i = 0; i < n; i++)
-        at += (size_t)snprintf(out + at, 80 - at, "%s%lld", i ? " x " : "", (long long)sizes[i]);
-    return out;
-}
-
 static bool fits(const state *s, soma_tensor *x, soma_tensor *weight) {
     char xs[SOMA__SHAPE_TEXT], ws[SOMA__SHAPE_TEXT], windows[80], paddings[80];
     int64_t needed = soma_ndim(weight) < 2 ? 0 : s->transposed ? soma_size(weight, 0) : soma_size(weight, 1) * s->groups;
@@ -83,7 +75,7 @@ static bool fits(const state *s, soma_tensor *x, soma_tensor *weight) {
     }
     if (!large)
         soma_fail(SOMA_ESHAPE, "input %s is too small for a window of %s with padding %s: the output would be empty", xs,
-                  by(s->dims, reach, windows), by(s->dims, s->padding, paddings));
+                  soma__nn_by(s->dims, reach, windows), soma__nn_by(s->dims, s->padding, paddings));
     return large;
 }
 
@@ -173,7 +165,7 @@ static bool check(const char *type, const state *s) {
     }
     char strides[80];
     if (ok && s->same && !unit) {
-        soma_fail(SOMA_EINVAL, "%s: padding 'same' needs stride 1, not %s", type, by(s->dims, s->stride, strides));
+        soma_fail(SOMA_EINVAL, "%s: padding 'same' needs stride 1, not %s", type, soma__nn_by(s->dims, s->stride, strides));
         return false;
     }
     for (int i = 0; ok && i < s->dims; i++) {

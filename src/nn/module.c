@@ -388,6 +388,39 @@ soma_tensor *soma_nn_get(soma_module *m, const char *name) {
     return NULL;
 }
 
+static soma_status convert(soma_module *m, soma_dtype dtype) {
+    m->dtype = dtype;
+    for (int i = 0; i < m->n_slots && !soma__failed(); i++) {
+        soma_tensor *old = m->slots[i].tensor;
+        if (!soma_dtype_is_float(soma_dtype_of(old)) || soma_dtype_of(old) == dtype)
+            continue;
+        soma_tensor *t = soma_to(old, dtype);
+        if (!t || (!m->slots[i].buffer && !soma_requires_grad_(t, soma_requires_grad(old))))
+            break;
+        m->slots[i].tensor = soma_keep(t);
+        soma_release(old);
+    }
+    for (int i = 0; i < m->n_children && !soma__failed(); i++)
+        convert(m->children[i], dtype);
+    return soma__ctx()->error;
+}
+
+soma_status soma_nn_to(soma_module *m, soma_dtype dtype) {
+    if (soma__failed())
+        return soma__ctx()->error;
+    if (!m || !soma_dtype_is_float(dtype))
+        return soma_fail(SOMA_EINVAL, "soma_nn_to: %s", m ? "the dtype of parameters must be a floating one" : "the module is NULL");
+    bool grad = soma_set_grad_enabled(false);
+    soma_owner owner = soma__owner_set(SOMA_OWNER_PARAM);
+    soma_scope scope = soma_scope_begin();
+    if (scope.depth >= 0)
+        convert(m, dtype);
+    soma_scope_end(scope);
+    soma__owner_set(owner);
+    soma_set_grad_enabled(grad);
+    return soma__ctx()->error;
+}
+
 int64_t soma_nn_count(soma_module *m) {
     int64_t total = 0;
     for (int i = 0; m && i < m->n_slots; i++)

@@ -67,6 +67,10 @@ bool soma__nn_learns(const soma_module *m);
 
 /* Runs `n` children from `first` on one after another; a tensor of the caller's scope. */
 soma_tensor *soma__nn_run_row(soma_module *m, int first, int n, soma_tensor *x);
+/* As soma_nn_forward_n with `run` in place of the class's forward: path, scope and hooks around it. What `run` puts into more[…] (NULL:
+ * nothing) leaves its scope too. */
+typedef soma_tensor *(*soma__nn_run_fn)(soma_module *m, soma_tensor *const *in, int n, void *arg);
+soma_tensor *soma__nn_run(soma_module *m, soma_tensor *const *in, int n, soma__nn_run_fn run, void *arg, soma_tensor **more, int n_more);
 /* The number of inputs and their dimensions are as the layer needs them (max_dims 0: any number), or the error says so. */
 bool soma__nn_one_input(const soma_module *m, soma_tensor *const *in, int n, int min_dims, int max_dims);
 
@@ -144,6 +148,7 @@ typedef struct soma__nn_word {
     bool takes_activation;
     bool inner_activation; /* an activation may stand before the parentheses, and is part of the layer */
     bool may_tie;       /* knows `tied NAME` */
+    bool must_tie;      /* is nothing without it */
     soma__nn_body body;
     int min_rows, max_rows; /* of SOMA__BODY_ROWS */
     soma__nn_arg args[SOMA__NN_MAX_ARGS]; /* by place first, then by word */
@@ -160,7 +165,7 @@ typedef struct soma__nn_word {
 
 /* Words by area, one file each; an entry without a word ends a table. words.c lists the tables. */
 extern const soma__nn_word soma__nn_words_conv[], soma__nn_words_pool[], soma__nn_words_linear[], soma__nn_words_norm[],
-    soma__nn_words_drop[], soma__nn_words_act[], soma__nn_words_shape[], soma__nn_words_block[], soma__nn_words_model[];
+    soma__nn_words_drop[], soma__nn_words_act[], soma__nn_words_shape[], soma__nn_words_resample[], soma__nn_words_block[], soma__nn_words_sequence[], soma__nn_words_model[];
 /* All words in the order of the manual; NULL from the end on. */
 const soma__nn_word *soma__nn_word_at(int i);
 const soma__nn_word *soma__nn_find_word(const char *word);
@@ -213,6 +218,8 @@ soma_tensor *soma__nn_new_param(soma_module *m, const char *name, int ndim, cons
 soma_tensor *soma__nn_weight(soma_module *m, soma_module **from);
 /* The layer that `m` is tied to. NULL with the reason in `why` when there is none. */
 soma_module *soma__nn_tied_source(const soma_module *m, char *why, size_t size);
+/* "5 x 3". Returns `out`. */
+const char *soma__nn_by(int n, const int64_t *sizes, char out[80]);
 /* "input [2, 3] does not fit weight [4, 5]", recorded. */
 void soma__nn_fail_fit(soma_tensor *x, soma_tensor *weight);
 
@@ -220,10 +227,24 @@ extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_clas
     soma__nn_conv2d_class, soma__nn_conv3d_class, soma__nn_conv_transpose1d_class, soma__nn_conv_transpose2d_class,
     soma__nn_conv_transpose3d_class,
     soma__nn_max_pool2d_class, soma__nn_avg_pool2d_class, soma__nn_adaptive_avg_pool2d_class, soma__nn_batch_norm_class,
-    soma__nn_layer_norm_class, soma__nn_dropout_class, soma__nn_flatten_class, soma__nn_identity_class, soma__nn_relu_class,
-    soma__nn_leaky_relu_class, soma__nn_elu_class, soma__nn_gelu_class, soma__nn_silu_class, soma__nn_softplus_class,
-    soma__nn_sigmoid_class, soma__nn_tanh_class, soma__nn_hardtanh_class, soma__nn_step_class, soma__nn_softmax_class,
+    soma__nn_instance_norm_class, soma__nn_group_norm_class, soma__nn_rms_norm_class, soma__nn_response_norm_class,
+    soma__nn_layer_norm_class, soma__nn_dropout_class, soma__nn_flatten_class, soma__nn_reshape_class,
+    soma__nn_unflatten_class, soma__nn_shuffle_class, soma__nn_unshuffle_class, soma__nn_dropout1d_class, soma__nn_dropout2d_class,
+    soma__nn_dropout3d_class, soma__nn_alpha_dropout_class, soma__nn_feature_alpha_dropout_class, soma__nn_noise_class,
+    soma__nn_variational_class, soma__nn_identity_class,
+    soma__nn_threshold_class, soma__nn_prelu_class, soma__nn_glu_class, soma__nn_step_class, soma__nn_softmax_class, soma__nn_softmin_class,
     soma__nn_log_softmax_class;
+#define ACT0(id, ...) extern const soma_module_class soma__nn_##id##_class;
+#define ACT1 ACT0
+#define ACT2 ACT0
+#include "nn/activations.def"
+extern const char *const soma__nn_surrogates[]; /* of Step, by number; ends with NULL */
+
+extern const soma_module_class soma__nn_max_pool1d_class, soma__nn_max_pool3d_class, soma__nn_avg_pool1d_class,
+    soma__nn_avg_pool3d_class, soma__nn_lp_pool1d_class, soma__nn_lp_pool2d_class, soma__nn_adaptive_avg_pool1d_class,
+    soma__nn_adaptive_avg_pool3d_class, soma__nn_adaptive_max_pool1d_class, soma__nn_adaptive_max_pool2d_class,
+    soma__nn_adaptive_max_pool3d_class, soma__nn_upsample_class, soma__nn_constant_pad_class,
+    soma__nn_reflection_pad_class, soma__nn_replication_pad_class, soma__nn_circular_pad_class;
 
 /* State of the layers, as their words read it. */
 typedef struct soma__nn_residual_state {
@@ -246,14 +267,54 @@ typedef struct soma__nn_conv_state {
 } soma__nn_conv_state;
 soma_module *soma__nn_conv_new(const soma__nn_conv_state *s);
 typedef struct soma__nn_pool_state {
-    int64_t kernel, stride, padding;
+    int kind, dims;     /* layer_pool.c names the kinds */
+    int64_t kernel[3], stride[3], padding[3], dilation[3], divisor; /* the first `dims` count; kernel: the size, of adaptive ones */
+    double p;
+    bool ceil, exclude_pad, places;
+    soma_tensor *indices; /* `places`: where the last forward found the largest values (a reference), and in what shape */
+    int in_ndim;
+    int64_t in_shape[5];
 } soma__nn_pool_state;
-typedef struct soma__nn_out_state {
-    int64_t out[2];
-} soma__nn_out_state;
-typedef struct soma__nn_features_state {
-    int64_t features;
-} soma__nn_features_state;
+extern const soma_module_class soma__nn_max_unpool_class;
+/* `m` is a max pooling layer that remembers places. */
+bool soma__nn_has_places(const soma_module *m);
+soma_module *soma__nn_pool_new(const soma__nn_pool_state *s);
+typedef struct soma__nn_resample_state {
+    int64_t size[3];    /* 0: scale */
+    double scale;
+    int mode;
+    bool align;
+} soma__nn_resample_state;
+const char *soma__nn_upsample_mode(int mode);
+typedef struct soma__nn_pad_state {
+    int n;              /* twice the axes */
+    int64_t pad[6];     /* from the last dimension backwards, as soma_pad */
+    double value;
+    const char *mode;
+} soma__nn_pad_state;
+typedef struct soma__nn_norm_state {
+    int64_t sizes[SOMA_MAX_DIMS]; /* of weight and bias; the first `dims` count, 0: open */
+    int64_t groups;
+    double eps, momentum;
+    int dims;
+    bool affine, bias, track, cumulative;
+} soma__nn_norm_state;
+typedef struct soma__nn_response_state {
+    int64_t size;
+    double alpha, beta, k;
+} soma__nn_response_state;
+typedef struct soma__nn_drop_state {
+    double a;
+} soma__nn_drop_state;
+typedef struct soma__nn_shape_state {
+    int64_t first, last; /* dimensions, or a factor */
+    int n;
+    int64_t sizes[SOMA_MAX_DIMS];
+} soma__nn_shape_state;
+typedef struct soma__nn_variational_state {
+    int64_t latent;
+    soma_tensor *mu, *logvar; /* of the last forward; references */
+} soma__nn_variational_state;
 typedef struct soma__nn_act_state {
     double a, b;
     int64_t dim;

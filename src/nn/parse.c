@@ -350,24 +350,33 @@ static bool read_name(parser *p, const char *after, char name[64]) {
     return true;
 }
 
+/* Gives `m` the name that may follow; none of the row may have it. Frees `m` on error. */
+static soma_module *read_as(parser *p, soma_module *m, const row *r) {
+    char name[64];
+    if (p->t.kind != WORD || strcmp(p->t.word, "as") != 0)
+        return m;
+    const char *at = p->t.at;
+    advance(p);
+    bool ok = read_name(p, "as", name);
+    for (int i = 0; ok && r && i < r->n; i++) {
+        if (r->list[i]->wish && strcmp(r->list[i]->wish, name) == 0) {
+            fail_at(p, at, "", "there is a layer '%s' in this row already,", name);
+            ok = false;
+        }
+    }
+    if (ok)
+        return soma_nn_as(m, name);
+    soma_nn_free(m);
+    return NULL;
+}
+
 /* Adds a layer with what may be said of any: `tied NAME` (read already, may be empty) and `as NAME`. Owns `m`; NULL: nothing
  * to add. */
 static void add_layer(parser *p, row *r, soma_module *m, const char *tied, const char *tied_at) {
     if (!m)
         return;
-    char name[64];
-    bool ok = true;
-    if (p->t.kind == WORD && strcmp(p->t.word, "as") == 0) {
-        const char *name_at = p->t.at;
-        advance(p);
-        ok = read_name(p, "as", name) && (m = soma_nn_as(m, name)) != NULL;
-        for (int i = 0; ok && i < r->n; i++) {
-            if (r->list[i]->wish && strcmp(r->list[i]->wish, name) == 0) {
-                fail_at(p, name_at, "", "there is a layer '%s' in this row already,", name);
-                ok = false;
-            }
-        }
-    }
+    m = read_as(p, m, r);
+    bool ok = m != NULL;
     if (ok && tied && tied[0]) {
         ok = soma_nn_tie(m, tied) == SOMA_OK;
         if (ok && p->n_ties == p->room_ties) {
@@ -443,6 +452,8 @@ static soma_module *read_wrapped(parser *p, const soma__nn_word *w, const soma__
     soma__nn_rows inside = {0};
     if (w->inner_activation && activation_here(p))
         inside.activation = read_activation(p, p->t.at);
+    if (inside.activation)
+        inside.activation = read_as(p, inside.activation, NULL);
     if (!soma__failed() && p->t.kind == WORD)
         fail_option(p, w);
     if (!soma__failed())
@@ -473,6 +484,8 @@ static soma_module *read_module(parser *p, const soma__nn_word *w, const char *a
             break;
         }
     }
+    if (!soma__failed() && w->must_tie && !tied[0])
+        fail_unexpected(p, "'tied' and the name of a layer");
     if (soma__failed())
         return NULL;
     if (w->expand)

@@ -128,7 +128,7 @@ static void put_row(soma__text *t, const soma_layer_info *l) {
 
 /* Outputs that are memory of their own: containers hand on their last layer's, and views share their input's. */
 static bool own_output(const soma_layer_info *l) {
-    static const char *const others[] = {"Sequential", "Flatten", "Identity"};
+    static const char *const others[] = {"Sequential", "Flatten", "Unflatten", "Reshape", "Identity"};
     for (size_t i = 0; i < SOMA_LEN(others); i++)
         if (strcmp(l->type, others[i]) == 0)
             return false;

@@ -1,4 +1,4 @@
-/* Layers that use another layer's weight: an autoencoder's decoder, the last layer of a language model.
+/* Layers that use another layer's weight (an autoencoder's decoder, the last layer of a language model) or places (unpooling).
  *
  * The other layer is known by its name and looked for at each forward, so that nothing dangles when a part of a network is freed. */
 #include "nn/nn.h"
@@ -28,6 +28,10 @@ soma_module *soma__nn_tied_source(const soma_module *m, char *why, size_t size) 
         snprintf(why, size, "no layer has the name '%s'", m->tied);
     else if (n > 1)
         snprintf(why, size, "%d layers have the name '%s'", n, m->tied);
+    else if (m->cls == &soma__nn_max_unpool_class && !soma__nn_has_places(found))
+        snprintf(why, size, "the layer '%s' is a %s, and a maxpool with 'places' is needed", m->tied, found->cls->name);
+    else if (m->cls == &soma__nn_max_unpool_class)
+        return found;
     else if (found->tied)
         snprintf(why, size, "the layer '%s' has no weight of its own: it is tied to '%s'", m->tied, found->tied);
     else if (!found->lazy && !soma__nn_slot(found, "weight"))

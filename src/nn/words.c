@@ -7,7 +7,8 @@
 /* In the order of the manual. */
 static const soma__nn_word *const tables[] = {
     soma__nn_words_linear, soma__nn_words_conv, soma__nn_words_pool,  soma__nn_words_norm,  soma__nn_words_drop,
-    soma__nn_words_act,    soma__nn_words_shape, soma__nn_words_block, soma__nn_words_model,
+    soma__nn_words_act,    soma__nn_words_shape, soma__nn_words_resample, soma__nn_words_block, soma__nn_words_sequence,
+    soma__nn_words_model,
 };
 
 const soma__nn_word *soma__nn_word_at(int i) {
@@ -39,7 +40,7 @@ const char *soma__nn_suggest_word(const char *word) {
         {"bn", "batchnorm"}, {"batchnorm2d", "batchnorm"},
         {"batchnorm1d", "batchnorm"}, {"batchnorm3d", "batchnorm"}, {"maxpool2d", "maxpool"}, {"avgpool2d", "avgpool"},
         {"pool", "maxpool"}, {"swish", "silu"}, {"globalavgpool", "gap"}, {"adaptiveavgpool2d", "adaptiveavgpool"},
-        {"leaky_relu", "leakyrelu"}, {"threshold", "step"}, {"view", "reshape"}, {"inception", "parallel"}, {"skip", "residual"},
+        {"leaky_relu", "leakyrelu"}, {"heaviside", "step"}, {"view", "reshape"}, {"inception", "parallel"}, {"mha", "attention"}, {"embed", "embedding"}, {"skip", "residual"},
     };
     const char *names[512];
     int n = 0;

@@ -79,6 +79,29 @@ static bool parallel_put(soma_module *m, soma__text *text) {
     return m->n_children > 0;
 }
 
+/* ---- variational LATENT (encoder | decoder) ---- */
+
+static soma_module *variational_wrap(const soma__nn_value *v, soma__nn_rows *rows) {
+    soma_module *encoder = soma__nn_row_module(&rows->row[0], "encoder"), *decoder = soma__nn_row_module(&rows->row[1], "decoder");
+    soma__nn_rows_free(rows);
+    return soma_nn_variational(v[0].i[0], encoder, decoder);
+}
+
+static bool variational_read(soma_module *m, soma__nn_value *v) {
+    SOMA__STATE(variational);
+    v[0] = soma__nn_int(true, s->latent);
+    return m->n_children == 4;
+}
+
+static bool variational_put(soma_module *m, soma__text *text) {
+    soma__text_add(text, " (");
+    bool ok = soma__nn_describe_branch(m->children[0], "encoder", text);
+    soma__text_add(text, " | ");
+    ok = ok && soma__nn_describe_branch(m->children[3], "decoder", text);
+    soma__text_add(text, ")");
+    return ok;
+}
+
 const soma__nn_word soma__nn_words_block[] = {
     {.word = "residual", .cls = &soma__nn_residual_class, .body = SOMA__BODY_ROWS, .min_rows = 1, .max_rows = 2,
      .inner_activation = true, .wrap = residual_wrap, .read = soma__nn_nothing_read, .put_rows = residual_put,
@@ -91,6 +114,10 @@ const soma__nn_word soma__nn_words_block[] = {
      .args = {{SOMA__ARG_FLAG, "sum", "", false, 0, 0},
               {SOMA__ARG_FLAG, "concat", "", false, 0, 0},
               {SOMA__ARG_INT, "dim", "dim", false, -8, 7}}},
+    {.word = "variational", .cls = &soma__nn_variational_class, .body = SOMA__BODY_ROWS, .min_rows = 2, .max_rows = 2,
+     .wrap = variational_wrap, .read = variational_read, .put_rows = variational_put,
+     .help = "variational autoencoder: encoder, mean and log variance of so many latent numbers, decoder. Gives the reconstruction",
+     .args = {{SOMA__ARG_INT, NULL, "latent", true, SOMA__SIZE_FROM(1)}}},
     {.word = "repeat", .body = SOMA__BODY_REPEAT, .help = "the layers in the parentheses, written so many times",
      .args = {{SOMA__ARG_INT, NULL, "times", true, 1, 4096}}},
     {.word = NULL},

@@ -2,29 +2,18 @@
  * task's affair from its first element to its last, so the bits do not depend on the threads. */
 #include "ops/along.h"
 
+#include "kernels/cpu/copy.h"
 #include "ops/fold.h"
+#include "ops/sort.h"
 
 #include <math.h>
 #include <string.h>
 
 /* ---- Lines ------------------------------------------------------------------------------------------------------- */
 
-typedef struct lines {
-    const soma_tensor *x;
-    int dim, ndim;                /* of the others */
-    int64_t shape[SOMA_MAX_DIMS], stride[SOMA_MAX_DIMS]; /* of the other dimensions; bytes */
-    int64_t count, n, inner, step; /* lines; elements of one; row-major step in the output; bytes between elements of x */
-    void *out, *second, *work;
-    int64_t k;
-    bool smallest;
-    const soma__reduce_kernels *kernels;
-} lines;
-
-static lines lines_of(const soma_args *a, int64_t dim) {
-    const soma_tensor *x = a->in[0];
+soma__lines soma__lines_of(const char *op, const soma_tensor *x, int64_t dim) {
     int64_t size = (int64_t)soma_dtype_size(x->dtype);
-    lines l = {.x = x, .dim = soma__dim(a->op->name, dim, x->ndim), .count = 1, .n = 1, .inner = 1, .step = size,
-               .out = a->out[0] ? a->out[0]->data : NULL, .work = a->work, .kernels = soma__reduce_pick()};
+    soma__lines l = {.x = x, .dim = soma__dim(op, dim, x->ndim), .count = 1, .n = 1, .inner = 1, .step = size};
     for (int d = 0; d < x->ndim; d++) {
         if (d == l.dim) {
             l.n = x->shape[d];
@@ -40,7 +29,7 @@ static lines lines_of(const soma_args *a, int64_t dim) {
     return l;
 }
 
-static const char *line_start(const lines *l, int64_t line) {
+const char *soma__line_start(const soma__lines *l, int64_t line) {
     const char *p = l->x->data;
     for (int d = l->ndim - 1; d >= 0; d--) {
         p += line % l->shape[d] * l->stride[d];
@@ -49,8 +38,24 @@ static const char *line_start(const lines *l, int64_t line) {
     return p;
 }
 
-/* Place of a line's first element in a row-major result with n elements along the dimension. */
-static int64_t line_out(const lines *l, int64_t line, int64_t n) { return line / l->inner * l->inner * n + line % l->inner; }
+typedef struct lines {
+    const soma_tensor *x;
+    soma__lines at;
+    int64_t count, n, inner, step; /* at's */
+    void *out, *second, *work;
+    int64_t k;
+    bool smallest;
+    const soma__reduce_kernels *kernels;
+} lines;
+
+static lines lines_of(const soma_args *a, int64_t dim) {
+    soma__lines at = soma__lines_of(a->op->name, a->in[0], dim);
+    return (lines){.x = a->in[0], .at = at, .count = at.count, .n = at.n, .inner = at.inner, .step = at.step,
+                   .out = a->out && a->out[0] ? a->out[0]->data : NULL, .work = a->work, .kernels = soma__reduce_pick()};
+}
+
+static const char *line_start(const lines *l, int64_t line) { return soma__line_start(&l->at, line); }
+static int64_t line_out(const lines *l, int64_t line, int64_t n) { return soma__line_out(&l->at, line, n); }
 
 static void each_line(lines *l, soma__range_fn fn) { soma__parallel(l->count, SOMA_MAX(1, 16384 / SOMA_MAX(l->n, 1)), fn, l); }
 
@@ -94,25 +99,55 @@ static void arg_range(void *arg, int64_t begin, int64_t end) {
 }
 
 static const char *arg_kernel(soma_args *a) {
-    lines l = lines_of(a, a->attrs[0].value.i);
+    const soma_tensor *x = a->in[0];
+    soma_tensor flat = *x;
+    soma__lines at;
+    if (a->attrs[0].count) {
+        at = soma__lines_of(a->op->name, x, a->attrs[0].value.ints[0]);
+    } else { /* all elements as one line, copied when they do not lie so */
+        if (!soma__contiguous(x)) {
+            int64_t stride[SOMA_MAX_DIMS];
+            soma__row_major(x->ndim, x->shape, stride);
+            soma__copy_elements(soma_dtype_size((soma_dtype)x->dtype), x->ndim, x->shape, a->work, stride, x->data, x->stride);
+            flat.data = a->work;
+        }
+        flat.ndim = 1;
+        flat.shape[0] = x->numel;
+        flat.stride[0] = 1;
+        at = soma__lines_of(a->op->name, &flat, 0);
+    }
+    lines l = {.x = &flat, .at = at, .count = at.count, .n = at.n, .inner = at.inner, .step = at.step, .out = a->out[0]->data, .kernels = soma__reduce_pick()};
     l.smallest = a->op == &soma__argmin_op;
     if (l.count > 0)
         each_line(&l, arg_range);
     return NULL;
 }
 
+static size_t arg_work(soma_args *a) {
+    const soma_tensor *x = a->in[0];
+    return a->attrs[0].count || soma__contiguous(x) ? 0 : (size_t)x->numel * soma_dtype_size((soma_dtype)x->dtype);
+}
+
 static bool arg_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
-    int dim = soma__dim(a->op->name, a->attrs[0].value.i, x->ndim);
+    char text[SOMA__SHAPE_TEXT];
+    out->dtype = SOMA_I64;
+    if (!a->attrs[0].count) {
+        out->ndim = a->attrs[1].value.i ? x->ndim : 0;
+        for (int d = 0; d < out->ndim; d++)
+            out->shape[d] = 1;
+        if (x->numel == 0)
+            soma_fail(SOMA_ESHAPE, "%s: %s has no elements", a->op->name, soma__shape_text(x->ndim, x->shape, text, sizeof text));
+        return x->numel > 0;
+    }
+    int dim = soma__dim(a->op->name, a->attrs[0].value.ints[0], x->ndim);
     if (dim < 0)
         return false;
-    char text[SOMA__SHAPE_TEXT];
     if (x->ndim > 0 && x->shape[dim] == 0) {
         soma_fail(SOMA_ESHAPE, "%s: dimension %d of %s has no elements", a->op->name, dim,
                   soma__shape_text(x->ndim, x->shape, text, sizeof text));
         return false;
     }
-    out->dtype = SOMA_I64;
     for (int d = 0; d < x->ndim; d++)
         if (d != dim)
             out->shape[out->ndim++] = x->shape[d];
@@ -136,6 +171,10 @@ static bool arg_samples(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 
+static bool argext_samples(int i, soma_dtype dtype, soma_sample *s) {
+    return i < 4 ? arg_samples(i, dtype, s) : soma__cases("X:3,4|X~:3,4 keepdim=1|X:|X=1,5,5,-2|X~:2,3,2", i - 4, dtype, s);
+}
+
 static bool arg_errors(int i, soma_dtype dtype, soma_sample *s) {
     if (i >= 2)
         return false;
@@ -147,19 +186,19 @@ static bool arg_errors(int i, soma_dtype dtype, soma_sample *s) {
 
 const soma_op soma__argmax_op = {
     .name = "argmax", .family = "reduce", .onnx = "ArgMax",
-    .doc = "index of the largest element along dim, the first of equals; NaN is largest",
+    .doc = "index of the largest element along dim, or among all in row-major order; the first of equals; NaN is largest",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension to search"), SOMA_DEF_BOOL("keepdim", false, "leave it with size 1")),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = arg_shape, .cpu = {arg_kernel}, .backward = SOMA_NONDIFF,
-    .flops = line_flops, .samples = arg_samples, .errors = arg_errors,
+    .attrs = SOMA_ATTRS(SOMA__DIM_OR_ALL("dimension to search; none: all elements"), SOMA_DEF_BOOL("keepdim", false, "leave it with size 1")),
+    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = arg_shape, .work = arg_work, .cpu = {arg_kernel}, .backward = SOMA_NONDIFF,
+    .flops = line_flops, .samples = argext_samples, .errors = arg_errors,
 };
 const soma_op soma__argmin_op = {
     .name = "argmin", .family = "reduce", .onnx = "ArgMin",
-    .doc = "index of the smallest element along dim, the first of equals; NaN is smallest",
+    .doc = "index of the smallest element along dim, or among all in row-major order; the first of equals; NaN is smallest",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension to search"), SOMA_DEF_BOOL("keepdim", false, "leave it with size 1")),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = arg_shape, .cpu = {arg_kernel}, .backward = SOMA_NONDIFF,
-    .flops = line_flops, .samples = arg_samples, .errors = arg_errors,
+    .attrs = SOMA_ATTRS(SOMA__DIM_OR_ALL("dimension to search; none: all elements"), SOMA_DEF_BOOL("keepdim", false, "leave it with size 1")),
+    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = arg_shape, .work = arg_work, .cpu = {arg_kernel}, .backward = SOMA_NONDIFF,
+    .flops = line_flops, .samples = argext_samples, .errors = arg_errors,
 };
 
 /* ---- cumsum ------------------------------------------------------------------------------------------------------ */
@@ -300,15 +339,16 @@ static void lift(ranked *heap, int64_t i) {
 static void best_of(const lines *l, const char *p, ranked *heap) {
     soma_dtype dtype = (soma_dtype)l->x->dtype, compute = soma__compute_dtype(dtype);
     union { float f[SOMA__STAGE]; double d[SOMA__STAGE]; int64_t l[SOMA__STAGE]; } x;
-    int64_t size = 0;
+    int64_t size = 0, turn = l->smallest ? -1 : 0; /* ~key puts the smallest first */
+    bool quick = compute == SOMA_F32 && !l->smallest;
     for (int64_t i = 0; i < l->n; i += SOMA__STAGE) {
         int64_t n = SOMA_MIN(SOMA__STAGE, l->n - i);
         soma__stage(dtype, p + i * l->step, l->step, n, &x);
-        float least = size == l->k && compute == SOMA_F32 ? (float)value_of(heap[0].key) : NAN;
+        float least = size == l->k && quick ? (float)value_of(heap[0].key) : NAN;
         for (int64_t j = 0; j < n; j++) {
-            if (compute == SOMA_F32 && x.f[j] <= least)
+            if (quick && x.f[j] <= least)
                 continue; /* the quick way out for most */
-            ranked r = {compute == SOMA_I64 ? x.l[j] : order_of(compute == SOMA_F32 ? (double)x.f[j] : x.d[j]), i + j};
+            ranked r = {(compute == SOMA_I64 ? x.l[j] : order_of(compute == SOMA_F32 ? (double)x.f[j] : x.d[j])) ^ turn, i + j};
             if (size < l->k) {
                 heap[size] = r;
                 lift(heap, size++);
@@ -316,7 +356,7 @@ static void best_of(const lines *l, const char *p, ranked *heap) {
                 heap[0] = r;
                 sift(heap, size);
             }
-            if (size == l->k && compute == SOMA_F32)
+            if (size == l->k && quick)
                 least = (float)value_of(heap[0].key);
         }
     }
@@ -351,6 +391,7 @@ static size_t topk_work(soma_args *a) {
 static const char *topk_kernel(soma_args *a) {
     lines l = lines_of(a, a->attrs[1].value.i);
     l.k = a->attrs[0].value.i;
+    l.smallest = !a->attrs[2].value.i;
     l.second = a->out[1]->data;
     if (l.count > 0 && l.k > 0)
         each_line(&l, topk_range);
@@ -377,18 +418,14 @@ static bool topk_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-static void topk_backward(soma_grad_args *g) {
-    const soma_meta *x = &g->in_meta[0];
-    if (!g->gout[0])
-        return;
-    soma_tensor *zero = soma_zeros(x->ndim, x->shape, x->dtype);
-    g->gin[0] = x->ndim ? soma_scatter_add(zero, g->attrs[1].value.i, g->out[1], g->gout[0]) : g->gout[0];
-}
+static void topk_backward(soma_grad_args *g) { soma__chosen_backward(g, g->attrs[1].value.i); }
 
 static bool topk_samples(int i, soma_dtype dtype, soma_sample *s) {
     bool more = arg_samples(i, dtype, s);
     s->attrs[1] = s->attrs[0];
     s->attrs[0] = SOMA_INT("k", 2);
+    if (more && i % 2)
+        s->attrs[s->n_attrs++] = SOMA_BOOLEAN("largest", false);
     return more;
 }
 
@@ -404,9 +441,10 @@ static bool topk_errors(int i, soma_dtype dtype, soma_sample *s) {
 
 const soma_op soma__topk_op = {
     .name = "topk", .family = "reduce", .onnx = "TopK",
-    .doc = "the k largest elements along dim, in falling order, and their indices; the lower index first among equals; NaN is largest",
+    .doc = "the k largest (or smallest) elements along dim, best first, and their indices; the lower index first among equals; NaN is largest",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 2,
-    .attrs = SOMA_ATTRS(SOMA_NEED_INT("k", "how many"), SOMA_DEF_INT("dim", -1, "dimension to search")),
+    .attrs = SOMA_ATTRS(SOMA_NEED_INT("k", "how many"), SOMA_DEF_INT("dim", -1, "dimension to search"),
+                        SOMA_DEF_BOOL("largest", true, "false: the smallest"), SOMA_DEF_BOOL("sorted", true, "they are in any case")),
     .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME, .shape = topk_shape, .work = topk_work, .cpu = {topk_kernel},
     .backward = topk_backward, .saves = SOMA_SAVE_OUT(1), .flops = line_flops, .samples = topk_samples, .errors = topk_errors,
 };
@@ -414,19 +452,21 @@ const soma_op soma__topk_op = {
 /* ---- The functions of ops.h -------------------------------------------------------------------------------------- */
 
 soma_tensor *soma_argmax(soma_tensor *x, int64_t dim, bool keepdim) {
-    soma_attr attrs[] = {SOMA_INT("dim", dim), SOMA_BOOLEAN("keepdim", keepdim)};
+    soma_attr attrs[] = {SOMA_INTS("dim", dim), SOMA_BOOLEAN("keepdim", keepdim)};
+    attrs[0].count = dim != SOMA_NO_DIM;
     return SOMA__RUN(&soma__argmax_op, attrs, x);
 }
 soma_tensor *soma_argmin(soma_tensor *x, int64_t dim, bool keepdim) {
-    soma_attr attrs[] = {SOMA_INT("dim", dim), SOMA_BOOLEAN("keepdim", keepdim)};
+    soma_attr attrs[] = {SOMA_INTS("dim", dim), SOMA_BOOLEAN("keepdim", keepdim)};
+    attrs[0].count = dim != SOMA_NO_DIM;
     return SOMA__RUN(&soma__argmin_op, attrs, x);
 }
 soma_tensor *soma_cumsum(soma_tensor *x, int64_t dim) {
     soma_attr attrs[] = {SOMA_INT("dim", dim)};
     return SOMA__RUN(&soma__cumsum_op, attrs, x);
 }
-soma_status soma_topk(soma_tensor *x, int64_t k, int64_t dim, soma_tensor **values, soma_tensor **indices) {
-    soma_attr attrs[] = {SOMA_INT("k", k), SOMA_INT("dim", dim)};
+soma_status soma_topk_ex(soma_tensor *x, int64_t k, int64_t dim, bool largest, soma_tensor **values, soma_tensor **indices) {
+    soma_attr attrs[] = {SOMA_INT("k", k), SOMA_INT("dim", dim), SOMA_BOOLEAN("largest", largest), SOMA_BOOLEAN("sorted", true)};
     soma_tensor *out[SOMA_MAX_OUTPUTS];
     bool ok = soma__apply(&soma__topk_op, &x, 1, attrs, out, 0);
     if (values)
@@ -434,4 +474,7 @@ soma_status soma_topk(soma_tensor *x, int64_t k, int64_t dim, soma_tensor **valu
     if (indices)
         *indices = ok ? out[1] : NULL;
     return ok ? SOMA_OK : soma__ctx()->error;
+}
+soma_status soma_topk(soma_tensor *x, int64_t k, int64_t dim, soma_tensor **values, soma_tensor **indices) {
+    return soma_topk_ex(x, k, dim, true, values, indices);
 }

@@ -219,8 +219,17 @@ static bool compute(soma_args *a, const soma_meta *meta, bool over_input, soma_n
     return true;
 }
 
+/* A composite in place: its result is copied over the input, which is what the tape sees. */
+static bool put_over(soma_args *a, soma_tensor *over) {
+    soma_meta result = soma__meta_of(a->out[0]);
+    if (!check_in_place(a->op, over, &result))
+        return false;
+    a->out[0] = a->out[0] == over ? over : soma_copy_(over, a->out[0]);
+    return a->out[0] != NULL;
+}
+
 /* The results leave the scope of the intermediate ones; an input that is handed on belongs elsewhere already. */
-static bool run_composite(soma_args *a) {
+static bool run_composite(soma_args *a, soma_tensor *over) {
     const soma_op *op = a->op;
     bool grad = soma__differentiable(op), was = soma_grad_enabled();
     soma_scope scope = soma_scope_begin();
@@ -231,6 +240,7 @@ static bool run_composite(soma_args *a) {
             ((soma_tensor **)a->in)[i] = soma_detach(a->in[i]);
     bool ok = soma__ctx()->error == SOMA_OK && op->compose(a) && soma__ctx()->error == SOMA_OK;
     soma_set_grad_enabled(was);
+    ok = ok && (!over || put_over(a, over));
     for (int i = 0; ok && i < SOMA_MIN(a->n_out, a->room); i++) {
         bool drop = i < SOMA_MAX_OUTPUTS && op->no_grad_out & 1u << i && a->out[i]->requires_grad;
         a->out[i] = soma_escape(drop ? soma_detach(a->out[i]) : a->out[i]);
@@ -289,16 +299,16 @@ static bool run(soma_args *a, soma_tensor *const *in, soma_tensor **room, unsign
     a->in = room;
     if (!check_inputs(op, in, a->n_in) || !promote(op, in, a->n_in, room, &common, over_input))
         return false;
-    return op->compose ? run_composite(a) : run_prepared(a, in, common, over_input);
+    return op->compose ? run_composite(a, flags & SOMA__IN_PLACE ? in[0] : NULL) : run_prepared(a, in, common, over_input);
 }
 
-static bool apply(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int n_room, unsigned flags) {
+static int apply(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int n_room, unsigned flags) {
     soma_args a = {.op = op, .n_in = n_in, .n_out = op->outputs, .attrs = attrs, .out = out, .room = n_room};
     bool ok;
     for (int i = 0; i < n_room; i++)
         out[i] = NULL;
     if (soma__failed())
-        return false;
+        return -1;
     if (n_in <= SOMA_MAX_NAMED_INPUTS) {
         /* Optional inputs that were left off count as absent. */
         soma_tensor *all[SOMA_MAX_NAMED_INPUTS] = {0}, *room[SOMA_MAX_NAMED_INPUTS] = {0};
@@ -314,20 +324,21 @@ static bool apply(const soma_op *op, soma_tensor *const *in, int n_in, const som
     }
     for (int i = 0; !ok && i < n_room; i++)
         out[i] = NULL;
-    return ok;
+    return ok ? a.n_out : -1;
 }
 
 bool soma__apply(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, unsigned flags) {
-    return apply(op, in, n_in, attrs, out, op->outputs, flags);
+    return apply(op, in, n_in, attrs, out, op->outputs, flags) >= 0;
 }
 
-bool soma__apply_many(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int room) {
+int soma__apply_many(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int room) {
+    if (op->many || room >= op->outputs)
+        return apply(op, in, n_in, attrs, out, room, 0);
     soma_tensor *made[SOMA_MAX_OUTPUTS];
-    bool direct = op->many || room >= op->outputs;
-    bool ok = apply(op, in, n_in, attrs, direct ? out : made, direct ? room : op->outputs, 0);
-    for (int i = 0; i < room && !direct; i++)
+    int n = apply(op, in, n_in, attrs, made, op->outputs, 0);
+    for (int i = 0; i < room; i++)
         out[i] = made[i];
-    return ok;
+    return n;
 }
 
 soma_tensor *soma__run(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs) {

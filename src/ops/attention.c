@@ -9,9 +9,9 @@
 enum { Q, K, V, MASK };
 enum { DROPOUT_P, IS_CAUSAL, SCALE, ENABLE_GQA };
 
-/* [L, S], true where query i may see key j: j <= i. */
-static soma_tensor *causal_mask(int64_t l, int64_t s) {
-    return soma_ge(soma_unsqueeze(soma_arange(0, (double)l, 1, SOMA_I64), 1), soma_arange(0, (double)s, 1, SOMA_I64));
+/* [L, S], true where query `from` + i must not see key j: j > from + i. */
+static soma_tensor *later(int64_t from, int64_t l, int64_t s) {
+    return soma_lt(soma_unsqueeze(soma_arange((double)from, (double)(from + l), 1, SOMA_I64), 1), soma_arange(0, (double)s, 1, SOMA_I64));
 }
 
 /* Heads of key and value, each repeated for its group of queries: [..., H, S, E] -> [..., H n, S, E]. */
@@ -57,7 +57,7 @@ static int64_t group_of(const soma_args *a) {
     return 0;
 }
 
-static bool mask_fits(const soma_tensor *mask, const soma_tensor *scores) {
+static bool mask_fits(const soma_tensor *mask, const soma_meta *scores) {
     bool ok = mask->ndim <= scores->ndim;
     for (int i = 1; ok && i <= mask->ndim; i++) {
         int64_t have = mask->shape[mask->ndim - i], want = scores->shape[scores->ndim - i];
@@ -66,7 +66,8 @@ static bool mask_fits(const soma_tensor *mask, const soma_tensor *scores) {
     if (ok)
         return true;
     char m[SOMA__SHAPE_TEXT], s[SOMA__SHAPE_TEXT];
-    soma_fail(SOMA_ESHAPE, "attn_mask is %s, which does not broadcast to the scores %s", soma__tensor_text(mask, m), soma__tensor_text(scores, s));
+    soma_fail(SOMA_ESHAPE, "attn_mask is %s, which does not broadcast to the scores %s", soma__tensor_text(mask, m),
+              soma__shape_text(scores->ndim, scores->shape, s, sizeof s));
     return false;
 }
 
@@ -78,32 +79,88 @@ static soma_tensor *masked_softmax(soma_tensor *scores, soma_tensor *mask) {
     return soma_masked_fill(soma_softmax(scores, -1), none, 0);
 }
 
-static bool attention_compose(soma_args *a) {
-    soma_tensor *q = a->in[Q], *mask = a->in[MASK];
-    double p = a->attrs[DROPOUT_P].value.f, scale = a->attrs[SCALE].value.f;
-    int64_t group = group_of(a), features = q->shape[q->ndim - 1];
-    if (group == 0)
-        return false;
-    if (mask && a->attrs[IS_CAUSAL].value.i != 0) {
-        soma_fail(SOMA_EINVAL, "attn_mask and is_causal exclude each other; put the triangle into the mask");
-        return false;
-    }
-    soma_dtype dtype = (soma_dtype)q->dtype;
-    if (mask && mask->dtype != SOMA_BOOL && (soma_dtype)mask->dtype != dtype)
-        mask = soma_to(mask, dtype);
-    scale = scale == 0 ? 1 / sqrt((double)SOMA_MAX(features, 1)) : scale;
-    soma_tensor *k = repeated(a->in[K], group), *v = repeated(a->in[V], group);
-    soma_tensor *scores = soma_matmul(soma_mul_scalar(q, scale), soma_transpose(k, -1, -2));
-    if (!scores || (mask && !mask_fits(mask, scores)))
-        return false;
-    soma_tensor *weights;
-    if (a->attrs[IS_CAUSAL].value.i != 0) /* every query sees the first key at least */
-        weights = soma_softmax(soma_masked_fill(scores, soma_logical_not(causal_mask(soma_size(scores, -2), soma_size(scores, -1))), -INFINITY), -1);
+typedef struct attention {
+    soma_tensor *q, *k, *v, *mask; /* k: [..., E, S], q scaled */
+    bool causal;
+    double p;
+} attention;
+
+/* For queries [from, to). */
+static soma_tensor *attend(const attention *a, int64_t from, int64_t to) {
+    bool all = from == 0 && to == soma_size(a->q, -2);
+    soma_tensor *scores = soma_matmul(all ? a->q : soma_slice(a->q, -2, from, to, 1), a->k), *mask = a->mask, *weights;
+    if (!scores)
+        return NULL;
+    if (mask && !all && mask->ndim > 1 && soma_size(mask, -2) > 1)
+        mask = soma_slice(mask, -2, from, to, 1);
+    if (a->causal) /* every query sees the first key at least */
+        weights = soma_softmax(soma_masked_fill(scores, later(from, to - from, soma_size(scores, -1)), -INFINITY), -1);
     else if (mask && mask->dtype == SOMA_BOOL)
         weights = masked_softmax(scores, mask);
     else
         weights = soma_softmax(mask ? soma_add(scores, mask) : scores, -1);
-    a->out[0] = soma_matmul(soma_dropout(weights, p, p != 0), v);
+    return soma_matmul(soma_dropout(weights, a->p, a->p != 0), a->v);
+}
+
+/* Without gradients and dropout the scores need not stand all at once: a few queries at a time. */
+enum { SCORES_AT_ONCE = 1 << 22 };
+static soma_tensor *in_parts(const attention *a, int64_t rows, int64_t part) {
+    int64_t n = (rows + part - 1) / part;
+    soma_tensor **parts = soma__calloc((size_t)n, sizeof *parts), *out = NULL;
+    for (int64_t i = 0; parts && i < n; i++) {
+        soma_scope scope = soma_scope_begin();
+        parts[i] = attend(a, i * part, SOMA_MIN((i + 1) * part, rows));
+        if (parts[i])
+            soma_escape(parts[i]);
+        soma_scope_end(scope);
+    }
+    if (parts && !soma__failed())
+        out = soma_cat(parts, (int)n, -2);
+    soma__free(parts);
+    return out;
+}
+
+static bool recorded(const soma_args *a) {
+    for (int i = 0; i < a->n_in; i++)
+        if (a->in[i] && a->in[i]->requires_grad)
+            return soma_grad_enabled();
+    return false;
+}
+
+/* Scores' shape [..., L, S] without computing them; the mask must broadcast to it. */
+static bool scores_shape(const attention *a, soma_meta *m) {
+    *m = (soma_meta){.ndim = SOMA_MAX(a->q->ndim, a->k->ndim)};
+    for (int i = 3; i <= m->ndim; i++) {
+        int64_t p = i <= a->q->ndim ? a->q->shape[a->q->ndim - i] : 1, q = i <= a->k->ndim ? a->k->shape[a->k->ndim - i] : 1;
+        m->shape[m->ndim - i] = p == 1 ? q : p;
+    }
+    m->shape[m->ndim - 2] = a->q->shape[a->q->ndim - 2];
+    m->shape[m->ndim - 1] = a->k->shape[a->k->ndim - 1];
+    return !a->mask || mask_fits(a->mask, m);
+}
+
+static bool attention_compose(soma_args *a) {
+    soma_tensor *q = a->in[Q], *mask = a->in[MASK];
+    double scale = a->attrs[SCALE].value.f;
+    int64_t group = group_of(a), features = q->ndim > 0 ? q->shape[q->ndim - 1] : 0;
+    attention t = {.mask = mask, .causal = a->attrs[IS_CAUSAL].value.i != 0, .p = a->attrs[DROPOUT_P].value.f};
+    if (group == 0)
+        return false;
+    if (mask && t.causal) {
+        soma_fail(SOMA_EINVAL, "attn_mask and is_causal exclude each other; put the triangle into the mask");
+        return false;
+    }
+    if (mask && mask->dtype != SOMA_BOOL && mask->dtype != q->dtype)
+        t.mask = soma_to(mask, (soma_dtype)q->dtype);
+    t.q = soma_mul_scalar(q, scale == 0 ? 1 / sqrt((double)SOMA_MAX(features, 1)) : scale);
+    t.k = soma_transpose(repeated(a->in[K], group), -1, -2);
+    t.v = repeated(a->in[V], group);
+    soma_meta scores;
+    if (soma__failed() || !scores_shape(&t, &scores))
+        return false;
+    int64_t rows = scores.shape[scores.ndim - 2], total = soma__numel(scores.ndim, scores.shape);
+    int64_t part = total > SCORES_AT_ONCE ? SOMA_MAX(16, SCORES_AT_ONCE / (total / rows)) : rows;
+    a->out[0] = part < rows && t.p == 0 && !recorded(a) ? in_parts(&t, rows, part) : attend(&t, 0, rows);
     return a->out[0] != NULL;
 }
 
@@ -174,8 +231,8 @@ static bool attention_errors(int i, soma_dtype dtype, soma_sample *s) {
 static const soma_op attention_op = {
     .name = "scaled_dot_product_attention", .family = "attention", .onnx = "Attention",
     .doc = "softmax(query key^T scale + attn_mask) value over the last two dimensions (Vaswani et al. 2017). A bool mask is true where a key takes "
-           "part, a float mask is added. A query that a bool mask lets see no key gives 0, as in PyTorch from 2.5 on (NaN before). Time and "
-           "memory grow with L S",
+           "part, a float mask is added. A query that a bool mask lets see no key gives 0, as in PyTorch from 2.5 on (NaN before). Time grows "
+           "with L S; memory too when gradients are recorded, else the scores stand a part at a time",
     .in = {{.name = "query"}, {.name = "key"}, {.name = "value"}, {.name = "attn_mask", .dtypes = SOMA_FLOATS | SOMA_BIT(SOMA_BOOL), .optional = true, .apart = true}},
     .n_in = 4, .outputs = 1,
     .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("dropout_p", 0, "probability that a weight becomes 0; whenever above 0, also outside training"),

@@ -8,9 +8,10 @@ static const soma_op binary_ops[SOMA__BINARY_COUNT], compare_ops[SOMA__COMPARE_C
 
 /* ---- Gradients ---- */
 
-/* b * a^(b-1), 0 where b is 0. */
+/* b * a^(b-1), 0 where b is 0. The 1 has a's dtype: two numbers from C would meet in f32. */
 static soma_tensor *soma__pow_slope(soma_tensor *a, soma_tensor *b) {
-    return soma_where(soma_eq(b, soma_scalar(0)), soma_scalar(0), soma_mul(b, soma_pow(a, soma_add_scalar(b, -1))));
+    soma_tensor *less = a ? soma_sub(b, soma_ones(SOMA_SCALAR, (soma_dtype)a->dtype)) : NULL;
+    return soma_where(soma_eq(b, soma_scalar(0)), soma_scalar(0), soma_mul(b, soma_pow(a, less)));
 }
 
 /* a^b log(a), 0 where a is 0 and b >= 0. */
@@ -72,10 +73,11 @@ static const double domains[][2] = {
 #include "ops/elementwise.def"
 };
 
-static bool make_sample(int i, soma_dtype dtype, double low, double high, soma_sample *s) {
+bool soma__samples_two(int i, soma_dtype dtype, double low, double high, soma_sample *s) {
     static const struct { int na; int64_t a[3]; int nb; int64_t b[3]; bool strided; } shapes[] = {
         {3, {2, 3, 5}, 3, {2, 3, 5}, false}, {2, {4, 5}, 2, {4, 5}, true}, {3, {2, 1, 5}, 2, {3, 1}, false},
         {2, {3, 4}, 0, {0}, false},          {0, {0}, 0, {0}, false},      {2, {0, 4}, 1, {4}, false},
+        {1, {6}, 2, {3, 1}, true},           {3, {2, 2, 4}, 1, {1}, true}, {1, {1}, 3, {2, 1, 3}, false},
     };
     if (i >= (int)SOMA_LEN(shapes))
         return false;
@@ -88,7 +90,7 @@ static bool make_sample(int i, soma_dtype dtype, double low, double high, soma_s
     return true;
 }
 
-static bool bad_shapes(int i, soma_dtype dtype, soma_sample *s) {
+bool soma__errors_two(int i, soma_dtype dtype, soma_sample *s) {
     static const int64_t a[] = {2, 3}, b[] = {4};
     if (i > 0)
         return false;
@@ -105,10 +107,10 @@ static bool bad_shapes(int i, soma_dtype dtype, soma_sample *s) {
 #define PREDICATE(...)
 #define BINARY(name, ...)                                                                                        \
     static bool samples_##name(int i, soma_dtype dtype, soma_sample *s) {                                        \
-        return make_sample(i, dtype, domains[SOMA__B_##name][0], domains[SOMA__B_##name][1], s);                 \
+        return soma__samples_two(i, dtype, domains[SOMA__B_##name][0], domains[SOMA__B_##name][1], s);                 \
     }
 #define COMPARE(name, ...)                                                                                       \
-    static bool samples_##name(int i, soma_dtype dtype, soma_sample *s) { return make_sample(i, dtype, -2, 2, s); }
+    static bool samples_##name(int i, soma_dtype dtype, soma_sample *s) { return soma__samples_two(i, dtype, -2, 2, s); }
 #include "ops/elementwise.def"
 
 #define IN_A SOMA_SAVE_IN(0)
@@ -123,10 +125,10 @@ static const soma_op binary_ops[SOMA__BINARY_COUNT] = {
 #define PREDICATE(...)
 #define COMPARE(...)
 #define BINARY(n, kinds, expr, grad_a, grad_b, need_a, need_b, low, high, onnx_, doc_)                                           \
-    {.name = #n, .family = "elementwise", .doc = doc_, .onnx = onnx_, .in = {{.name = "a"}, {.name = "b"}}, .n_in = 2,           \
+    {.name = #n, .family = FAMILY, .doc = doc_, .onnx = onnx_, .in = {{.name = "a"}, {.name = "b"}}, .n_in = 2,                  \
      .outputs = 1, .dtypes = DTYPES_##kinds, .promote = PROMOTE_##kinds, .shape = soma__shape_broadcast, .cpu = {binary_kernel}, \
      .backward = backward_##n, .saves_if = {need_a, need_b}, .in_place = true, .flops = flops_each, .samples = samples_##n,      \
-     .errors = bad_shapes, .range = "[" #low ", " #high "]"},
+     .errors = soma__errors_two, .range = "[" #low ", " #high "]"},
 #include "ops/elementwise.def"
 };
 
@@ -137,7 +139,7 @@ static const soma_op compare_ops[SOMA__COMPARE_COUNT] = {
 #define COMPARE(n, expr, doc_, onnx_)                                                                                            \
     {.name = #n, .family = "comparison", .doc = "true where " doc_, .onnx = onnx_, .in = {{.name = "a"}, {.name = "b"}},         \
      .n_in = 2, .outputs = 1, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = shape_compare, .cpu = {compare_kernel}, \
-     .backward = SOMA_NONDIFF, .samples = samples_##n, .errors = bad_shapes},
+     .backward = SOMA_NONDIFF, .samples = samples_##n, .errors = soma__errors_two},
 #include "ops/elementwise.def"
 };
 
@@ -163,7 +165,7 @@ static void where_backward(soma_grad_args *g) {
 }
 
 static bool where_samples(int i, soma_dtype dtype, soma_sample *s) {
-    if (!make_sample(i, dtype, -3, 3, s))
+    if (!soma__samples_two(i, dtype, -3, 3, s))
         return false;
     s->n_in = 3;
     s->in[2] = s->in[1];
@@ -173,7 +175,7 @@ static bool where_samples(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static bool where_errors(int i, soma_dtype dtype, soma_sample *s) {
-    if (!bad_shapes(i, dtype, s))
+    if (!soma__errors_two(i, dtype, s))
         return false;
     s->n_in = 3;
     s->in[2] = s->in[1];
@@ -224,4 +226,4 @@ soma_tensor *soma_pow_scalar(soma_tensor *x, double v) {
         soma_tensor *out, *in[2] = {a, b};                                                                      \
         return soma__apply(&binary_ops[SOMA__B_##name], in, 2, NULL, &out, SOMA__IN_PLACE) ? out : NULL;        \
     }
-IN_PLACE(add) IN_PLACE(sub) IN_PLACE(mul) IN_PLACE(div)
+IN_PLACE(add) IN_PLACE(sub) IN_PLACE(mul) IN_PLACE(div) IN_PLACE(pow)

@@ -14,8 +14,8 @@
 /* The i-th line without (samples) or with (errors) an "!". `lines` ends with NULL. */
 bool soma__text_case(const char *const *lines, bool errors, int i, soma_dtype dtype, soma_sample *s);
 
-/* SOMA__CASES(name, lines…) defines name_samples and name_errors. */
-#define SOMA__CASES(name, ...)                                                                              \
+/* SOMA__LINES(name, lines…) defines name_samples and name_errors. */
+#define SOMA__LINES(name, ...)                                                                              \
     static const char *const name##_lines[] = {__VA_ARGS__, NULL};                                          \
     static bool name##_samples(int i, soma_dtype dtype, soma_sample *s) {                                   \
         return soma__text_case(name##_lines, false, i, dtype, s);                                           \

@@ -1,4 +1,4 @@
-/* Losses of class scores: cross_entropy, nll_loss. Scores are [N, C, …] (or [C]), targets [N, …] (or no dimensions) with classes
+/* Losses of class scores: cross_entropy (of targets that are classes), nll_loss. Scores are [N, C, …] (or [C]), targets [N, …] (or no dimensions) with classes
  * 0 … C-1. With T the coefficients that a target spreads over the classes,
  *     T[n, c] = (1 - s) w[c] [c = target n] + s / C w[c],   0 where the target is ignore_index,   s: label smoothing,
  * the loss of position n is sum_c T (logsumexp(x) - x[c]) for scores and -sum_c T logp[c] after log_softmax; the mean divides
@@ -15,6 +15,9 @@
 enum { REDUCTION, IGNORE, SMOOTHING }; /* attributes of all but class_coefficients */
 
 /* ---- Shapes and checks ------------------------------------------------------------------------------------------- */
+
+/* Messages name the operator that people call. */
+static const char *name_of(const soma_args *a) { return a->op == &soma__class_entropy_op ? "cross_entropy" : a->op->name; }
 
 static int class_dim(int ndim) { return ndim == 1 ? 0 : 1; }
 
@@ -53,16 +56,6 @@ static bool check_smoothing(const char *op, double s) {
     return false;
 }
 
-/* "[3, 0]", the place of element i of t. */
-static const char *place_text(const soma_tensor *t, int64_t i, char *out) {
-    int64_t index[SOMA_MAX_DIMS];
-    for (int d = t->ndim - 1; d >= 0; d--) {
-        index[d] = i % t->shape[d];
-        i /= t->shape[d];
-    }
-    return soma__shape_text(t->ndim, index, out, SOMA__SHAPE_TEXT);
-}
-
 static int64_t offset_of(const soma_tensor *t, int64_t i) {
     int64_t at = 0;
     for (int d = t->ndim - 1; d >= 0; d--) {
@@ -72,7 +65,7 @@ static int64_t offset_of(const soma_tensor *t, int64_t i) {
     return at * (int64_t)soma_dtype_size((soma_dtype)t->dtype);
 }
 
-static bool check_classes(const char *op, const soma_tensor *target, int64_t classes, int64_t ignore) {
+bool soma__check_classes(const char *op, const soma_tensor *target, int64_t classes, int64_t ignore) {
     int64_t room[SOMA__STAGE], row = target->ndim ? target->shape[target->ndim - 1] : 1;
     int64_t step = target->ndim ? target->stride[target->ndim - 1] * (int64_t)soma_dtype_size((soma_dtype)target->dtype) : 0;
     for (int64_t first = 0; first < target->numel; first += row)
@@ -84,7 +77,7 @@ static bool check_classes(const char *op, const soma_tensor *target, int64_t cla
                     continue;
                 char at[SOMA__SHAPE_TEXT];
                 soma_fail(SOMA_EINVAL, "%s: target%s%s is class %lld, expected 0 to %lld (%lld classes)", op, target->ndim ? " at " : "",
-                          target->ndim ? place_text(target, first + i + j, at) : "", (long long)room[j], (long long)classes - 1,
+                          target->ndim ? soma__loss_place(target, first + i + j, at) : "", (long long)room[j], (long long)classes - 1,
                           (long long)classes);
                 return false;
             }
@@ -94,14 +87,14 @@ static bool check_classes(const char *op, const soma_tensor *target, int64_t cla
 
 static bool loss_check(soma_args *a) {
     const soma_tensor *x = a->in[0];
-    return check_classes(a->op->name, a->in[1], x->shape[class_dim(x->ndim)], a->attrs[IGNORE].value.i);
+    return soma__check_classes(name_of(a), a->in[1], x->shape[class_dim(x->ndim)], a->attrs[IGNORE].value.i);
 }
 
 static bool loss_shape(soma_args *a, soma_meta *out, bool smoothing) {
     const soma_tensor *target = a->in[1];
-    if (!soma__check_reduction(a->op->name, a->attrs[REDUCTION].value.i) ||
-        !check_scores(a->op->name, a->in[0], target, a->in[2]) ||
-        (smoothing && !check_smoothing(a->op->name, a->attrs[SMOOTHING].value.f)))
+    if (!soma__check_reduction(name_of(a), a->attrs[REDUCTION].value.i, SOMA_NONE) ||
+        !check_scores(name_of(a), a->in[0], target, a->in[2]) ||
+        (smoothing && !check_smoothing(name_of(a), a->attrs[SMOOTHING].value.f)))
         return false;
     if (a->attrs[REDUCTION].value.i == SOMA_NONE) {
         out[0].ndim = target->ndim;
@@ -344,7 +337,7 @@ static const char *backward_kernel(soma_args *a) {
 static bool backward_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[B_SCORES], *target = a->in[B_TARGET], *grad = a->in[B_GRAD];
     const char *op = a->op->name;
-    if (!soma__check_reduction(op, a->attrs[REDUCTION].value.i) || !check_scores(op, x, target, a->in[B_WEIGHT]) ||
+    if (!soma__check_reduction(op, a->attrs[REDUCTION].value.i, SOMA_NONE) || !check_scores(op, x, target, a->in[B_WEIGHT]) ||
         !check_smoothing(op, a->attrs[SMOOTHING].value.f))
         return false;
     char text[SOMA__SHAPE_TEXT];
@@ -363,7 +356,7 @@ static bool backward_shape(soma_args *a, soma_meta *out) {
 
 static bool backward_check(soma_args *a) {
     const soma_tensor *x = a->in[B_SCORES];
-    return check_classes(a->op->name, a->in[B_TARGET], x->shape[class_dim(x->ndim)], a->attrs[IGNORE].value.i);
+    return soma__check_classes(name_of(a), a->in[B_TARGET], x->shape[class_dim(x->ndim)], a->attrs[IGNORE].value.i);
 }
 
 /* ---- Coefficients, for gradients written in operators ------------------------------------------------------------ */
@@ -378,7 +371,7 @@ static bool coefficients_shape(soma_args *a, soma_meta *out) {
                   (int)target->ndim);
         return false;
     }
-    if (!check_weight(a->op->name, a->in[1], classes) || !check_smoothing(a->op->name, a->attrs[COEF_SMOOTHING].value.f))
+    if (!check_weight(name_of(a), a->in[1], classes) || !check_smoothing(name_of(a), a->attrs[COEF_SMOOTHING].value.f))
         return false;
     out->dtype = (soma_dtype)a->attrs[COEF_DTYPE].value.i;
     out->ndim = target->ndim + 1;
@@ -389,7 +382,7 @@ static bool coefficients_shape(soma_args *a, soma_meta *out) {
 }
 
 static bool coefficients_check(soma_args *a) {
-    return check_classes(a->op->name, a->in[0], a->attrs[COEF_CLASSES].value.i, a->attrs[COEF_IGNORE].value.i);
+    return soma__check_classes(name_of(a), a->in[0], a->attrs[COEF_CLASSES].value.i, a->attrs[COEF_IGNORE].value.i);
 }
 
 static const char *coefficients_kernel(soma_args *a) {
@@ -568,14 +561,15 @@ static bool coefficients_errors(int i, soma_dtype dtype, soma_sample *s) {
 /* ---- Entries ----------------------------------------------------------------------------------------------------- */
 
 #define SCORES(n) {{.name = n}, {.name = "target", .dtypes = SOMA_INTEGERS, .apart = true}, {.name = "weight", .optional = true}}
+#define CLASS_REDUCTION SOMA_DEF_INT("reduction", SOMA_MEAN, "0: mean, 1: sum, 2: none")
 #define IGNORE_ATTR SOMA_DEF_INT("ignore_index", -100, "targets of this class do not count")
 #define SMOOTHING_ATTR SOMA_DEF_FLOAT("label_smoothing", 0.0, "share of the target that is spread evenly over all classes")
 
-const soma_op soma__cross_entropy_op = {
-    .name = "cross_entropy", .family = "loss", .onnx = "SoftmaxCrossEntropyLoss",
-    .doc = "sum_c T[c] (log(sum(exp(x))) - x[c]) of scores x [N, C, …], T[c] = (1 - s) w[c] [c = target] + s / C w[c]; the mean is over "
+const soma_op soma__class_entropy_op = {
+    .name = "class_entropy", .family = "loss", .internal = true,
+    .doc = "cross_entropy of targets that are classes: sum_c T[c] (log(sum(exp(x))) - x[c]) of scores x [N, C, …], T[c] = (1 - s) w[c] [c = target] + s / C w[c]; the mean is over "
            "the weights of the targets. Also gives log(sum(exp(x))) and the sum of the weights",
-    .in = SCORES("logits"), .n_in = 3, .outputs = 3, .attrs = SOMA_ATTRS(SOMA__REDUCTION_ATTR, IGNORE_ATTR, SMOOTHING_ATTR),
+    .in = SCORES("logits"), .n_in = 3, .outputs = 3, .attrs = SOMA_ATTRS(CLASS_REDUCTION, IGNORE_ATTR, SMOOTHING_ATTR),
     .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .shape = cross_entropy_shape, .check = loss_check, .work = loss_work,
     .cpu = {cross_entropy_kernel}, .backward = cross_entropy_backward, .no_grad_in = 6, .no_grad_out = 6,
     .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(1) | SOMA_SAVE_OUT(2),
@@ -585,14 +579,14 @@ const soma_op soma__cross_entropy_backward_op = {
     .name = "cross_entropy_backward", .family = "loss", .doc = "gradient of cross_entropy: g (exp(x - lse) sum_c T[c] - T)",
     .in = {{.name = "grad"}, {.name = "logits"}, {.name = "target", .dtypes = SOMA_INTEGERS, .apart = true},
            {.name = "lse", .apart = true}, {.name = "total", .apart = true}, {.name = "weight", .optional = true}},
-    .n_in = 6, .outputs = 1, .attrs = SOMA_ATTRS(SOMA__REDUCTION_ATTR, IGNORE_ATTR, SMOOTHING_ATTR), .dtypes = SOMA_FLOATS,
+    .n_in = 6, .outputs = 1, .attrs = SOMA_ATTRS(CLASS_REDUCTION, IGNORE_ATTR, SMOOTHING_ATTR), .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME, .shape = backward_shape, .check = backward_check, .work = backward_work, .cpu = {backward_kernel},
     .backward = SOMA_NONDIFF, .internal = true, .flops = backward_flops, .samples = backward_samples, .errors = backward_errors,
 };
 const soma_op soma__nll_loss_op = {
     .name = "nll_loss", .family = "loss", .onnx = "NegativeLogLikelihoodLoss",
     .doc = "-w[target] logp[target] of log-probabilities [N, C, …]; the mean is over the weights of the targets. Also gives their sum",
-    .in = SCORES("logp"), .n_in = 3, .outputs = 2, .attrs = SOMA_ATTRS(SOMA__REDUCTION_ATTR, IGNORE_ATTR), .dtypes = SOMA_FLOATS,
+    .in = SCORES("logp"), .n_in = 3, .outputs = 2, .attrs = SOMA_ATTRS(CLASS_REDUCTION, IGNORE_ATTR), .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME, .shape = nll_shape, .check = loss_check, .work = loss_work, .cpu = {nll_kernel},
     .backward = nll_backward, .no_grad_in = 6, .no_grad_out = 2, .saves = SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(1),
     .flops = nll_flops, .samples = class_samples, .errors = class_errors,
@@ -609,15 +603,7 @@ const soma_op soma__class_coefficients_op = {
     .errors = coefficients_errors,
 };
 
-/* ---- The functions of ops.h -------------------------------------------------------------------------------------- */
-
-soma_tensor *soma_cross_entropy_ex(soma_tensor *logits, soma_tensor *target, const soma_loss_opts *opts) {
-    soma_loss_opts o = soma__loss_defaults(opts);
-    soma_attr attrs[] = {SOMA_INT("reduction", (int64_t)o.reduction),
-                         SOMA_INT("ignore_index", o.ignore_index ? o.ignore_index : -100),
-                         SOMA_FLOAT("label_smoothing", o.label_smoothing)};
-    return SOMA__RUN(&soma__cross_entropy_op, attrs, logits, target, o.weight);
-}
+/* ---- The function of loss.h -------------------------------------------------------------------------------------- */
 
 soma_tensor *soma_nll_loss_ex(soma_tensor *logp, soma_tensor *target, const soma_loss_opts *opts) {
     soma_loss_opts o = soma__loss_defaults(opts);

@@ -184,25 +184,25 @@ static bool conv_transpose3d_compose(soma_args *a) { return transpose_compose(a,
 
 /* ---- Entries ---------------------------------------------------------------------------------------------------------- */
 
-SOMA__CASES(conv1d, "[2,3,8] [4,3,3] [4]", "s[2,4,9] [6,2,3] [6] stride=2 padding=1 groups=2", "[3,7] [2,3,2] dilation=2", "[0,2,5] [3,2,2]",
+SOMA__LINES(conv1d, "[2,3,8] [4,3,3] [4]", "s[2,4,9] [6,2,3] [6] stride=2 padding=1 groups=2", "[3,7] [2,3,2] dilation=2", "[0,2,5] [3,2,2]",
             "[2,4,6] s[4,1,3] - groups=4 padding=2 stride=3", "[1,1,1] [1,1,1] s[1]",
             "[4] [4,3,3] !ESHAPE conv1d: x is [4] f32, expected [N, C, L] or [C, L]", "[2,3,8] [4,3] !ESHAPE weight is [4, 3] f32, expected [out, in / groups",
             "[2,3,8] [4,2,3] !ESHAPE input is [2, 3, 8] with 3 channels a group, weight is [4, 2, 3] for 2",
             "[2,3,8] [4,3,3] [3] !ESHAPE bias is [3] f32, expected [4]", "[2,3,2] [4,3,3] !ESHAPE a kernel of 3 does not fit an input of 2 with padding 0",
             "[2,3,8] [4,3,3] groups=2 !EINVAL groups is 2, expected a divisor", "[2,3,8] [4,3,3] stride=0 !EINVAL conv1d: stride is [0], expected one number from 1")
-SOMA__CASES(conv3d, "[1,2,3,4,3] [3,2,2,3,2] [3]", "s[1,2,5,3,4] [2,1,3,2,2] [2] stride=2,1,2 padding=1 groups=2",
+SOMA__LINES(conv3d, "[1,2,3,4,3] [3,2,2,3,2] [3]", "s[1,2,5,3,4] [2,1,3,2,2] [2] stride=2,1,2 padding=1 groups=2",
             "[2,4,4,5] [2,2,2,2,2] dilation=2,1,1", "[0,1,3,3,3] [2,1,2,2,2]", "[1,2,3,3,3] s[2,2,1,1,1] [2] padding=1,0,0", "[1,1,2,2,2] [1,1,3,3,3] - padding=1",
             "[2,4,4] [2,2,2,2,2] !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]", "[2,2,2,4,4] [2,2,3,2,2] !ESHAPE a kernel of 3 does not fit an input of 2",
             "[2,2,2,4,4] [2,2,2,2,2] padding=1,1 !EINVAL padding is [1, 1], expected one or three numbers")
-SOMA__CASES(conv_transpose1d, "[2,3,5] [3,4,3] [4]", "s[1,4,4] [4,2,3] [4] stride=2 padding=1 output_padding=1 groups=2", "[3,6] [3,2,2] dilation=2", "[0,2,4] [2,3,2]",
+SOMA__LINES(conv_transpose1d, "[2,3,5] [3,4,3] [4]", "s[1,4,4] [4,2,3] [4] stride=2 padding=1 output_padding=1 groups=2", "[3,6] [3,2,2] dilation=2", "[0,2,4] [2,3,2]",
             "[1,2,3] [2,1,2] - stride=1 output_padding=1 dilation=3 padding=1", "[2,1,1] s[1,1,1]",
             "[2,3,5] [4,3,3] !ESHAPE input is [2, 3, 5] with 3 channels, weight is [4, 3, 3] for 4",
             "[2,3,5] [3,3,3] stride=2 output_padding=2 !EINVAL output_padding 2 must be smaller than stride 2 or dilation 1",
             "[2,3,1] [3,3,1] padding=1 !ESHAPE does not fit an input of 1")
-SOMA__CASES(conv_transpose2d, "[2,3,4,3] [3,4,3,2] [4]", "s[1,4,3,4] [4,2,3,3] [4] stride=2,3 padding=1,0 output_padding=1,2 groups=2", "[3,3,4] [3,2,2,2] dilation=2",
+SOMA__LINES(conv_transpose2d, "[2,3,4,3] [3,4,3,2] [4]", "s[1,4,3,4] [4,2,3,3] [4] stride=2,3 padding=1,0 output_padding=1,2 groups=2", "[3,3,4] [3,2,2,2] dilation=2",
             "[0,2,3,3] [2,3,2,2]", "[1,2,3,3] [2,1,2,2] - output_padding=1 dilation=2 padding=1", "[1,1,2,2] s[1,2,1,1] [2] stride=2",
             "[2,3,5] [4,3,3,3] !ESHAPE with 2 channels, weight is [4, 3, 3, 3] for 4", "[5,5] [4,3,3,3] !ESHAPE expected [N, C, H, W] or [C, H, W]")
-SOMA__CASES(conv_transpose3d, "[1,2,2,3,2] [2,3,2,2,3] [3]", "s[1,4,2,2,3] [4,1,3,2,2] [2] stride=2,1,2 padding=1,0,1 output_padding=1,0,1 groups=2",
+SOMA__LINES(conv_transpose3d, "[1,2,2,3,2] [2,3,2,2,3] [3]", "s[1,4,2,2,3] [4,1,3,2,2] [2] stride=2,1,2 padding=1,0,1 output_padding=1,0,1 groups=2",
             "[2,2,2,3] [2,2,2,2,2] dilation=2,1,1", "[0,1,2,2,2] [1,2,2,2,2]", "[1,1,3,2,2] [1,2,1,1,1] [2] stride=2", "[1,2,2,2,2] s[2,1,2,2,2] - output_padding=1 dilation=2",
             "[2,4,4] [2,2,2,2,2] !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]", "[1,2,2,2,2] [2,2,2,2,2] groups=0 !EINVAL groups is 0")
 
@@ -310,10 +310,10 @@ static bool col2im_compose(soma_args *a) {
     return a->out[0] != NULL;
 }
 
-SOMA__CASES(im2col, "[2,3,5,6] kernel_size=2,3", "s[1,2,4,5] kernel_size=2 padding=1 stride=2,1", "[2,5,5] kernel_size=2 dilation=2", "[0,2,4,4] kernel_size=2",
+SOMA__LINES(im2col, "[2,3,5,6] kernel_size=2,3", "s[1,2,4,5] kernel_size=2 padding=1 stride=2,1", "[2,5,5] kernel_size=2 dilation=2", "[0,2,4,4] kernel_size=2",
             "[1,1,1,1] kernel_size=1", "[1,2,3,4] kernel_size=3 padding=1,0 dilation=1", "[4,4] kernel_size=2 !ESHAPE im2col: x is [4, 4] f32, expected [N, C, H, W]",
             "[1,2,3,4] kernel_size=4 !ESHAPE a kernel of height 4 does not fit a plane of 3", "[1,2,3,4] kernel_size=0 !EINVAL kernel_size is [0]")
-SOMA__CASES(col2im, "[2,8,6] output_size=3,4 kernel_size=2", "s[1,8,9] output_size=4,4 kernel_size=2 padding=1 stride=2", "[4,9] output_size=5 kernel_size=2 dilation=2",
+SOMA__LINES(col2im, "[2,8,6] output_size=3,4 kernel_size=2", "s[1,8,9] output_size=4,4 kernel_size=2 padding=1 stride=2", "[4,9] output_size=5 kernel_size=2 dilation=2",
             "[0,4,4] output_size=3 kernel_size=2", "[1,1,1] output_size=1 kernel_size=1", "[1,6,9] output_size=4,5 kernel_size=2,3",
             "[2,6,5] output_size=3,4 kernel_size=2 !ESHAPE a plane of 3 x 4 is made of 6 blocks and a multiple of 4 rows", "[2] output_size=3 kernel_size=2 !ESHAPE expected [N, C kh kw, blocks]")
 

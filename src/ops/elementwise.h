@@ -14,4 +14,18 @@ void soma__run_plain(const soma__iter *it, soma__row_fn row);
 /* The row for a dtype from the table `part`: f32 by instruction set, the rest once in all. */
 #define SOMA__ROW(part, op, dtype) ((dtype) == SOMA_F32 ? soma__elementwise_pick()->part[op] : soma__elementwise_wide.part[op][dtype])
 
+/* Parts of composites. */
+soma_tensor *soma__round_plain(soma_tensor *x);
+soma_tensor *soma__gelu_exact(soma_tensor *x);
+soma_tensor *soma__step_plain(soma_tensor *x, double threshold);
+void soma__step_rows(soma_args *a, double threshold); /* 1 where in[0] >= threshold, else 0, into out[0] */
+
+soma_tensor *soma__trunc_divide_op(soma_tensor *a, soma_tensor *b);
+
+/* Samples and bad inputs for entries of one and of two inputs: shapes of all kinds, values in [low, high). */
+bool soma__samples_one(int i, soma_dtype dtype, double low, double high, soma_sample *s);
+bool soma__samples_two(int i, soma_dtype dtype, double low, double high, soma_sample *s);
+bool soma__errors_one(int i, soma_dtype dtype, soma_sample *s);
+bool soma__errors_two(int i, soma_dtype dtype, soma_sample *s);
+
 #endif

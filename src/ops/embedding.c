@@ -57,7 +57,7 @@ static bool embedding_compose(soma_args *a) {
     return a->out[0] != NULL;
 }
 
-SOMA__CASES(embedding, "[5,3] i[4]<5", "s[6,4] I[2,3]<6", "[5,2] i[6]=0,2,2,4,2,1 padding_idx=2 ~", "[5,2] si[6]=0,2,2,4,2,1 padding_idx=-1 scale_grad_by_freq=true ~", "[4,3] i[]<4",
+SOMA__LINES(embedding, "[5,3] i[4]<5", "s[6,4] I[2,3]<6", "[5,2] i[6]=0,2,2,4,2,1 padding_idx=2 ~", "[5,2] si[6]=0,2,2,4,2,1 padding_idx=-1 scale_grad_by_freq=true ~", "[4,3] i[]<4",
             "[4,3] i[0]<4", "[1,1] i[2,1,2]<1", "s[7,2] si[3,2]<7 scale_grad_by_freq=true ~",
             "[5,3] i[3]=0,5,1 !EINVAL embedding: index_select: index 5 at position [1] is out of range", "[5] i[3]=0,1,1 !ESHAPE embedding: weight is [5] f32, expected [rows, features]",
             "[5,3] i[3]=0,1,1 padding_idx=5 !EINVAL padding_idx is 5, but weight has 5 rows", "[5,3] [3] !EDTYPE input 'indices' has dtype f32")
@@ -196,7 +196,7 @@ static bool embedding_bag_compose(soma_args *a) {
     return a->out[0] != NULL;
 }
 
-SOMA__CASES(embedding_bag, "[6,3] i[2,4]<6 mode='sum'", "s[6,3] i[7]<6 i[3]=0,2,5", "[6,2] I[6]<6 i[4]=0,2,2,5 - mode='max'", "[6,3] i[5]=1,2,3,2,0 i[2]=0,3 [5] mode='sum'",
+SOMA__LINES(embedding_bag, "[6,3] i[2,4]<6 mode='sum'", "s[6,3] i[7]<6 i[3]=0,2,5", "[6,2] I[6]<6 i[4]=0,2,2,5 - mode='max'", "[6,3] i[5]=1,2,3,2,0 i[2]=0,3 [5] mode='sum'",
             "[6,3] i[5]=1,2,3,2,0 i[3]=0,3,5 - mode='mean' include_last_offset=true padding_idx=2", "[6,3] i[2,3]=2,2,1,0,2,5 - - mode='max' padding_idx=2",
             "[6,2] i[2,3]=2,2,2,0,2,5 - - mode='mean' padding_idx=2", "[4,2] i[0]<4 i[2]=0,0", "[5,2] si[2,3]<5 - s[2,3] mode='sum' scale_grad_by_freq=true ~",
             "[6,3] i[4]<6 !ESHAPE indices is [4] i64, expected [bags, n] without offsets", "[6,3] i[4]<6 i[2]=0,5 !EINVAL offset 5 at position [1], expected to start at 0",

@@ -7,6 +7,7 @@
 #include "kernels/cpu/copy.h"
 #include "kernels/cpu/lanes.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,18 +15,17 @@
 
 static bool small_float(const soma_tensor *t) { return t->dtype == SOMA_F16 || t->dtype == SOMA_BF16; }
 
-/* dim of input 0, which must have dimensions; -1 with the error recorded. */
-static int dim_of(soma_args *a) {
-    if (a->in[0]->ndim == 0) {
-        soma_fail(SOMA_ESHAPE, "%s: x has no dimensions, so there is nothing to index", a->op->name);
-        return -1;
-    }
-    return soma__dim(a->op->name, soma__attr_int(a, 0), a->in[0]->ndim);
-}
+/* A number without dimensions counts as a vector of one, as in PyTorch. */
+static int dims(const soma_tensor *t) { return SOMA_MAX(t->ndim, 1); }
+static int64_t size_at(const soma_tensor *t, int d) { return t->ndim ? t->shape[d] : 1; }
+static int64_t stride_at(const soma_tensor *t, int d) { return t->ndim ? t->stride[d] : 0; }
+
+/* dim of input 0; -1 with the error recorded. */
+static int dim_of(soma_args *a) { return soma__dim(a->op->name, soma__attr_int(a, 0), a->in[0]->ndim); }
 
 static int known_dim(const soma_args *a) {
     int64_t dim = soma__attr_int(a, 0);
-    return (int)(dim < 0 ? dim + a->in[0]->ndim : dim);
+    return (int)(dim < 0 ? dim + dims(a->in[0]) : dim);
 }
 
 /* Every element of `index` lies in [0, size); the message shows the first that does not and where it stands. */
@@ -54,7 +54,7 @@ static bool check_range(const char *op, const char *what, const soma_tensor *ind
 static bool check_index(soma_args *a) {
     char where[64];
     int dim = known_dim(a);
-    int64_t size = a->in[0]->shape[dim];
+    int64_t size = size_at(a->in[0], dim);
     snprintf(where, sizeof where, "dimension %d of size %lld", dim, (long long)size);
     return check_range(a->op->name, "index", a->in[1], size, where);
 }
@@ -63,18 +63,18 @@ static bool check_index(soma_args *a) {
 static soma__lanes lanes_of(const soma_args *a, const soma_tensor *over, const soma_tensor *to, const soma_tensor *from,
                             bool one_d) {
     const soma_tensor *index = a->in[1];
-    soma__lanes l = {.ndim = over->ndim,
+    soma__lanes l = {.ndim = dims(over),
                      .dim = known_dim(a),
                      .to = to->data,
                      .from = from->data,
                      .index = index->data,
                      .dtype = (soma_dtype)to->dtype,
                      .index_dtype = (soma_dtype)index->dtype};
-    for (int d = 0; d < over->ndim; d++) {
-        l.shape[d] = over->shape[d];
-        l.to_stride[d] = to->stride[d];
-        l.from_stride[d] = from->stride[d];
-        l.index_stride[d] = one_d ? 0 : index->stride[d];
+    for (int d = 0; d < l.ndim; d++) {
+        l.shape[d] = size_at(over, d);
+        l.to_stride[d] = stride_at(to, d);
+        l.from_stride[d] = stride_at(from, d);
+        l.index_stride[d] = one_d ? 0 : stride_at(index, d);
     }
     if (one_d)
         l.index_stride[l.dim] = index->ndim == 0 ? 0 : index->stride[0];
@@ -184,6 +184,10 @@ static bool index_select_shape(soma_args *a, soma_meta *out) {
     if (dim < 0 || !index_1d(a))
         return false;
     soma__shape_same(a, out);
+    if (a->in[0]->ndim == 0 && a->in[1]->numel != 1) {
+        soma_fail(SOMA_ESHAPE, "index_select: x has no dimensions and there are %lld indices, expected one", (long long)a->in[1]->numel);
+        return false;
+    }
     out->shape[dim] = a->in[1]->numel;
     return true;
 }
@@ -261,7 +265,7 @@ static bool index_add_shape(soma_args *a, soma_meta *out) {
     expected[dim] = a->in[1]->numel;
     if (src->ndim == x->ndim && memcmp(expected, src->shape, sizeof *expected * (size_t)x->ndim) == 0)
         return true;
-    soma_fail(SOMA_ESHAPE, "index_add: src is %s, expected %s: x's shape with one entry for each index in dimension %d",
+    soma_fail(SOMA_ESHAPE, "%s: src is %s, expected %s: x's shape with one entry for each index in dimension %d", a->op->name,
               soma__shape_text(src->ndim, src->shape, have, sizeof have),
               soma__shape_text(x->ndim, expected, want, sizeof want), dim);
     return false;
@@ -330,9 +334,9 @@ soma_tensor *soma_index_add(soma_tensor *x, int64_t dim, soma_tensor *index, som
 /* index has t's dimensions and, but for `dim` (-1: there too), no larger sizes. */
 static bool index_fits(const char *op, const char *name, const soma_tensor *index, const soma_tensor *t, int dim) {
     char have[SOMA__SHAPE_TEXT], want[SOMA__SHAPE_TEXT];
-    bool ok = index->ndim == t->ndim;
-    for (int d = 0; ok && d < t->ndim; d++)
-        ok = d == dim || index->shape[d] <= t->shape[d];
+    bool ok = dims(index) == dims(t);
+    for (int d = 0; ok && d < dims(t); d++)
+        ok = d == dim || size_at(index, d) <= size_at(t, d);
     if (!ok)
         soma_fail(SOMA_ESHAPE, "%s: index is %s, expected no larger sizes than those of %s, %s%s", op,
                   soma__shape_text(index->ndim, index->shape, have, sizeof have), name,
@@ -414,11 +418,28 @@ soma_tensor *soma_gather(soma_tensor *x, int64_t dim, soma_tensor *index) {
 
 static bool scatter_add_shape(soma_args *a, soma_meta *out) {
     int dim = dim_of(a);
-    return dim >= 0 && index_fits("scatter_add", "x", a->in[1], a->in[0], dim) &&
-           index_fits("scatter_add", "src", a->in[1], a->in[2], -1) && soma__shape_same(a, out);
+    return dim >= 0 && index_fits(a->op->name, "x", a->in[1], a->in[0], dim) &&
+           (!a->in[2] || index_fits(a->op->name, "src", a->in[1], a->in[2], -1)) && soma__shape_same(a, out);
 }
 
 static const char *scatter_add_kernel(soma_args *a) { return add_kernel(a, false); }
+
+/* t, whose sizes are index's, with zeros up to src's. */
+static soma_tensor *widen(soma_tensor *t, const soma_meta *index, const soma_meta *src) {
+    int64_t shape[SOMA_MAX_DIMS] = {1};
+    if (src->ndim == 0)
+        return soma_reshape(t, 0, NULL);
+    if (index->ndim == 0)
+        t = soma_reshape(t, 1, shape);
+    else
+        memcpy(shape, index->shape, sizeof shape);
+    for (int d = 0; t && d < src->ndim; d++)
+        if (shape[d] != src->shape[d]) {
+            shape[d] = src->shape[d];
+            t = soma__slice_backward(t, src->ndim, shape, d, 0, 1);
+        }
+    return t;
+}
 
 /* Elements of src beyond the index were not used: their gradient is zero. */
 static void scatter_add_backward(soma_grad_args *g) {
@@ -427,16 +448,7 @@ static void scatter_add_backward(soma_grad_args *g) {
     g->gin[0] = g->need[0] ? g->gout[0] : NULL;
     if (!g->need[2])
         return;
-    const soma_meta *src = &g->in_meta[2];
-    soma_tensor *t = soma_gather(g->gout[0], g->attrs[0].value.i, g->in[1]);
-    int64_t shape[SOMA_MAX_DIMS];
-    memcpy(shape, g->in_meta[1].shape, sizeof shape);
-    for (int d = 0; t && d < src->ndim; d++)
-        if (shape[d] != src->shape[d]) {
-            shape[d] = src->shape[d];
-            t = soma__slice_backward(t, src->ndim, shape, d, 0, 1);
-        }
-    g->gin[2] = t;
+    g->gin[2] = widen(soma_gather(g->gout[0], g->attrs[0].value.i, g->in[1]), &g->in_meta[1], &g->in_meta[2]);
 }
 
 static bool scatter_add_samples(int i, soma_dtype dtype, soma_sample *s) {
@@ -487,6 +499,195 @@ static const soma_op scatter_add_op = {
 soma_tensor *soma_scatter_add(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src) {
     soma_attr attr = SOMA_INT("dim", dim);
     return SOMA__RUN(&scatter_add_op, &attr, x, index, src);
+}
+
+/* ---- index_copy, scatter: what was there is replaced ---- */
+
+static const char *index_copy_kernel(soma_args *a) {
+    if (a->out[0]->data != a->in[0]->data)
+        soma__copy_tensor(a->out[0], a->in[0]);
+    soma__lanes l = lanes_of(a, a->in[2], a->out[0], a->in[2], true);
+    soma__lanes_put(&l);
+    return NULL;
+}
+
+static void index_copy_backward(soma_grad_args *g) {
+    const soma_meta *src = &g->in_meta[2];
+    int64_t dim = g->attrs[0].value.i;
+    if (!g->gout[0])
+        return;
+    if (g->need[0])
+        g->gin[0] = soma_index_copy(g->gout[0], dim, g->in[1], soma_zeros(src->ndim, src->shape, src->dtype));
+    if (g->need[2])
+        g->gin[2] = soma_index_select(g->gout[0], dim, g->in[1]);
+}
+
+SOMA__CASES(index_copy, "X:4,3 I=2,0 X:2,3 dim=0|X~:4,3 J=1,2 X:4,2 dim=-1|X:2,3,4 I=2,1,0 X:2,3,4 dim=1|X:5 I:0 X:0 dim=0|X:5 I:=3 X:1 dim=0|X:3,2 I=1,1 X:2,2 dim=0 %",
+            "X:3,4 I=0,3 X:2,4 dim=0 !e index_copy: index 3 at position [1] is out of range|X:3,4 I=0,1 X:2,4 dim=1 !s index_copy: src is [2, 4], expected [3, 2]")
+static const soma_op index_copy_op = {
+    .name = "index_copy", .family = "index", .doc = "x with the rows (columns, planes …) of src in place of those along `dim` that the indices name; of several for one place the last.",
+    .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1, .attrs = dim_attrs, .n_attrs = 1,
+    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = index_add_shape, .check = check_index, .cpu = {index_copy_kernel}, .backward = index_copy_backward,
+    .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1, .in_place = true, .samples = index_copy_samples, .errors = index_copy_errors,
+};
+soma_tensor *soma_index_copy(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src) {
+    soma_attr attr = SOMA_INT("dim", dim);
+    return SOMA__RUN(&index_copy_op, &attr, x, index, src);
+}
+
+static const char *scatter_kernel(soma_args *a) {
+    uint64_t value = 0;
+    const soma_tensor *out = a->out[0];
+    soma_tensor number = {.dtype = out->dtype, .ndim = out->ndim, .numel = 1, .data = &value};
+    soma__store(&value, (soma_dtype)out->dtype, soma__attr_float(a, 1));
+    if (out->data != a->in[0]->data)
+        soma__copy_tensor(out, a->in[0]);
+    soma__lanes l = lanes_of(a, a->in[1], out, a->in[2] ? a->in[2] : &number, false);
+    soma__lanes_put(&l);
+    return NULL;
+}
+
+static void scatter_backward(soma_grad_args *g) {
+    int64_t dim = g->attrs[0].value.i;
+    if (!g->gout[0])
+        return;
+    if (g->need[0])
+        g->gin[0] = soma_scatter_value(g->gout[0], dim, g->in[1], 0);
+    if (g->n_in > 2 && g->need[2])
+        g->gin[2] = widen(soma_gather(g->gout[0], dim, g->in[1]), &g->in_meta[1], &g->in_meta[2]);
+}
+
+SOMA__CASES(scatter, "X:4,3 I:2,3=0,1,2,3,2,1 X:2,3 dim=0|X~:4,3 J:4,1=1,0,2,1 X:4,5 dim=-1|X:2,3,4 I:1,2,4=0,1,2,0,2,0,1,1 - dim=1 value=2.5|X:5 I:0 X:0 dim=0|X:5 I=3,1 X~:2 dim=0|X:3,2 I:2,2=1,1,1,1 X:2,2 dim=0 %|X:3 I=2,0 dim=0 value=1|X: I:=0 X: dim=0|X: I=0 - dim=-1 value=2",
+            "X:3,4 I:2,1=0,3 X:2,4 dim=0 !e scatter: index 3 at position [1, 0] is out of range|X:3,4 I:2,1=0,1 X:2 dim=0 !s scatter: index is [2, 1], expected no larger sizes than those of src, [2]|X:2 I=0 X:1 dim=1 !s dim 1 is out of range")
+static const soma_op scatter_op = {
+    .name = "scatter", .family = "index", .onnx = "ScatterElements",
+    .doc = "x with each element of src (or a number) where its index says: the index replaces the coordinate along `dim`; of several for one place the last.",
+    .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src", .optional = true}}, .n_in = 3, .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension that is indexed"), SOMA_DEF_FLOAT("value", 0, "what is put there when there is no src")),
+    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = scatter_add_shape, .check = check_index, .cpu = {scatter_kernel}, .backward = scatter_backward,
+    .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1, .in_place = true, .samples = scatter_samples, .errors = scatter_errors,
+};
+soma_tensor *soma_scatter(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src) {
+    soma_attr attrs[] = {SOMA_INT("dim", dim), SOMA_FLOAT("value", 0)};
+    return x && src ? SOMA__RUN(&scatter_op, attrs, x, index, src) : NULL;
+}
+soma_tensor *soma_scatter_value(soma_tensor *x, int64_t dim, soma_tensor *index, double value) {
+    soma_attr attrs[] = {SOMA_INT("dim", dim), SOMA_FLOAT("value", value)};
+    return SOMA__RUN(&scatter_op, attrs, x, index, NULL);
+}
+
+/* ---- scatter_reduce: product, largest and smallest by scatter_fold, which takes in x; the rest in operators ---- */
+
+static soma_tensor *scatter_fold(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src, soma__lanes_kind kind);
+
+static const char *scatter_fold_kernel(soma_args *a) {
+    soma__copy_tensor(a->out[0], a->in[0]);
+    soma__lanes l = lanes_of(a, a->in[1], a->out[0], a->in[2], false);
+    l.fold = (soma__lanes_kind)soma__attr_int(a, 1);
+    soma__lanes_fold(&l);
+    return NULL;
+}
+
+/* d/dsrc: the product of the others, which is what is left without the zeros where src is the only one, or divided by it where there is none. */
+static void product_gradient(soma_grad_args *g, soma_tensor *x, soma_tensor *index, soma_tensor *src) {
+    soma_dtype dtype = g->in_meta[0].dtype;
+    int64_t dim = g->attrs[0].value.i;
+    soma_tensor *go = g->gout[0], *one = soma_ones(g->in_meta[0].ndim, g->in_meta[0].shape, dtype);
+    if (g->need[0])
+        g->gin[0] = soma_mul(go, scatter_fold(one, dim, index, src, SOMA__LANES_PROD));
+    if (!g->need[2])
+        return;
+    soma_tensor *zero = soma_eq(src, soma_scalar(0)), *safe = soma_masked_fill(src, zero, 1);
+    soma_tensor *zeros = soma_gather(soma_scatter_add(soma_mul_scalar(one, 0), dim, index, soma_to(zero, dtype)), dim, index);
+    soma_tensor *others = soma_div(soma_gather(soma_mul(go, scatter_fold(x, dim, index, safe, SOMA__LANES_PROD)), dim, index), safe);
+    g->gin[2] = soma_masked_fill(others, soma_gt(soma_sub(zeros, soma_to(zero, dtype)), soma_scalar(0)), 0);
+}
+
+static void scatter_fold_backward(soma_grad_args *g) {
+    int64_t dim = g->attrs[0].value.i;
+    soma_dtype dtype = g->in_meta[0].dtype;
+    soma_tensor *go = g->gout[0], *x = g->in[0], *index = g->in[1], *src = g->in[2], *out = g->out[0];
+    if (!go)
+        return;
+    if (g->attrs[1].value.i == SOMA__LANES_PROD) {
+        product_gradient(g, x, index, src);
+        return;
+    }
+    soma_tensor *from_x = soma_to(soma_eq(x, out), dtype), *from_src = soma_to(soma_eq(src, soma_gather(out, dim, index)), dtype);
+    soma_tensor *share = soma_div(go, soma_scatter_add(from_x, dim, index, from_src)); /* equals share evenly */
+    g->gin[0] = soma_mul(share, from_x);
+    g->gin[2] = soma_mul(soma_gather(share, dim, index), from_src);
+}
+SOMA__CASES(scatter_fold, "X:4,3 I:2,3=0,1,2,0,1,1 X:2,3 dim=0 kind=0|X:4,3 I:4,2=1,0,2,1,1,1,0,0 X:4,2 dim=1 kind=1|X:5 I=3,1,3 X:3 dim=0 kind=2", "X:3 I=0,3 X:2 dim=0 kind=0 !e index 3 at position [1]")
+static const soma_op scatter_fold_op = {
+    .name = "scatter_fold", .family = "index", .doc = "Product, maximum or minimum of x and the elements of src that go to each place: part of scatter_reduce.",
+    .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension that is indexed"), SOMA_NEED_INT("kind", "0: product, 1: maximum, 2: minimum")),
+    .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64) | SOMA_BIT(SOMA_I64), .promote = SOMA_PROMOTE_SAME, .shape = scatter_add_shape, .check = check_index, .cpu = {scatter_fold_kernel},
+    .backward = scatter_fold_backward, .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(0), .no_grad_in = 1u << 1, .internal = true,
+    .samples = scatter_fold_samples, .errors = scatter_fold_errors,
+};
+static soma_tensor *scatter_fold(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src, soma__lanes_kind kind) {
+    soma_attr attrs[] = {SOMA_INT("dim", dim), SOMA_INT("kind", kind)};
+    return SOMA__RUN(&scatter_fold_op, attrs, x, index, src);
+}
+
+static soma_tensor *scatter_mean(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src, bool with_x) {
+    soma_dtype dtype = (soma_dtype)x->dtype;
+    soma_tensor *one = soma_ones(index->ndim, index->shape, SOMA_F64), *count = soma_full(x->ndim, x->shape, with_x, SOMA_F64);
+    count = soma_clamp(soma_scatter_add(count, dim, index, one), 1, INFINITY);
+    soma_tensor *sum = soma_scatter_add(x, dim, index, src);
+    if (soma_dtype_is_float(dtype))
+        return soma_div(sum, soma_to(count, dtype));
+    return soma_to(soma_floor(soma_div(soma_to(sum, SOMA_F64), count)), dtype); /* as PyTorch: towards the smaller */
+}
+
+static bool scatter_reduce_compose(soma_args *a) {
+    static const char *const names[] = {"prod", "amax", "amin", "sum", "mean"};
+    const char *reduce = a->attrs[1].value.s;
+    soma_tensor *x = a->in[0], *index = a->in[1], *src = a->in[2];
+    bool with_x = soma__attr_int(a, 2) != 0, floats = soma_dtype_is_float((soma_dtype)x->dtype);
+    int kind = 0, dim = dim_of(a);
+    while (kind < 5 && strcmp(reduce, names[kind]) != 0)
+        kind++;
+    if (kind == 5) {
+        soma_fail(SOMA_EINVAL, "scatter_reduce: reduce is '%s', expected sum, prod, mean, amax or amin", reduce);
+        return false;
+    }
+    if (dim < 0 || !index_fits("scatter_reduce", "x", index, x, dim) || !index_fits("scatter_reduce", "src", index, src, -1))
+        return false;
+    for (int d = 0; src && d < src->ndim; d++)
+        if (src->shape[d] != index->shape[d])
+            src = soma_slice(src, d, 0, index->shape[d], 1);
+    soma_dtype dtype = (soma_dtype)x->dtype, wide = !floats ? SOMA_I64 : dtype == SOMA_F64 ? SOMA_F64 : SOMA_F32;
+    if (kind < 3) {
+        x = soma_to(x, wide);
+        src = soma_to(src, wide);
+    }
+    if (!with_x) {
+        static const double neutral[] = {1, -INFINITY, INFINITY, 0, 0};
+        bool any = !floats && (kind == 1 || kind == 2); /* integers have no infinity: one of src's own does as well */
+        x = any ? soma_scatter(x, dim, index, src) : soma_scatter_value(x, dim, index, neutral[kind]);
+    }
+    soma_tensor *t = !x || !src ? NULL : kind < 3 ? scatter_fold(x, dim, index, src, (soma__lanes_kind)kind) : kind == 3 ? soma_scatter_add(x, dim, index, src)
+                                                                                                      : scatter_mean(x, dim, index, src, with_x);
+    return soma__return(a, soma_to(t, dtype));
+}
+#define PLACES "X:4,3 I:2,3=0,1,2,0,1,1 X:2,3 dim=0 "
+SOMA__CASES(scatter_reduce, PLACES "reduce=sum|" PLACES "reduce=prod|" PLACES "reduce=mean|" PLACES "reduce=amax|" PLACES "reduce=amin include_self=0|" PLACES "reduce=prod include_self=0|" PLACES
+            "reduce=mean include_self=0|X~:4,3 J:4,2=1,0,2,1,1,1,0,0 X:4,5 dim=1 reduce=amax include_self=0|X:5 I:0 X:0 dim=0 reduce=prod|X:5 I=3,1,3 X~:3 dim=0 reduce=prod|X:3 I=1,1,1 X=0,2,0 dim=0 reduce=prod %|X:5 I=3,1,3 X~:3 dim=-1 reduce=sum include_self=0",
+            "X:3 I=0,3 X:2 dim=0 reduce=sum !e index 3 at position [1]|X:3 I=0,1 X:2 dim=0 reduce=max !e scatter_reduce: reduce is 'max', expected sum|X:3 I=0,1 X:1 dim=0 reduce=sum !s index is [2], expected no larger sizes than those of src, [1]")
+static const soma_op scatter_reduce_op = {
+    SOMA__COMPOSITE(scatter_reduce), .family = "index", .onnx = "ScatterElements",
+    .doc = "x with the elements of src brought together where their indices say, as scatter: by sum, prod, mean, amax or amin, with x's element or without it. Equals share the gradient of amax and amin.",
+    .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension that is indexed"), {.def = {.name = "reduce", .kind = SOMA_ATTR_STRING}, .required = true, .help = "sum, prod, mean, amax or amin"},
+                        SOMA_DEF_BOOL("include_self", true, "x's own element counts too")),
+    .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED, .no_grad_in = 1u << 1,
+};
+soma_tensor *soma_scatter_reduce(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src, const char *reduce, bool include_self) {
+    soma_attr attrs[] = {SOMA_INT("dim", dim), SOMA_STRING("reduce", reduce ? reduce : ""), SOMA_BOOLEAN("include_self", include_self)};
+    return SOMA__RUN(&scatter_reduce_op, attrs, x, index, src);
 }
 
 /* ---- masked_fill ------------------------------------------------------------------------------------------------ */
@@ -583,9 +784,20 @@ soma_tensor *soma_masked_fill(soma_tensor *x, soma_tensor *mask, double value) {
 
 /* ---- one_hot ---------------------------------------------------------------------------------------------------- */
 
+/* One more than the largest number. */
+static bool largest_class(soma_args *a, int64_t *classes) {
+    soma_tensor *most = soma__has_values(a) && a->in[0]->numel > 0 ? soma_amax(a->in[0], SOMA_ALL, false) : NULL;
+    if (a->in[0]->numel == 0)
+        soma_fail(SOMA_EINVAL, "one_hot: the number of classes cannot be told from no elements");
+    *classes = most ? soma_item_int(most) + 1 : 0;
+    return most != NULL;
+}
+
 static bool one_hot_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
     int64_t classes = soma__attr_int(a, 0);
+    if (classes == -1 && !largest_class(a, &classes))
+        return false;
     if (classes < 1 || x->ndim == SOMA_MAX_DIMS) {
         soma_fail(
             SOMA_EINVAL,
@@ -602,13 +814,14 @@ static bool one_hot_shape(soma_args *a, soma_meta *out) {
 
 static bool one_hot_check(soma_args *a) {
     char where[64];
-    snprintf(where, sizeof where, "%lld classes", (long long)soma__attr_int(a, 0));
-    return check_range("one_hot", "class", a->in[0], soma__attr_int(a, 0), where);
+    int64_t classes = a->out[0]->shape[a->in[0]->ndim];
+    snprintf(where, sizeof where, "%lld classes", (long long)classes);
+    return check_range("one_hot", "class", a->in[0], classes, where);
 }
 
 static void one_hot_inner(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first) {
     const soma_args *a = arg;
-    int64_t classes = soma__attr_int(a, 0), *out = (int64_t *)a->out[0]->data + first * classes;
+    int64_t classes = a->out[0]->shape[a->in[0]->ndim], *out = (int64_t *)a->out[0]->data + first * classes;
     for (int64_t i = 0; i < count; i++)
         out[i * classes + soma__load_int(p[0] + i * stride[0], (soma_dtype)a->in[0]->dtype)] = 1;
 }
@@ -648,7 +861,7 @@ static const soma_op one_hot_op = {
     .in = {{.name = "x"}},
     .n_in = 1,
     .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_NEED_INT("classes", "number of classes, the size of the new dimension")),
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("classes", -1, "number of classes, the size of the new dimension; -1: one more than the largest number")),
     .dtypes = SOMA_INTEGERS,
     .promote = SOMA_PROMOTE_SAME,
     .shape = one_hot_shape,
@@ -663,5 +876,5 @@ soma_tensor *soma_one_hot(soma_tensor *x, int64_t classes) {
     return SOMA__RUN(&one_hot_op, &attr, x);
 }
 
-soma_op_list soma__index_ops = {&index_select_op, &index_add_op, &gather_op, &scatter_add_op,
+soma_op_list soma__index_ops = {&index_copy_op, &scatter_op, &scatter_fold_op, &scatter_reduce_op, &index_select_op, &index_add_op, &gather_op, &scatter_add_op,
                                 &masked_fill_op,  &one_hot_op,   NULL};

@@ -48,8 +48,13 @@ soma_tensor *soma_clone(soma_tensor *x) { return SOMA__RUN(&clone_op, NULL, x); 
 
 /* ---- cat -------------------------------------------------------------------------------------------------------- */
 
+/* [0] fits everything: PyTorch's old way to begin with nothing. */
+static bool is_nothing(int ndim, const int64_t *shape) { return ndim == 1 && shape[0] == 0; }
+
 static bool cat_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *first = a->in[0];
+    for (int i = 1; i < a->n_in && is_nothing(first->ndim, first->shape); i++)
+        first = a->in[i];
     char want[SOMA__SHAPE_TEXT], got[SOMA__SHAPE_TEXT];
     if (first->ndim == 0) {
         soma_fail(SOMA_ESHAPE, "cat: input 0 has no dimensions; stack joins tensors along a new one");
@@ -63,6 +68,8 @@ static bool cat_shape(soma_args *a, soma_meta *out) {
     out->shape[dim] = 0;
     for (int i = 0; i < a->n_in; i++) {
         const soma_tensor *x = a->in[i];
+        if (is_nothing(x->ndim, x->shape))
+            continue;
         bool fits = x->ndim == first->ndim;
         for (int d = 0; fits && d < x->ndim; d++)
             fits = d == dim || x->shape[d] == first->shape[d];
@@ -84,6 +91,8 @@ static const char *cat_kernel(soma_args *a) {
     char *to = out->data;
     for (int i = 0; i < a->n_in; i++) {
         const soma_tensor *x = a->in[i];
+        if (is_nothing(x->ndim, x->shape))
+            continue;
         soma__copy_elements(element(x), x->ndim, x->shape, to, out->stride, x->data, x->stride);
         to += x->shape[dim] * out->stride[dim] * (int64_t)element(out);
     }
@@ -92,8 +101,10 @@ static const char *cat_kernel(soma_args *a) {
 
 static void cat_backward(soma_grad_args *g) {
     int64_t at = 0, dim = g->attrs[0].value.i;
-    dim += dim < 0 ? g->in_meta[0].ndim : 0;
+    dim += dim < 0 ? g->out_meta[0].ndim : 0;
     for (int i = 0; g->gout[0] && i < g->n_in; i++) {
+        if (is_nothing(g->in_meta[i].ndim, g->in_meta[i].shape))
+            continue; /* no gradient is zero */
         int64_t n = g->in_meta[i].shape[dim];
         if (g->need[i])
             g->gin[i] = soma_slice(g->gout[0], dim, at, at + n, 1);
@@ -421,10 +432,10 @@ static bool pad_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op pad_op = {
-    .name = "pad",
+    .name = "constant_pad_nd",
     .family = "shape",
     .onnx = "Pad",
-    .doc = "x with constant elements before and after it, from the last dimension backwards; negative amounts cut off.",
+    .doc = "x with constant elements before and after it, from the last dimension backwards; negative amounts cut off. What pad does in its mode constant.",
     .in = {{.name = "x"}},
     .n_in = 1,
     .outputs = 1,

@@ -138,8 +138,9 @@ static inline bool soma__differentiable(const soma_op *op) { return op->backward
 enum { SOMA__IN_PLACE = 1 }; /* flags */
 /* `attrs`: all of op->attrs in order (NULL when there are none). Writes op->outputs tensors to `out`. */
 bool soma__apply(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, unsigned flags);
-/* The same for operators with `many` (and all others): writes as many outputs as there are and fit, NULL into the rest of the room. */
-bool soma__apply_many(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int room);
+/* The same for operators with `many` (and all others): writes as many outputs as there are and fit, NULL into the rest of the room. Returns how
+ * many there are, -1 on error. */
+int soma__apply_many(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int room);
 /* In a composite with `many`: the next output. What does not fit is counted and dropped. False for NULL. */
 bool soma__give(soma_args *a, soma_tensor *t);
 /* In a composite whose result's shape depends on values: false, with an error, where there are only shapes. */
@@ -168,7 +169,11 @@ bool soma__attr_pair(const char *op, const soma_attr *attr, int64_t least, const
 bool soma__attr_list(const char *op, const soma_attr *attr, int n, int64_t least, const int64_t *none, int64_t *to);
 /* Gradient of something broadcast: sums `g` down to `meta`'s shape and dtype. */
 soma_tensor *soma__sum_to(soma_tensor *g, const soma_meta *meta);
+/* How composites end: the only output; false for NULL. */
+static inline bool soma__return(soma_args *a, soma_tensor *t) { return (a->out[0] = t) != NULL; }
 static inline int64_t soma__attr_int(const soma_args *a, int i) { return a->attrs[i].value.i; }
+/* Which of `choices`, "none|tanh", a text attribute is; -1 with an error that lists them. NULL is the attribute's default. */
+int soma__attr_choice(const soma_args *a, int i, const char *choices);
 static inline double soma__attr_float(const soma_args *a, int i) { return a->attrs[i].value.f; }
 /* Dispatches on dtype in kernels: SOMA_SWITCH_FLOATS(dtype, MACRO) calls MACRO(SOMA_F32, float) … in a switch. */
 
@@ -177,7 +182,21 @@ static inline double soma__attr_float(const soma_args *a, int i) { return a->att
 /* A tensor of the current scope with reproducible values: floats uniform in [low, high), integers whole numbers there, bool coin
  * throws; `salt` tells samples apart. */
 soma_tensor *soma__sample(soma_dtype dtype, double low, double high, uint64_t salt, int ndim, const int64_t *shape);
+/* Added to the seed of soma__sample: the same samples with other values from the same ranges. */
+extern uint64_t soma__sample_redraw;
 /* The same values over non-contiguous strides (last two dimensions swapped in memory; 1-d: every second element). */
 soma_tensor *soma__strided(soma_tensor *t);
+
+/* Samples as text, so that an entry needs one line for each: cases between "|", words between blanks.
+ * Inputs: X of the sample's dtype in [-3, 3), P in [0.3, 3), I i64, J i32, B bool; then "~" over strides, a number (the values stay below it),
+ * ":" and sizes (none: 0-d), "=" and values: "X~:2,3", "I5:4", "X=1,nan,2", "I:2,1=0,-1". "-" is an absent input.
+ * Attributes: "dim=-1", "p=0.5", "dims=0,1" (one: "dims=0,"; none: "dims=,"), "mode=reflect". "%": not for gradient checks.
+ * For errors() the last word is "!e", "!s" or "!d" (SOMA_EINVAL, ESHAPE, EDTYPE), a blank and the text that must come. */
+bool soma__cases(const char *list, int i, soma_dtype dtype, soma_sample *s);
+#define SOMA__CASES(name, good, bad)                                                                                              \
+    static bool name##_samples(int i, soma_dtype dtype, soma_sample *s) { return soma__cases(good, i, dtype, s); }                \
+    static bool name##_errors(int i, soma_dtype dtype, soma_sample *s) { return soma__cases(bad, i, dtype, s); }
+/* What the entries of composites with such samples have in common. */
+#define SOMA__COMPOSITE(id) .name = #id, .compose = id##_compose, .samples = id##_samples, .errors = id##_errors
 
 #endif

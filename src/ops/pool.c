@@ -81,7 +81,7 @@ static void pooled_shape(const soma__pool *p, const soma_tensor *x, soma_meta *o
 }
 
 static bool is_2x2(const soma__pool *p) {
-    bool ok = !p->adaptive;
+    bool ok = !p->adaptive && !p->divisor;
     for (int i = 0; i < 2; i++)
         ok = ok && p->kernel[i] == 2 && p->stride[i] == 2 && p->padding[i] == 0 && p->dilation[i] == 1 &&
              2 * p->out[i] <= p->in[i];
@@ -428,7 +428,10 @@ static bool avg_windows(const soma_args *a, int at, int ndim, const int64_t *sha
     if (!find_windows(a, at, -1, ndim, shape, p))
         return false;
     p->include_pad = soma__attr_int(a, at + 4) != 0;
-    return true;
+    p->divisor = soma__attr_int(a, at + 5);
+    if (p->divisor < 0)
+        soma_fail(SOMA_EINVAL, "%s: divisor_override is %lld, expected 1 or more", a->op->name, (long long)p->divisor);
+    return p->divisor >= 0;
 }
 
 static bool avg_shape(soma_args *a, soma_meta *out) {
@@ -472,10 +475,10 @@ static const soma_op avg_pool2d_op, avg_pool2d_backward_op;
 
 static void avg_backward(soma_grad_args *g) {
     const soma_meta *x = &g->in_meta[0];
-    soma_attr attrs[6];
+    soma_attr attrs[7];
     if (!g->gout[0] || !soma__ints_attr(&attrs[0], "avg_pool2d_backward", "shape", x->ndim, x->shape))
         return;
-    memcpy(attrs + 1, g->attrs, 5 * sizeof *attrs);
+    memcpy(attrs + 1, g->attrs, 6 * sizeof *attrs);
     g->gin[0] = SOMA__RUN(&avg_pool2d_backward_op, attrs, g->gout[0]);
 }
 
@@ -487,7 +490,7 @@ static bool avg_samples(int i, soma_dtype dtype, soma_sample *s) {
     if (!pool_sample(c, (int)SOMA_LEN(c), i % (int)SOMA_LEN(c), dtype, s) || i >= 2 * (int)SOMA_LEN(c))
         return false;
     if (i >= (int)SOMA_LEN(c))
-        s->attrs[s->n_attrs++] = SOMA_BOOLEAN("count_include_pad", false);
+        s->attrs[s->n_attrs++] = i % 2 ? SOMA_BOOLEAN("count_include_pad", false) : SOMA_INT("divisor_override", 3);
     return true;
 }
 
@@ -500,7 +503,8 @@ static bool avg_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 #define PAD_ATTR SOMA_DEF_BOOL("count_include_pad", true, "padding counts as zeros; else divide by the elements inside")
-static const soma_attr_info avg_attrs[] = {WINDOW_ATTRS, PAD_ATTR};
+#define DIVISOR_ATTR SOMA_DEF_INT("divisor_override", 0, "what sums are divided by; 0: the number of elements")
+static const soma_attr_info avg_attrs[] = {WINDOW_ATTRS, PAD_ATTR, DIVISOR_ATTR};
 
 static const soma_op avg_pool2d_op = {
     .name = "avg_pool2d",
@@ -596,7 +600,7 @@ static bool avg_back_errors(int i, soma_dtype dtype, soma_sample *s) {
     return i == 0;
 }
 
-static const soma_attr_info avg_back_attrs[] = {SOMA_NEED_INTS("shape", "shape of what was pooled"), WINDOW_ATTRS, PAD_ATTR};
+static const soma_attr_info avg_back_attrs[] = {SOMA_NEED_INTS("shape", "shape of what was pooled"), WINDOW_ATTRS, PAD_ATTR, DIVISOR_ATTR};
 
 static const soma_op avg_pool2d_backward_op = {
     .name = "avg_pool2d_backward",
@@ -784,6 +788,65 @@ static const soma_op adaptive_backward_op = {
     .errors = adaptive_back_errors,
 };
 
+/* ---- adaptive_max_pool2d ------------------------------------------------------------------------------------------ */
+
+static bool adaptive_max_shape(soma_args *a, soma_meta *out) {
+    soma__pool p;
+    if (!adaptive_forward(a, &p))
+        return false;
+    pooled_shape(&p, a->in[0], &out[0]);
+    pooled_shape(&p, a->in[0], &out[1]);
+    out[1].dtype = SOMA_I32;
+    return true;
+}
+
+static const char *adaptive_max_any(soma_args *a) {
+    soma__pool p;
+    adaptive_forward(a, &p);
+    p.dilation[0] = p.dilation[1] = 1;
+    prepared r = prepare(a);
+    soma__max_pool(&p, r.dtype, r.in, r.out, a->out[1]->data);
+    finish(a, &r);
+    return NULL;
+}
+
+static void adaptive_max_backward(soma_grad_args *g) {
+    const soma_meta *x = &g->in_meta[0];
+    soma_attr attrs[2];
+    if (!g->gout[0] || !soma__ints_attr(&attrs[0], "max_pool2d_backward", "shape", x->ndim, x->shape))
+        return;
+    attrs[1] = SOMA_BOOLEAN("is_2x2", false);
+    g->gin[0] = SOMA__RUN(&max_pool2d_backward_op, attrs, g->gout[0], g->out[1]);
+}
+
+static bool adaptive_max_errors(int i, soma_dtype dtype, soma_sample *s) {
+    static const soma__case c[] = {{4, {2, 3, 4, 6}, 2, {0, 3}, "output_size is [0, 3]", SOMA_EINVAL}};
+    return soma__sample_case(i, c, (int)SOMA_LEN(c), adaptive_attrs, dtype, s);
+}
+
+static const soma_op adaptive_max_op = {
+    .name = "adaptive_max_pool2d_i32",
+    .family = "pool",
+    .doc = "adaptive_max_pool2d with places in i32, as max_pool2d_backward takes them.",
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 2,
+    .attrs = adaptive_attrs,
+    .n_attrs = (int)SOMA_LEN(adaptive_attrs),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = adaptive_max_shape,
+    .work = pool_work,
+    .cpu = {adaptive_max_any},
+    .backward = adaptive_max_backward,
+    .saves = SOMA_SAVE_OUT(1),
+    .no_grad_out = 1u << 1,
+    .internal = true,
+    .flops = adaptive_flops,
+    .samples = adaptive_samples,
+    .errors = adaptive_max_errors,
+};
+
 /* ---- C ---------------------------------------------------------------------------------------------------------- */
 
 /* 0, or a second entry of 0 that repeats the first; `fallback` when nothing is given. */
@@ -812,7 +875,7 @@ soma_tensor *soma_avg_pool2d_ex(soma_tensor *x, int64_t kh, int64_t kw, const so
     }
     soma_attr attrs[] = {SOMA_INTS("kernel_size", kh, kw), pair_attr("stride", o.stride, kh, kw),
                          pair_attr("padding", o.padding, 0, 0), SOMA_BOOLEAN("ceil_mode", o.ceil_mode),
-                         SOMA_BOOLEAN("count_include_pad", !o.count_exclude_pad)};
+                         SOMA_BOOLEAN("count_include_pad", !o.count_exclude_pad), SOMA_INT("divisor_override", o.divisor_override)};
     return SOMA__RUN(&avg_pool2d_op, attrs, x);
 }
 
@@ -827,4 +890,5 @@ soma_op_list soma__pool_ops = {&max_pool2d_op,
                                &avg_pool2d_backward_op,
                                &adaptive_op,
                                &adaptive_backward_op,
+                               &adaptive_max_op,
                                NULL};

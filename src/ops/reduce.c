@@ -3,6 +3,7 @@
  * dimensions (size 1) and let broadcasting do the rest. Those along one dimension (argmax, cumsum, topk) are in along.c. */
 #include "ops/along.h"
 #include "ops/fold.h"
+#include "ops/sort.h"
 
 #include <math.h>
 
@@ -377,16 +378,16 @@ static const soma_op logsumexp_op = {
     .backward = logsumexp_backward, .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_OUT(0), .flops = moments_flops,
     .samples = reduce_samples, .errors = reduce_errors,
 };
-static const soma_op norm_op = {
-    .name = "norm", REDUCTION, .onnx = "ReduceL2", .doc = "Euclidean norm over dims: sqrt(sum(x^2)); the gradient at 0 is 0",
+const soma_op soma__euclidean_op = {
+    .name = "euclidean_norm", REDUCTION, .onnx = "ReduceL2", .doc = "Euclidean norm over dims: sqrt(sum(x^2)); the gradient at 0 is 0. norm without options.",
     .attrs = SOMA_ATTRS(DIMS_ATTR, KEEPDIM_ATTR), .dtypes = SOMA_FLOATS, .shape = reduced_shape, .cpu = {norm_kernel},
     .backward = norm_backward, .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_OUT(0), .flops = moments_flops,
-    .samples = reduce_samples, .errors = reduce_errors,
+    .samples = reduce_samples, .errors = reduce_errors, .internal = true,
 };
 
 extern soma_op_list soma__reduce_ops;
 soma_op_list soma__reduce_ops = {&sum_op, &mean_op, &prod_op, &var_op, &std_op, &amax_op, &amin_op, &any_op, &all_op,
-                                 &logsumexp_op, &norm_op, &soma__argmax_op, &soma__argmin_op, &soma__cumsum_op, &soma__topk_op,
+                                 &logsumexp_op, &soma__euclidean_op, &soma__argmax_op, &soma__argmin_op, &soma__cumsum_op, &soma__topk_op,
                                  NULL};
 
 /* ---- The functions of ops.h -------------------------------------------------------------------------------------- */
@@ -432,7 +433,4 @@ soma_tensor *soma_all(soma_tensor *x, int n_dims, const int64_t *dims, bool keep
 }
 soma_tensor *soma_logsumexp(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim) {
     return call(&logsumexp_op, x, n_dims, dims, keepdim, 0);
-}
-soma_tensor *soma_norm(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim) {
-    return call(&norm_op, x, n_dims, dims, keepdim, 0);
 }

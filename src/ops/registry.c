@@ -10,16 +10,31 @@ enum { MAX_OPS = 1024 };
 #define FAMILIES(F) \
     F(unary) \
     F(binary) \
+    F(functions) \
+    F(math) \
+    F(activation) \
     F(fill) \
     F(reduce) \
+    F(order) \
+    F(count) \
+    F(more) \
+    F(distance) \
     F(softmax) \
     F(loss) \
+    F(loss_values) \
+    F(loss_binary) \
+    F(loss_classes) \
+    F(loss_pairs) \
     F(norm) \
     F(dropout) \
     F(shape) \
     F(slice) \
     F(join) \
+    F(parts) \
+    F(diagonal) \
+    F(grid) \
     F(index) \
+    F(advanced) \
     F(pool) \
     F(random) \
     F(create) \
@@ -27,6 +42,10 @@ enum { MAX_OPS = 1024 };
     F(rnn) \
     F(attention) \
     F(conv) \
+    F(products) \
+    F(einsum) \
+    F(factors) \
+    F(linalg) \
     F(conv_nd) \
     F(pool_nd) \
     F(embedding) \
@@ -42,6 +61,7 @@ static const soma_op *const *const families[] = {FAMILIES(ENTRY)};
 static const soma_op *ops[MAX_OPS];
 static soma_op_info infos[MAX_OPS];
 static const char *input_names[MAX_OPS][SOMA_MAX_NAMED_INPUTS];
+static uint32_t input_dtypes[MAX_OPS][SOMA_MAX_NAMED_INPUTS];
 static int n_ops;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -54,14 +74,17 @@ static void describe(int i) {
     int least = op->n_in;
     while (least > 0 && op->in[least - 1].optional)
         least--;
-    for (int k = 0; k < op->n_in; k++)
+    for (int k = 0; k < op->n_in; k++) {
         input_names[i][k] = op->in[k].name;
+        input_dtypes[i][k] = op->in[k].dtypes;
+    }
     infos[i] = (soma_op_info){
         .name = op->name, .family = op->family, .doc = op->doc, .onnx = op->onnx,
         .min_inputs = least, .max_inputs = op->variadic ? INT32_MAX : op->n_in, .outputs = op->outputs,
         .input_names = op->variadic ? NULL : input_names[i], .attrs = op->attrs, .n_attrs = op->n_attrs, .dtypes = op->dtypes,
         .differentiable = soma__differentiable(op), .random = op->random, .in_place = op->in_place,
         .internal = op->internal, .many_outputs = op->many,
+        .input_dtypes = input_dtypes[i], .range = op->range,
     };
 }
 
@@ -213,7 +236,7 @@ soma_status soma_call(const char *name, soma_tensor *const *in, int n_in, const 
     if (!op || !collect(op, attrs, n_attrs, all))
         return soma__ctx()->error;
     soma_tensor *first[SOMA_MAX_OUTPUTS];
-    bool ok = in_place ? soma__apply(op, in, n_in, all, first, SOMA__IN_PLACE) : soma__apply_many(op, in, n_in, all, out, n_out);
+    bool ok = in_place ? soma__apply(op, in, n_in, all, first, SOMA__IN_PLACE) : soma__apply_many(op, in, n_in, all, out, n_out) >= 0;
     if (!ok)
         return soma__ctx()->error;
     if (in_place && n_out > 0)

@@ -410,7 +410,7 @@ static bool back_in_operators(soma_grad_args *g, soma_tensor *before, soma_tenso
     bool reverse = g->attrs[REVERSE].value.i != 0, lstm = mode == SOMA__RNN_LSTM;
     int64_t steps = g->out_meta[0].shape[dim];
     factors f = factors_of(g, before);
-    soma_tensor **dx = soma__calloc((size_t)steps * 2, sizeof *dx), **dg = dx + steps;
+    soma_tensor **dx = soma__calloc((size_t)steps * 2, sizeof *dx), **dg = dx ? dx + steps : NULL;
     soma_tensor *dh = soma_mul_scalar(g->in[H0], 0), *dc = lstm ? soma_mul_scalar(g->in[C0], 0) : NULL;
     for (int64_t i = 0; dx && i < steps && !soma__failed(); i++) {
         int64_t t = reverse ? i : steps - 1 - i;

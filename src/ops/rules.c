@@ -50,6 +50,20 @@ bool soma__attr_list(const char *op, const soma_attr *attr, int n, int64_t least
     return ok;
 }
 
+int soma__attr_choice(const soma_args *a, int i, const char *choices) {
+    const char *given = a->attrs[i].value.s ? a->attrs[i].value.s : a->op->attrs[i].def.value.s;
+    size_t length = strlen(given);
+    int k = 0;
+    for (const char *at = choices; *at; k++) {
+        size_t n = strcspn(at, "|");
+        if (n == length && memcmp(at, given, n) == 0)
+            return k;
+        at += n + (at[n] == '|');
+    }
+    soma_fail(SOMA_EINVAL, "%s: %s is '%s', expected one of %s", a->op->name, a->op->attrs[i].def.name, given, choices);
+    return -1;
+}
+
 /* A list of two numbers from `least` on, or one number for both; an empty list is `none` for both (NULL: an error). */
 bool soma__attr_pair(const char *op, const soma_attr *attr, int64_t least, const int64_t *none, int64_t *to) {
     return soma__attr_list(op, attr, 2, least, none, to);

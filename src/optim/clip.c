@@ -43,16 +43,24 @@ static double sum_of_squares(soma_tensor *g) {
     return sum;
 }
 
-static double total_squares(soma_optim *opt) {
+/* The sum of |g|^type, or the largest |g|, in f64. */
+static double sum_of_powers(soma_tensor *g, double type) {
+    g = soma_abs(soma_to(g, SOMA_F64));
+    if (isinf(type))
+        return soma_numel(g) > 0 ? soma_item(soma_amax(g, 0, NULL, false)) : 0;
+    return soma_item(soma_sum(type == 1 ? g : soma_pow_scalar(g, type), 0, NULL, false));
+}
+
+static double total_powers(soma_optim *opt, double type) {
     double total = 0;
     for (int i = 0; i < opt->n_params && !soma__failed(); i++) {
         soma_tensor *g = soma_grad(opt->params[i].tensor);
         if (!g)
             continue;
         soma_scope scope = soma_scope_begin();
-        double sum = scope.depth < 0 ? NAN : sum_of_squares(g);
+        double sum = scope.depth < 0 ? NAN : type == 2 ? sum_of_squares(g) : sum_of_powers(g, type);
         soma_scope_end(scope);
-        total += sum;
+        total = isinf(type) ? fmax(total, sum) : total + sum;
         if (!soma__failed() && !isfinite(sum)) {
             const char *name = opt->params[i].name;
             if (name)
@@ -64,15 +72,22 @@ static double total_squares(soma_optim *opt) {
     return total;
 }
 
-double soma_clip_grad_norm(soma_optim *opt, double max_norm) {
+double soma_clip_grad_norm(soma_optim *opt, double max_norm) { return soma_clip_grad_norm_type(opt, max_norm, 2); }
+
+double soma_clip_grad_norm_type(soma_optim *opt, double max_norm, double type) {
     if (soma__failed())
         return NAN;
+    if (!(type > 0)) {
+        soma_fail(SOMA_EINVAL, "soma_clip_grad_norm: the norm's type must be above 0, not %g", type);
+        return NAN;
+    }
     if (!opt || !(max_norm >= 0)) {
         soma_fail(SOMA_EINVAL, "soma_clip_grad_norm: the norm must be at least 0, not %g", max_norm);
         return NAN;
     }
     bool grad = soma_set_grad_enabled(false);
-    double norm = sqrt(total_squares(opt)), factor = max_norm / (norm + 1e-6); /* as torch.nn.utils.clip_grad_norm_ */
+    double total = total_powers(opt, type), norm = type == 2 ? sqrt(total) : isinf(type) ? total : pow(total, 1 / type);
+    double factor = max_norm / (norm + 1e-6); /* as torch.nn.utils.clip_grad_norm_ */
     soma_scope scope = soma_scope_begin();
     soma_tensor *scale = soma__failed() || factor >= 1 ? NULL : soma_scalar(factor);
     for (int i = 0; scale && i < opt->n_params && !soma__failed(); i++)

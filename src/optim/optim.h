@@ -80,6 +80,9 @@ soma_status soma__optim_load(soma_optim *opt, const char *name, soma_tensor *val
 /* The value of an option in `attrs`, by name; `fallback` when there is none. */
 double soma__attr_of(const soma_attr *attrs, int n, const char *name, double fallback);
 
+/* As soma_average_load; with `only_check` nothing is changed. */
+soma_status soma__average_load(soma_average *avg, const char *name, soma_tensor *value, bool only_check);
+
 /* ---- L-BFGS (lbfgs.c) ---- */
 
 soma_status soma__lbfgs_step(soma_optim *opt, soma_closure fn, void *user, double *loss);

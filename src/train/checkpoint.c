@@ -2,6 +2,8 @@
  *
  *     model.NAME     parameters and buffers, as soma_nn_named calls them
  *     optim.NAME     the optimiser's state, as soma_optim_named calls it
+ *     ema.NAME, swa.NAME   averages of the weights, as soma_average_named calls them
+ *     fit.sched      f64: the state of the schedule's plateaus, where it has any
  *     fit.state      f64: what soma_fit counts, see pack_state; absent from soma_checkpoint_save
  *     fit.history    f64 [epochs, 10]: the figures of the epochs so far
  *     __metadata__   soma.checkpoint (the format's number), soma.optimiser, soma.rng.seed and .stream, soma.loader.epoch and
@@ -116,14 +118,33 @@ static void entries_add(entries *e, const char *prefix, const char *name, soma_t
     e->tensors[e->n++] = tensor;
 }
 
+static void collect_average(entries *e, soma_named *named, const char *prefix, soma_average *avg) {
+    int n = soma_average_named(avg, NULL, 0);
+    soma_average_named(avg, named, n);
+    for (int i = 0; i < n; i++) entries_add(e, prefix, named[i].name, named[i].tensor);
+}
+
+static soma_tensor *sched_tensor(const soma_sched *sched, int n) {
+    double *numbers = soma__alloc((size_t)n * sizeof(double));
+    if (!numbers) return NULL;
+    soma_sched_state(sched, numbers, n);
+    soma_tensor *t = soma_from_array(numbers, SOMA_SHAPE(n), SOMA_F64);
+    soma__free(numbers);
+    return t;
+}
+
 static soma_status collect(entries *e, soma_module *net, soma_optim *opt, const soma__fit_state *state,
-                           const soma_history *history) {
-    int n = soma_nn_named(net, true, NULL, 0), m = soma_optim_named(opt, NULL, 0), most = SOMA_MAX(SOMA_MAX(n, m), 1);
+                           const soma_history *history, const soma__fit_extra *x) {
+    int n = soma_nn_named(net, true, NULL, 0), m = soma_optim_named(opt, NULL, 0), most = SOMA_MAX(SOMA_MAX(n + 1, m), 1);
+    int plateaus = soma_sched_state(x->sched, NULL, 0);
     soma_named *named = n >= 0 && m >= 0 ? soma__alloc((size_t)most * sizeof(*named)) : NULL;
-    if (named && entries_room(e, n + m + 2) && soma_nn_named(net, true, named, n) == n) {
+    if (named && entries_room(e, 3 * (n + 1) + m + 3) && soma_nn_named(net, true, named, n) == n) {
         for (int i = 0; i < n; i++) entries_add(e, "model.", named[i].name, named[i].tensor);
         if (soma_optim_named(opt, named, m) == m)
             for (int i = 0; i < m; i++) entries_add(e, "optim.", named[i].name, named[i].tensor);
+        collect_average(e, named, "ema.", x->ema);
+        collect_average(e, named, "swa.", x->swa);
+        if (plateaus > 0) entries_add(e, "fit.", "sched", sched_tensor(x->sched, plateaus));
         if (state) entries_add(e, "fit.", "state", state_tensor(state));
         if (history && history->n > 0) entries_add(e, "fit.", "history", history_tensor(history));
     }
@@ -158,12 +179,12 @@ static soma_status write_entries(const char *path, const entries *e, soma_optim 
 
 soma_status soma__checkpoint_write(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader,
                                    const soma_pair *meta, int n_meta, const soma__fit_state *state,
-                                   const soma_history *history) {
+                                   const soma_history *history, const soma__fit_extra *extra) {
     if (soma_error() != SOMA_OK) return soma_error();
     if (!path || !net || !opt) return soma_fail(SOMA_EINVAL, "checkpoint: needs a path, a network and an optimiser");
     soma_scope scope = soma_scope_begin();
     entries e = {0};
-    soma_status status = collect(&e, net, opt, state, history);
+    soma_status status = collect(&e, net, opt, state, history, extra ? extra : &(soma__fit_extra){0});
     if (status == SOMA_OK) status = write_entries(path, &e, opt, loader, meta, n_meta);
     entries_free(&e);
     soma_scope_end(scope);
@@ -172,7 +193,7 @@ soma_status soma__checkpoint_write(const char *path, soma_module *net, soma_opti
 
 soma_status soma_checkpoint_save(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader,
                                  const soma_pair *meta, int n_meta) {
-    return soma__checkpoint_write(path, net, opt, loader, meta, n_meta, NULL, NULL);
+    return soma__checkpoint_write(path, net, opt, loader, meta, n_meta, NULL, NULL, NULL);
 }
 
 /* ---- Reading ------------------------------------------------------------------------------------------- */
@@ -183,6 +204,7 @@ typedef struct reader {
     soma_module *net;
     soma_optim *opt;
     soma_loader *loader;
+    soma__fit_extra extra;
     soma_rng rng;
     int64_t epoch, batch;
     bool has_state;
@@ -244,6 +266,45 @@ static soma_status load_optim(reader *r, bool only_check) {
     return SOMA_OK;
 }
 
+/* What the run keeps beside the optimiser must be in the file, each part of it; `only_check` as for the optimiser. */
+static soma_status load_average(reader *r, const char *prefix, soma_average *avg, bool only_check) {
+    int found = 0, wanted = soma_average_named(avg, NULL, 0);
+    for (int i = 0; avg && i < soma_safetensors_count(r->file); i++) {
+        const char *name = soma_safetensors_name(r->file, i);
+        if (strncmp(name, prefix, 4) != 0) continue;
+        soma_scope scope = soma_scope_begin();
+        soma_tensor *value = soma_safetensors_get(r->file, name);
+        soma_status status = value ? soma__average_load(avg, name + 4, value, only_check) : soma_error();
+        soma_scope_end(scope);
+        if (status != SOMA_OK) return status;
+        found++;
+    }
+    if (found == wanted) return SOMA_OK;
+    return soma_fail(SOMA_EINVAL, "%s: has no whole average of the weights under %s: the run was made without", r->path, prefix);
+}
+
+static soma_status load_sched(reader *r, bool only_check) {
+    double numbers[64];
+    int n = soma_sched_state(r->extra.sched, NULL, 0);
+    if (n == 0) return SOMA_OK;
+    soma_tensor *t = soma_safetensors_get(r->file, "fit.sched");
+    if (!t) return soma_error();
+    if (n > 64 || soma_numel(t) != n || soma_dtype_of(t) != SOMA_F64 || soma_to_array(t, numbers, n, SOMA_F64) != SOMA_OK)
+        return soma_fail(SOMA_EFORMAT, "%s: fit.sched is not the %d numbers of this schedule", r->path, n);
+    double now[64];
+    soma_sched_state(r->extra.sched, now, n);
+    soma_status status = soma_sched_set_state(r->extra.sched, numbers, n);
+    if (only_check && status == SOMA_OK) soma_sched_set_state(r->extra.sched, now, n);
+    return status;
+}
+
+static soma_status load_extra(reader *r, bool only_check) {
+    soma_status status = load_average(r, "ema.", r->extra.ema, only_check);
+    if (status == SOMA_OK) status = load_average(r, "swa.", r->extra.swa, only_check);
+    if (status == SOMA_OK) status = load_sched(r, only_check);
+    return status;
+}
+
 static soma_status check_fit(reader *r) {
     bool state = false, history = false;
     for (int i = 0; i < soma_safetensors_count(r->file); i++) {
@@ -281,21 +342,24 @@ static soma_status check_fit(reader *r) {
 static soma_status apply(reader *r) {
     soma_status status = soma__nn_load_file(r->net, r->file, r->path, "model.");
     if (status == SOMA_OK) status = load_optim(r, false);
+    if (status == SOMA_OK) status = load_extra(r, false);
     if (status == SOMA_OK && r->loader) status = soma_loader_seek(r->loader, r->epoch, r->batch);
     if (status == SOMA_OK) soma_rng_set(r->rng);
     return status;
 }
 
 soma_status soma__checkpoint_read(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader,
-                                  soma__fit_state *state, soma_history *history) {
+                                  soma__fit_state *state, soma_history *history, const soma__fit_extra *extra) {
     if (soma_error() != SOMA_OK) return soma_error();
     if (!path || !net || !opt) return soma_fail(SOMA_EINVAL, "checkpoint: needs a path, a network and an optimiser");
     soma_scope scope = soma_scope_begin();
     reader r = {.path = path, .net = net, .opt = opt, .loader = loader, .history.best = -1};
+    if (extra) r.extra = *extra;
     r.file = soma_safetensors_read(path);
     soma_status status = r.file ? check_head(&r) : soma_error();
     if (status == SOMA_OK) status = check_fit(&r);
     if (status == SOMA_OK) status = load_optim(&r, true);
+    if (status == SOMA_OK) status = load_extra(&r, true);
     if (status == SOMA_OK && state && !r.has_state)
         status = soma_fail(SOMA_EFORMAT, "%s: was not written by a training run (no fit.state): it cannot be resumed as one",
                            path);
@@ -313,5 +377,5 @@ soma_status soma__checkpoint_read(const char *path, soma_module *net, soma_optim
 }
 
 soma_status soma_checkpoint_load(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader) {
-    return soma__checkpoint_read(path, net, opt, loader, NULL, NULL);
+    return soma__checkpoint_read(path, net, opt, loader, NULL, NULL, NULL);
 }

@@ -56,7 +56,7 @@ static soma_status save_checkpoint(soma__fit_run *f) {
     f->state.log_lines = f->log.lines;
     soma__score_get(&f->score, f->state.score);
     status = soma__checkpoint_rotate(f->o.run_dir, f->net, f->opt, f->train, f->o.meta, f->o.n_meta, &f->state, f->history,
-                                     &path);
+                                     &f->extra, &path);
     if (status == SOMA_OK) {
         f->saved_step = f->state.total_step;
         if (f->o.callbacks.on_checkpoint && f->o.callbacks.on_checkpoint(f->o.callbacks.user, path) != 0) f->stop = true;
@@ -164,9 +164,12 @@ static soma_status end_epoch(soma__fit_run *f) {
                     .val_accuracy = NAN,
                     .lr = f->lr,
                     .samples_per_second = train_seconds > 0 ? f->score.count / train_seconds : NAN};
-    soma_status status = validate(f, &e);
+    soma_status status = soma__fit_average_show(f);
+    if (status == SOMA_OK) status = validate(f, &e);
+    if (status == SOMA_OK) soma_sched_metric(f->o.sched, f->val ? e.val_loss : e.train_loss);
     e.seconds = soma__clock() - f->started;
     if (status == SOMA_OK) status = record_epoch(f, &e);
+    if (status == SOMA_OK) status = soma__fit_average_hide(f);
     if (status != SOMA_OK) return status;
     s->epoch++;
     s->step = 0;
@@ -187,11 +190,19 @@ static soma_status run_epoch(soma__fit_run *f) {
     f->last_step = soma__clock();
     f->started = f->last_step - f->state.seconds;
     for (soma_batch b = {.size = sizeof(b)}; soma_loader_next(f->train, &b);) {
-        soma_status status = soma__fit_step(f, &b);
+        soma_status status = soma__fit_batch(f, &b);
+        if (status == SOMA_OK && f->group < f->accumulate && b.index + 1 < soma_loader_batches(f->train)) continue;
+        if (status == SOMA_OK) status = soma__fit_update(f, &b);
         if (status == SOMA_OK) status = after_step(f);
         if (status != SOMA_OK) return status;
     }
     if (soma_error() != SOMA_OK) return soma_error();
+    if (f->group > 0) { /* the last batch was left out as unreadable */
+        soma_status status = soma__fit_update(f, NULL);
+        f->state.step = f->steps;
+        if (status == SOMA_OK) status = after_step(f);
+        if (status != SOMA_OK) return status;
+    }
     if (f->score.count == 0)
         return soma_fail(SOMA_EINVAL, "fit: the training loader gives no batch (%s)",
                          soma_data_describe(soma_loader_dataset(f->train)));
@@ -199,6 +210,32 @@ static soma_status run_epoch(soma__fit_run *f) {
 }
 
 /* ---- Start --------------------------------------------------------------------------------------------- */
+
+/* Strengths are numbers from 0 on; label smoothing belongs to one loss. */
+static soma_status check_options(const soma__fit_run *f) {
+    const soma_fit_opts *o = &f->o;
+    const struct {
+        const char *name;
+        double value, most;
+    } all[] = {
+        {"accumulate", (double)o->accumulate, INFINITY}, {"clip_norm", o->clip_norm, INFINITY},   {"clip_value", o->clip_value, INFINITY},
+        {"l1", o->l1, INFINITY},                         {"l2", o->l2, INFINITY},                 {"prox_l1", o->prox_l1, INFINITY},
+        {"prox_l2", o->prox_l2, INFINITY},               {"max_norm", o->max_norm, INFINITY},     {"grad_noise", o->grad_noise, INFINITY},
+        {"ema_decay", o->ema_decay, 1},                  {"swa_start", (double)o->swa_start, INFINITY},
+        {"label_smoothing", o->label_smoothing, 1},      {"mixup", o->mixup, INFINITY},           {"activity_l1", o->activity_l1, INFINITY},
+        {"activity_kl", o->activity_kl, INFINITY},       {"activity_rho", o->activity_rho, 1},
+    };
+    for (size_t i = 0; i < SOMA_LEN(all); i++)
+        if (!(all[i].value >= 0 && all[i].value <= all[i].most))
+            return soma_fail(SOMA_EINVAL, "fit: %s is %g; it must be %s", all[i].name, all[i].value, all[i].most > 1 ? "at least 0" : "from 0 to 1");
+    if (soma_optim_find(soma_optim_name(f->opt))->closure && (o->accumulate > 1 || o->clip_norm > 0 || o->clip_value > 0 || o->grad_noise > 0))
+        return soma_fail(SOMA_EINVAL, "fit: %s evaluates gradients itself: it does not go with accumulation, clipping and noise",
+                         soma_optim_name(f->opt));
+    const soma_loss_info *info = soma__loss_info(f->loss);
+    if (o->label_smoothing > 0 && (!info || strcmp(info->name, "cross_entropy") != 0))
+        return soma_fail(SOMA_EINVAL, "fit: label smoothing goes with the loss cross_entropy, not with %s", info ? info->name : "one of your own");
+    return soma__loss_fits(f->loss, f->task);
+}
 
 static soma_status check_arguments(const soma__fit_run *f) {
     if (!f->net || !f->opt || !f->train)
@@ -227,7 +264,7 @@ static soma_status write_config(const soma__fit_run *f) {
 static soma_status resume(soma__fit_run *f) {
     char path[4096];
     soma_status status = soma_checkpoint_newest(f->o.run_dir, path, sizeof(path));
-    if (status == SOMA_OK) status = soma__checkpoint_read(path, f->net, f->opt, f->train, &f->state, f->history);
+    if (status == SOMA_OK) status = soma__checkpoint_read(path, f->net, f->opt, f->train, &f->state, f->history, &f->extra);
     if (status != SOMA_OK) return status;
     soma__score_set(&f->score, f->state.score);
     f->saved_step = f->state.total_step;
@@ -256,7 +293,20 @@ static soma_status train(soma__fit_run *f) {
     if (status == SOMA_OK) status = first_checkpoint(f);
     while (status == SOMA_OK && f->state.epoch <= f->epochs && !f->history->stopped_early) status = run_epoch(f);
     soma__log_close(&f->log);
+    if (status == SOMA_OK) status = soma__fit_average_show(f); /* the run's last checkpoint has the own weights */
     return status;
+}
+
+/* Label smoothing is for training alone: validation measures the loss itself. */
+static void set_loss(soma__fit_run *f) {
+    f->train_user = f->o.loss_user;
+    f->activity = (soma__activity){.l1 = f->o.activity_l1, .kl = f->o.activity_kl, .rho = f->o.activity_rho};
+    if (!(f->o.label_smoothing > 0)) return;
+    const soma_loss_opts *own = f->o.loss_user;
+    if (own) memcpy(&f->smooth, own, own->size ? SOMA_MIN(own->size, sizeof(f->smooth)) : sizeof(f->smooth));
+    f->smooth.size = sizeof(f->smooth);
+    f->smooth.label_smoothing = f->o.label_smoothing;
+    f->train_user = &f->smooth;
 }
 
 soma_status soma_fit_ex(soma_module *net, soma_optim *opt, soma_loader *train_loader, soma_loader *val,
@@ -275,17 +325,24 @@ soma_status soma_fit_ex(soma_module *net, soma_optim *opt, soma_loader *train_lo
                        .lr = NAN};
     if (opts) memcpy(&f.o, opts, opts->size ? SOMA_MIN(opts->size, sizeof(f.o)) : sizeof(f.o));
     if (train_loader) f.task = soma_data_task(soma_loader_dataset(train_loader));
-    soma_status status = check_arguments(&f);
-    if (status != SOMA_OK) return status;
     f.loss = soma__loss_or_default(f.o.loss, f.task);
+    soma_status status = check_arguments(&f);
+    if (status == SOMA_OK) status = check_options(&f);
+    if (status != SOMA_OK) return status;
+    set_loss(&f);
     f.epochs = f.o.epochs ? f.o.epochs : 1;
     f.log_every = f.o.log_every ? f.o.log_every : 50;
-    f.steps = soma_loader_batches(train_loader);
+    f.accumulate = f.o.accumulate ? f.o.accumulate : 1;
+    f.steps = (soma_loader_batches(train_loader) + f.accumulate - 1) / f.accumulate;
     f.score = (soma__score){.task = f.task, .threshold = soma__loss_threshold(f.loss)};
     f.state = (soma__fit_state){.epoch = 1, .best_value = NAN, .best_tie = NAN, .patience_loss = NAN};
     bool training = soma_nn_training(net);
     soma_scope scope = soma_scope_begin();
-    status = train(&f);
+    soma__activity_begin(&f.activity, net);
+    status = soma__fit_averages_begin(&f);
+    if (status == SOMA_OK) status = train(&f);
+    soma__fit_averages_end(&f);
+    soma__activity_end(&f.activity);
     soma_scope_end(scope);
     soma_nn_train(net, training);
     if (!history) soma_history_free(&own);

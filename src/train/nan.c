@@ -51,14 +51,15 @@ void soma__nan_param(soma_module *net, bool grad, char *out, size_t size) {
 
 typedef struct search {
     bool found;
+    soma_forward_hook hook; /* the one in place */
+    void *hook_user;
     char where[256];
 } search;
 
 static void look(void *user, soma_module *m, const char *path, soma_tensor *const *in, int n, soma_tensor *out) {
     search *s = user;
     int64_t first = 0, bad = s->found || !out ? 0 : count_bad(out, &first);
-    (void)in;
-    (void)n;
+    if (s->hook) s->hook(s->hook_user, m, path, in, n, out);
     if (!bad) return;
     char shape[SOMA__SHAPE_TEXT];
     s->found = true;
@@ -90,12 +91,12 @@ static bool in_data(const soma__fit_run *f, const soma_batch *b, search *s) {
 static void in_computation(soma__fit_run *f, const soma_batch *b, search *s) {
     soma_rng_set(f->rng);
     soma_nn_zero_grad(f->net);
-    soma_forward_hook hook = f->net->hook; /* the caller's own, put back below */
-    void *hook_user = f->net->hook_user;
+    s->hook = f->net->hook; /* put back below */
+    s->hook_user = f->net->hook_user;
     soma_nn_set_hook(f->net, look, s);
-    soma_tensor *prediction = soma_nn_forward(f->net, b->x);
-    soma_nn_set_hook(f->net, hook, hook_user);
-    soma_tensor *loss = s->found ? NULL : f->loss(f->o.loss_user, prediction, b->y);
+    soma__mixed mixed;
+    soma_tensor *prediction, *total, *loss = soma__fit_loss(f, b, &mixed, &prediction, &total);
+    soma_nn_set_hook(f->net, s->hook, s->hook_user);
     if (s->found || !loss) return;
     if (!soma__all_finite(loss)) {
         s->found = true;
@@ -103,7 +104,7 @@ static void in_computation(soma__fit_run *f, const soma_batch *b, search *s) {
         return;
     }
     char name[128];
-    soma_backward(loss);
+    soma_backward(total);
     soma__nan_param(f->net, true, name, sizeof(name));
     s->found = name[0] != 0;
     if (s->found) snprintf(s->where, sizeof(s->where), "in the gradient of %s", name);

@@ -127,12 +127,12 @@ static void prune(const char *dir, int64_t step) {
 
 soma_status soma__checkpoint_rotate(const char *dir, soma_module *net, soma_optim *opt, soma_loader *loader,
                                     const soma_pair *meta, int n_meta, const soma__fit_state *state,
-                                    const soma_history *history, char **out) {
+                                    const soma_history *history, const soma__fit_extra *extra, char **out) {
     char name[64];
     snprintf(name, sizeof(name), START "%09lld" END, (long long)state->total_step);
     char *path = soma__path_join(dir, name);
     if (!path) return soma_error();
-    soma_status status = soma__checkpoint_write(path, net, opt, loader, meta, n_meta, state, history);
+    soma_status status = soma__checkpoint_write(path, net, opt, loader, meta, n_meta, state, history, extra);
     if (status == SOMA_OK) prune(dir, state->total_step);
     if (status == SOMA_OK) status = soma_error();
     if (status == SOMA_OK && out)

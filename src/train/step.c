@@ -1,4 +1,4 @@
-/* One step of a training. Nothing here depends on time or on the number of threads, except the figures about speed. */
+/* One step of a training: the batches that it is made of, and the update. Nothing here depends on time or on the number of threads, except the figures about speed. */
 #include "train/train.h"
 
 #include <soma/autograd.h>
@@ -27,14 +27,6 @@ static soma_status check_outputs(soma__fit_run *f, const soma_tensor *prediction
                      soma_ndim(prediction) > 2 ? "flatten, " : "", classes);
 }
 
-/* Clips when asked to. A gradient that is not finite is SOMA_ENAN from there; its place is found by the caller. */
-static soma_status clip(soma__fit_run *f) {
-    f->grad_norm = NAN;
-    if (!(f->o.clip_norm > 0)) return SOMA_OK;
-    f->grad_norm = soma_clip_grad_norm(f->opt, f->o.clip_norm);
-    return soma_error();
-}
-
 static void note_speed(soma__fit_run *f, int64_t samples) {
     double now = soma__clock(), took = now - f->last_step;
     f->last_step = now;
@@ -45,30 +37,118 @@ static void note_speed(soma__fit_run *f, int64_t samples) {
     f->state.seconds = now - f->started;
 }
 
-soma_status soma__fit_step(soma__fit_run *f, const soma_batch *b) {
+/* ---- One batch ----------------------------------------------------------------------------------------- */
+
+static soma_tensor *loss_of(soma__fit_run *f, soma_tensor *prediction, const soma__mixed *m) {
+    soma_tensor *loss = f->loss(f->train_user, prediction, m->y);
+    if (!loss || !m->other) return loss;
+    soma_tensor *other = f->loss(f->train_user, prediction, m->other);
+    return soma_add(soma_mul_scalar(loss, m->share), soma_mul_scalar(other, 1 - m->share));
+}
+
+soma_tensor *soma__fit_loss(soma__fit_run *f, const soma_batch *b, soma__mixed *mixed, soma_tensor **prediction, soma_tensor **total) {
+    *mixed = (soma__mixed){.x = b->x, .y = b->y, .share = 1};
+    *prediction = *total = NULL;
+    if (f->o.mixup > 0 && soma__mix(b, f->o.mixup, mixed) != SOMA_OK) return NULL;
+    *prediction = soma_nn_forward(f->net, mixed->x);
+    if (*prediction && !f->checked && check_outputs(f, *prediction) != SOMA_OK) return NULL;
+    soma_tensor *loss = loss_of(f, *prediction, mixed), *activity = soma__activity_take(&f->activity);
+    if (!loss && soma_error() == SOMA_OK) soma_fail(SOMA_EINVAL, "the loss function gave no result");
+    *total = loss && activity ? soma_add(loss, activity) : loss;
+    if (loss && (f->o.l1 > 0 || f->o.l2 > 0)) *total = soma_add(*total, soma_penalty(f->net, f->o.l1, f->o.l2));
+    return soma_error() == SOMA_OK ? loss : NULL;
+}
+
+/* With several batches a step, each counts as much as it has samples; soma__fit_update divides by their sum. */
+soma_status soma__fit_batch(soma__fit_run *f, const soma_batch *b) {
+    soma__mixed mixed;
+    soma_tensor *prediction, *total;
     f->rng = soma_rng_get();
-    if (f->o.sched) soma_sched_apply(f->o.sched, f->opt, f->state.total_step);
+    if (f->o.sched && f->group == 0) soma_sched_apply(f->o.sched, f->opt, f->state.total_step);
     f->lr = soma_optim_lr(f->opt, 0);
-    soma_tensor *prediction = soma_nn_forward(f->net, b->x);
-    if (prediction && !f->checked && check_outputs(f, prediction) != SOMA_OK) return soma_error();
-    soma_tensor *loss = f->loss(f->o.loss_user, prediction, b->y);
-    if (!loss) return soma_error() != SOMA_OK ? soma_error() : soma_fail(SOMA_EINVAL, "the loss function gave no result");
-    f->batch_loss = soma_item(loss);
+    soma_tensor *loss = soma__fit_loss(f, b, &mixed, &prediction, &total);
+    if (!loss) return soma_error();
+    double number = soma_item(loss);
     if (soma_error() != SOMA_OK) return soma_error();
-    if (!isfinite(f->batch_loss)) return soma__nan_find(f, b);
-    soma_status status = soma_backward(loss);
-    if (status == SOMA_OK) status = clip(f);
-    if (status == SOMA_ENAN) {
+    if (!isfinite(number)) return soma__nan_find(f, b);
+    soma_status status = soma_backward(f->accumulate > 1 ? soma_mul_scalar(total, (double)b->count) : total);
+    if (status == SOMA_OK) status = soma__score_add(&f->score, prediction, mixed.y, number, b->count);
+    if (status != SOMA_OK) return status;
+    f->group++;
+    f->group_samples += (double)b->count;
+    f->group_loss += number * (double)b->count;
+    return SOMA_OK;
+}
+
+/* ---- The step ------------------------------------------------------------------------------------------ */
+
+static soma_status divide_gradients(soma__fit_run *f) {
+    int n = soma_nn_named(f->net, false, NULL, 0);
+    soma_named *named = n > 0 ? soma__alloc((size_t)n * sizeof(*named)) : NULL;
+    bool grad = soma_set_grad_enabled(false);
+    soma_scope scope = soma_scope_begin();
+    if (named) n = soma_nn_named(f->net, false, named, n);
+    for (int i = 0; named && i < n && soma_error() == SOMA_OK; i++)
+        if (soma_grad(named[i].tensor)) soma_mul_(soma_grad(named[i].tensor), soma_scalar(1 / f->group_samples));
+    soma_scope_end(scope);
+    soma_set_grad_enabled(grad);
+    soma__free(named);
+    return soma_error();
+}
+
+/* A gradient that is not finite is SOMA_ENAN from the norm; its place is found by the caller. */
+static soma_status prepare_gradients(soma__fit_run *f) {
+    const soma_fit_opts *o = &f->o;
+    f->grad_norm = NAN;
+    if (f->accumulate > 1 && divide_gradients(f) != SOMA_OK) return soma_error();
+    if (o->clip_value > 0) soma_clip_grad_value(f->opt, o->clip_value);
+    if (o->clip_norm > 0) f->grad_norm = soma_clip_grad_norm(f->opt, o->clip_norm);
+    if (o->grad_noise > 0) soma_add_grad_noise(f->opt, sqrt(o->grad_noise / pow(1 + (double)f->state.total_step, 0.55)));
+    return soma_error();
+}
+
+/* For optimisers that evaluate the loss several times: the same batch with the same random numbers. */
+typedef struct again {
+    soma__fit_run *f;
+    const soma_batch *b;
+} again;
+
+static double evaluate_again(void *user) {
+    again *a = user;
+    soma__mixed mixed;
+    soma_tensor *prediction, *total;
+    soma_rng_set(a->f->rng);
+    if (!soma__fit_loss(a->f, a->b, &mixed, &prediction, &total)) return NAN;
+    double value = soma_item(total);
+    soma_backward(total);
+    return value;
+}
+
+static soma_status update_weights(soma__fit_run *f, const soma_batch *b) {
+    const soma_fit_opts *o = &f->o;
+    bool closure = b && soma_optim_find(soma_optim_name(f->opt))->closure;
+    soma_status status = closure ? soma_optim_step_closure(f->opt, evaluate_again, &(again){f, b}, NULL) : soma_optim_step(f->opt);
+    if (status == SOMA_OK && (o->prox_l1 > 0 || o->prox_l2 > 0)) status = soma_proximal_step(f->opt, o->prox_l1, o->prox_l2);
+    if (status == SOMA_OK && o->max_norm > 0) status = soma_max_norm(f->opt, o->max_norm);
+    if (status == SOMA_OK) status = soma__fit_average_update(f);
+    return status;
+}
+
+soma_status soma__fit_update(soma__fit_run *f, const soma_batch *b) {
+    soma_status status = prepare_gradients(f);
+    if (status == SOMA_ENAN && b) {
         soma_error_clear();
         return soma__nan_find(f, b);
     }
-    if (status == SOMA_OK) status = soma_optim_step(f->opt);
-    if (status == SOMA_OK) status = soma__score_add(&f->score, prediction, b->y, f->batch_loss, b->count);
+    if (status == SOMA_OK) status = update_weights(f, b);
     if (status != SOMA_OK) return status;
+    f->batch_loss = f->group_loss / f->group_samples;
     f->state.step++;
     f->state.total_step++;
-    f->state.since_log += f->batch_loss * (double)b->count;
-    f->state.since_samples += (double)b->count;
-    note_speed(f, b->count);
+    f->state.since_log += f->group_loss;
+    f->state.since_samples += f->group_samples;
+    note_speed(f, (int64_t)f->group_samples);
+    f->group = 0;
+    f->group_samples = f->group_loss = 0;
     return SOMA_OK;
 }

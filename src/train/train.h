@@ -38,6 +38,10 @@ double soma__loss_threshold(soma_loss_fn loss);
 soma_loss_fn soma__loss_or_default(soma_loss_fn loss, soma_task task);
 /* True for losses that need as many outputs as there are classes. */
 bool soma__loss_needs_classes(soma_loss_fn loss);
+/* The entry of a loss by name; NULL for the caller's own. */
+const soma_loss_info *soma__loss_info(soma_loss_fn loss);
+/* SOMA_EINVAL when the loss cannot take such data. */
+soma_status soma__loss_fits(soma_loss_fn loss, soma_task task);
 
 /* ---- The run folder (run.c) ---------------------------------------------------------------------------- */
 
@@ -80,20 +84,52 @@ typedef struct soma__fit_state {
     double since_samples;
     double score[SOMA__SCORE_NUMBERS];
 } soma__fit_state;
+/* What has state beside network and optimiser; any of it NULL. */
+typedef struct soma__fit_extra {
+    soma_sched *sched;
+    soma_average *ema, *swa;
+} soma__fit_extra;
 soma_status soma__checkpoint_write(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader, const soma_pair *meta,
-                                   int n_meta, const soma__fit_state *state, const soma_history *history);
+                                   int n_meta, const soma__fit_state *state, const soma_history *history, const soma__fit_extra *extra);
 /* `state` and `history` may be NULL; a file without them is then no error. */
 soma_status soma__checkpoint_read(const char *path, soma_module *net, soma_optim *opt, soma_loader *loader,
-                                  soma__fit_state *state, soma_history *history);
+                                  soma__fit_state *state, soma_history *history, const soma__fit_extra *extra);
 /* Writes the checkpoint of step `total_step` into the run folder and removes all but the newest two. `out` gets the path. */
 soma_status soma__checkpoint_rotate(const char *dir, soma_module *net, soma_optim *opt, soma_loader *loader, const soma_pair *meta,
-                                    int n_meta, const soma__fit_state *state, const soma_history *history, char **out);
+                                    int n_meta, const soma__fit_state *state, const soma_history *history,
+                                    const soma__fit_extra *extra, char **out);
 
 /* ---- Where NaN came from (nan.c) ----------------------------------------------------------------------- */
 
 bool soma__all_finite(const soma_tensor *t);
 /* The first parameter or buffer with an element that is not finite, or the last parameter with such a gradient; "" for none. */
 void soma__nan_param(soma_module *net, bool grad, char *out, size_t size);
+
+/* ---- Mixed samples (mix.c) ----------------------------------------------------------------------------- */
+
+typedef struct soma__mixed {
+    soma_tensor *x, *y;
+    soma_tensor *other;        /* classes of the samples mixed in; NULL: y has it all */
+    double share;              /* of y, at least 1/2 */
+} soma__mixed;
+/* The batch mixed with itself in another order, drawn from the context's next stream. */
+soma_status soma__mix(const soma_batch *b, double alpha, soma__mixed *out);
+
+/* ---- Activity penalties (activity.c) ------------------------------------------------------------------- */
+
+/* Collects, through a forward hook, the penalty of the outputs of activation layers in training; that of the network's own output is left
+ * out. */
+typedef struct soma__activity {
+    double l1, kl, rho;
+    soma_module *net;
+    soma_tensor *sum, *last, *last_of; /* references; NULL: none. `last` is the penalty of the output `last_of` */
+    soma_forward_hook before;  /* the caller's */
+    void *before_user;
+} soma__activity;
+void soma__activity_begin(soma__activity *a, soma_module *net);
+void soma__activity_end(soma__activity *a);
+/* What the last forward has collected, as a tensor of the current scope; NULL: nothing (or an error). */
+soma_tensor *soma__activity_take(soma__activity *a);
 
 /* ---- A training under way (fit.c, step.c) -------------------------------------------------------------- */
 
@@ -105,8 +141,16 @@ typedef struct soma__fit_run {
     soma_fit_opts o;
     soma_task task;
     soma_loss_fn loss;
+    soma_loss_opts smooth;      /* the loss's options with label smoothing, for training */
+    void *train_user;           /* the loss's user in training */
+    soma__activity activity;
     int64_t epochs, log_every;
     int64_t steps;              /* in an epoch */
+    int64_t accumulate;         /* batches a step */
+    int64_t group;              /* of them done */
+    double group_samples, group_loss;
+    soma__fit_extra extra;
+    soma_average *shown;        /* what the network holds for the moment; NULL: its own weights */
     soma__score score;          /* of the epoch under way */
     soma__fit_state state;
     soma__log_file log;
@@ -121,9 +165,19 @@ typedef struct soma__fit_run {
     double lr, grad_norm, batch_loss;
     soma_rng rng;               /* before this batch's forward */
 } soma__fit_run;
+/* Averages of the weights (averages.c): made and freed; after an update; in the network's place at an epoch's end, and back. */
+soma_status soma__fit_averages_begin(soma__fit_run *f);
+void soma__fit_averages_end(soma__fit_run *f);
+soma_status soma__fit_average_update(soma__fit_run *f);
+soma_status soma__fit_average_show(soma__fit_run *f);
+soma_status soma__fit_average_hide(soma__fit_run *f);
 double soma__clock(void);       /* seconds, monotonic */
-/* One batch: forward, loss, backward, clipping, update, scores. */
-soma_status soma__fit_step(soma__fit_run *f, const soma_batch *b);
+/* Mixing, forward and loss of one batch. `total` gets what to differentiate: loss and penalties. The loss itself is returned, NULL on error. */
+soma_tensor *soma__fit_loss(soma__fit_run *f, const soma_batch *b, soma__mixed *mixed, soma_tensor **prediction, soma_tensor **total);
+/* One batch: forward, loss, backward, scores. */
+soma_status soma__fit_batch(soma__fit_run *f, const soma_batch *b);
+/* The step that the batches since the last one make: clipping, noise, update, proximal step, limits. `b` is the last batch, NULL when it is gone. */
+soma_status soma__fit_update(soma__fit_run *f, const soma_batch *b);
 /* Runs the batch once more and records SOMA_ENAN with the place where the first NaN or Inf stands. */
 soma_status soma__nan_find(soma__fit_run *f, const soma_batch *b);
 

@@ -7,7 +7,7 @@ expect 0 '"version": "[0-9.]+"' - "$soma" version --json
 expect 2 - 'soma COMMAND' "$soma"
 expect 0 '^  train ' - "$soma" help
 expect 0 '^  train ' - "$soma" --help
-for command in train eval predict summary data plot ops info help version; do
+for command in train eval predict summary data plot ops layers models info help version; do
     expect 0 '^Examples?$' - "$soma" "$command" --help
     cp out first
     expect 0 '^Usage$' - "$soma" help "$command"
@@ -40,6 +40,12 @@ expect 0 - - sh -c '"$0" --version >/dev/null <&-' "$soma"
 expect 0 'differentiable  yes' - "$soma" ops relu
 expect 0 '^  relu +∂' - "$soma" ops
 expect 1 - "no operator 'rellu'; did you mean 'relu'\?" "$soma" ops rellu
+expect 0 '^conv CHANNELS WINDOW' - "$soma" layers conv
+expect 0 '"word": "batchnorm"' - "$soma" layers --json
+expect 1 - "no layer 'batchnrm'; did you mean 'batchnorm'\?" "$soma" layers batchnrm
+expect 0 '^resnet18 \[classes NUMBER\] \[cifar\]' - "$soma" models
+expect 1 - "no model 'resnet81'; did you mean" "$soma" models resnet81
+expect 0 'parameters   11,689,512, all trainable' - "$soma" summary --net resnet18 --input 3x224x224
 expect 0 '"differentiable": true' - "$soma" ops --json
 check "the operators' JSON is read back" sh -c 'command -v python3 >/dev/null || exit 0; python3 -m json.tool out'
 
@@ -59,6 +65,6 @@ complete() { # words typed so far: what bash offers for the last one
 if command -v bash >/dev/null; then
     expect 0 '^train$' - complete soma tra
     expect 0 '^--epochs$' - complete soma train --epo
-    expect 0 '^adam adamw$' - complete soma train --optim ad
+    expect 0 '^adam adamw adagrad adadelta adamax$' - complete soma train --optim ad
 fi
 done_testing

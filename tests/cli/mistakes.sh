@@ -15,8 +15,15 @@ expect 2 - '--lr is 0' "$soma" train --data drawn --net "$net" --lr 0
 expect 2 - '--epochs is 0; it must be at least 1' "$soma" train --data drawn --net "$net" --epochs 0
 expect 2 - '--val is 1; it must be from 0 to 0.9' "$soma" train --data drawn --net "$net" --val 1
 expect 2 - '--size takes height x width' "$soma" train --data drawn --net "$net" --size 28x
-expect 2 - '--optim takes one of' "$soma" train --data drawn --net "$net" --optim adm
+expect 2 - "unknown optimiser 'adm'; did you mean 'adam'" "$soma" train --data drawn --net "$net" --optim adm
 expect 2 - '--momentum is for' "$soma" train --data drawn --net "$net" --momentum 0.9
+expect 2 - '--batch takes the number of samples in a step, or all' "$soma" train --data drawn --net "$net" --batch 0
+expect 2 - 'no loss is called "mes": did you mean "mse"' "$soma" train --data drawn --net "$net" --loss mes
+expect 2 - '"tau=1" is not an option; huber has delta' "$soma" train --data drawn --net "$net" --loss "huber tau=1"
+expect 2 - '--activity-kl takes an activity between 0 and 1 and a weight' "$soma" train --data drawn --net "$net" --activity-kl 3
+expect 2 - '--l1 is -1; it must be at least 0' "$soma" train --data drawn --net "$net" --l1 -1
+expect 1 - 'poisson_nll is for numbers, but the data has classes' "$soma" train --data drawn:50 --net "$net" --loss poisson_nll
+expect 1 - '--label-smoothing goes with --loss cross_entropy, not with mse' "$soma" train --data drawn:50 --net "$net" --loss mse --label-smoothing 0.1
 expect 2 - 'needs a --momentum' "$soma" train --data drawn --net "$net" --optim sgd --nesterov
 expect_line 1 - 'nowhere' "$soma" train --data nowhere --net "$net"
 expect_line 1 - "unknown layer 'lnear'.*did you mean 'linear'" "$soma" train --data drawn:50 --net "flatten, lnear 10"

@@ -30,6 +30,20 @@ expect 1 - 'apt-get install gnuplot-nox.*curves.gp is written' env SOMA_GNUPLOT=
 grep -q '^2 0.6 0.65 80 78$' runs/a/curves.gp || fail "the script lacks epoch 2: $(cat runs/a/curves.gp)"
 grep -q '^3 0.5 nan 85 76.5$' runs/a/curves.gp || fail "the script lacks epoch 3: $(cat runs/a/curves.gp)"
 grep -q 'best validation accuracy 78.0 %, epoch 2' runs/a/curves.gp || fail "the title does not say which epoch was best"
+# Activations: what is written is what soma computes, derivatives by backward.
+expect 2 - 'which activation' "$soma" plot activation
+expect 2 - 'expected LOW:HIGH' "$soma" plot activation relu --range 3
+expect 2 - 'expected LOW:HIGH' "$soma" plot activation relu --range 3:-3
+expect 1 - "no activation 'gelo'; did you mean 'gelu'" "$soma" plot activation gelo
+expect 1 - 'glu is not a function of one number' "$soma" plot activation relu glu
+expect 1 - "leaky_relu has no attribute 'slope'" "$soma" plot activation leaky_relu:slope=0.1
+expect 1 - "negative_slope is 'x', expected a number" "$soma" plot activation leaky_relu:negative_slope=x
+expect 1 - "expected one of none|tanh" "$soma" plot activation gelu:approximate=erf
+expect 1 - 'activation.gp is written' env SOMA_GNUPLOT= "$soma" plot activation leaky_relu:negative_slope=0.1 sigmoid step:surrogate=triangle --range -2:2
+grep -q '^-2 -0.2$' activation.gp && grep -q '^-2 0.1$' activation.gp || fail "leaky_relu with slope 0.1 is wrong in the script"
+grep -q '^0 0.25$' activation.gp && grep -q '^0 0.5$' activation.gp || fail "sigmoid at 0 is wrong in the script"
+grep -q "'step, surrogate triangle'" activation.gp || fail "the script lacks the title of step"
+
 if ! command -v gnuplot >/dev/null; then
     echo "gnuplot is not here: pictures are not checked"
     done_testing
@@ -45,6 +59,11 @@ grep -q '17 of 20 right, 85.0 %' runs/a/confusion.svg || fail "the confusion mat
 expect 0 'Accuracy, %' - "$soma" plot runs/a runs/b -o both --text
 [ -s both.svg ] && [ -s both.png ] || fail "two runs gave no picture"
 expect 0 '' - gnuplot both.gp # as a user would, after a change
+
+expect 0 'activation  +both-acts.svg' - "$soma" plot activation tanh prelu -o both-acts.png
+[ "$(head -c 4 both-acts.png | tail -c 3)" = PNG ] && grep -q 'prelu' both-acts.svg || fail "two activations gave no picture"
+expect 0 "f'.x." - "$soma" plot activation mish --text
+expect 0 '' - "$soma" plot activation all -o all
 
 # A resumed run has some epochs twice: the later line counts.
 echo '{"kind":"epoch","epoch":3,"step":300,"train_loss":0.4,"train_accuracy":0.9,"val_loss":0.5,"val_accuracy":0.8}' >>runs/b/metrics.jsonl

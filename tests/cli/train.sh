@@ -78,6 +78,27 @@ for options in "--optim sgd --lr 0.05 --momentum 0.9 --nesterov --schedule step 
     expect 0 '^model' '' train --out options --force --epochs 2 "$options"
 done
 
+# Descent, regularisation and losses by options.
+for options in "--batch all" "--batch 1 --epochs 1" "--batch 8 --accumulate 3 --clip-value 0.1" "--l1 1e-4 --l2 1e-3 --max-norm 2" \
+    "--mixup 0.3 --cutout 5 --label-smoothing 0.1" "--grad-noise 0.1 --activity-l1 1e-4 --prox-l2 0.1" "--loss 'focal gamma=1.5'" "--loss multi_margin"; do
+    expect 0 '^model' '' train --out options --force --epochs 2 "$options"
+done
+expect 0 '^model' '' "$soma" train --data drawn:60 --net "flatten, linear 8 sigmoid, linear 10" --activity-kl 0.1:0.01 --epochs 1 --out kl
+expect 0 '' '' train --out small --batch 4 --accumulate 4 --net "'flatten, linear 10'"
+expect 0 '' '' train --out large --batch 16 --net "'flatten, linear 10'"
+losses() { sed -n 's/.*"train_loss":\([0-9]*\.[0-9][0-9][0-9][0-9]\).*/\1/p' "$1/metrics.jsonl"; }
+losses small >x; losses large >y
+check "accumulated batches train as large ones" cmp x y
+expect 0 '' '' train --out parts --batch 8 --accumulate 3 --mixup 0.3 --grad-noise 0.1 --epochs 1
+expect 0 '' '' "$soma" train --resume parts --epochs 3
+expect 0 '' '' train --out whole --batch 8 --accumulate 3 --mixup 0.3 --grad-noise 0.1
+check "they resume in the same bits" same parts whole
+expect 0 'zeros +[1-9].*parameters are exactly 0' '' sh -c '"$0" train --data drawn:120 --net "flatten, linear 10" --prox-l1 0.5 --out lasso --quiet >&2; "$0" summary lasso' "$soma"
+expect 0 '"sparsity": 0\.[0-9]*[1-9]' '' "$soma" summary lasso --json
+expect 0 'huber .*outliers' '' "$soma" train --loss list
+expect 0 '"operator": "kl_div"' '' "$soma" train --loss list --json
+expect 0 '^loss' '' "$soma" eval options --data drawn:60
+
 # NaN: where it appeared first, and the run can still be opened.
 expect 1 - 'NaN or Inf first appeared in .*lower learning rate' train --out nan --optim sgd --lr 1e9
 

@@ -6,7 +6,7 @@ with any Python that has torch (1.13 and newer give the same unless the script s
 attributes, its inputs, what PyTorch gives in f64, and the gradient of sum(output * w) for the float inputs,
 w[i] = 0.5 + 0.25 cos(1 + 1.7 i) in row-major order.
 
-A tensor is a line "in|out|grad I DTYPE NDIM SIZES… VALUES…", all values in row-major order, as numbers, or in one of these short forms:
+"more" says that there are outputs that are not compared. A tensor is a line "in|out|grad I DTYPE NDIM SIZES… VALUES…", all values in row-major order, as numbers, or in one of these short forms:
     of Q N…             the values are N / Q, N whole
     drawn Q LOW SPAN S  element i is (LOW + mix(S, i) % SPAN) / Q; mix() below is what tests/test_golden.c has too
     sums A B C          (outputs and gradients) not the values but three weighted sums of them, sum of x[i] * (mix(k, i) % 1024 + 1) / 1024 for
@@ -39,11 +39,13 @@ def number(v):
     v = float(v)
     if v == 0 and math.copysign(1, v) < 0:
         return "-0"
+    if v == 0:
+        return "-0" if math.copysign(1, v) < 0 else "0"
     return "nan" if math.isnan(v) else "inf" if v == math.inf else "-inf" if v == -math.inf else repr(int(v)) if v == int(v) and abs(v) < 1e15 else "%.17g" % v
 
 
 def tensor(word, t):
-    t = t.detach()
+    t = torch.zeros(t.shape, dtype=t.dtype) if t._is_zerotensor() else t.detach()
     flat = [number(v) for v in t.to(torch.float64).reshape(-1).tolist()]
     lines.append(" ".join([word, NAMES[t.dtype], str(t.dim())] + [str(s) for s in t.shape] + flat))
 

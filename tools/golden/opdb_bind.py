@@ -85,6 +85,8 @@ def named(arguments, args, kwargs):
     given = list(zip(positional, args))
     by_name = {a.name: a for a in arguments}
     for name, v in kwargs.items():
+        if name == "requires_grad":
+            continue
         if name not in by_name:
             return None
         given.append((by_name[name], v))
@@ -193,6 +195,8 @@ def soma_call(info, given, renames):
 def bind(entry, info, args, kwargs, renames):
     """The first signature that takes the call and that soma can express."""
     why, found = None, False
+    if not info["inputs"] and info["max_inputs"] > 8 and len(args) and all(isinstance(t, torch.Tensor) for t in args):  # f(x, y, z, name=word)
+        return soma_call(info, [(Argument("tensors", None, True, False, None), list(args))] + [(Argument(k, None, False, False, None), v) for k, v in kwargs.items()], renames)
     for arguments in signatures(entry):
         given = named(arguments, args, kwargs)
         if given is None:

@@ -3,24 +3,28 @@ import torch
 
 from opdb_bind import DTYPES as DT, Call, Refused
 
-# Entries of op_db (with or without the variant's name) and the operator of soma's that they are.
+# Entries of op_db (with or without the variant's name) and the operator that they are, where soma has none of the entry's own name. A variant's
+# name in full comes first.
 OPERATOR = {
     "__radd__": "add", "__rsub__": "sub", "__rmul__": "mul", "__rdiv__": "div", "__rpow__": "pow", "__rmatmul__": "matmul", "rsub": "sub",
     "true_divide": "div", "div.no_rounding_mode": "div", "max.binary": "maximum", "min.binary": "minimum",
     "max.reduction_no_dim": "amax", "min.reduction_no_dim": "amin", "nn.functional.binary_cross_entropy_with_logits": "bce_with_logits",
     "reshape_as": "reshape", "view": "reshape", "view_as": "reshape", "expand_as": "expand", "broadcast_to": "expand", "ravel": "flatten",
-    "t": "transpose", "T": "permute", "mT": "transpose", "H": "transpose", "mH": "transpose", "positive": "clone", "resolve_conj": "clone", "conj": "clone",
-    "resolve_neg": "clone", "conj_physical": "clone", "real": "clone", "float": "to", "double": "to", "int": "to", "long": "to", "bool": "to", "half": "to",
+    "t": "transpose", "T": "permute", "mT": "transpose", "H": "transpose", "mH": "transpose", "positive": "clone", 
+    "float": "to", "double": "to", "int": "to", "long": "to", "bool": "to", "half": "to",
     "bfloat16": "to", "char": "to", "byte": "to", "short": "to", "mm": "matmul", "mv": "matmul", "bmm": "matmul", "fliplr": "flip", "flipud": "flip",
-    "nn.functional.pad": "pad", "constant_pad_nd": "pad", "narrow": "slice", "linalg.norm": None, "norm": None, "ones": "full", "zeros": "full",
+    "nn.functional.unfold": "im2col", "nn.functional.pad": "pad", "constant_pad_nd": "pad", "narrow": "slice", "linalg.norm": None, "norm": None, "ones": "full", "zeros": "full",
     "ones_like": "full", "zeros_like": "full", "full_like": "full", "new_ones": "full", "new_zeros": "full", "new_full": "full", "sgn": "sign",
     "clamp_min": "clamp", "clamp_max": "clamp", "swapaxes": "transpose", "movedim": "permute", "atleast_1d": None,
     "nn.functional.dropout": "dropout", "trace": None, "fill": None, "sigmoid": "sigmoid", "native_layer_norm": "layer_norm", "native_batch_norm": "batch_norm",
 }
 
+# Entries whose own name is another operator of soma's.
+NOT_BY_NAME = {"nn.functional.unfold"}
+
 # Names of arguments of one entry.
 RENAME = {
-    "masked_fill": {"value": "value"},
+    "index_add": {"source": "src"}, "tensor_split": {"indices": "indices", "sections": "sections", "indices_or_sections": "sections"},
 }
 
 def swapped(x, other, alpha=None):
@@ -70,7 +74,10 @@ def linspace(start, end, steps=100, *, dtype=torch.float32, **rest):
     return [], {"start": float(start), "end": float(end), "steps": int(steps), "dtype": ("int", DT[dtype])}
 
 
-# Entries whose call is made by hand: (inputs, attributes) or a Call.
+# Entries whose call is made by hand: (inputs, attributes) of the operator that OPERATOR names, or that has the entry's own name (OWN).
+OWN = {"nn.functional.dropout", "nn.functional.embedding_bag", "nn.functional.max_pool1d", "nn.functional.max_pool2d", "nn.functional.max_pool3d", "tril_indices", "triu_indices",
+       "nn.functional.adaptive_max_pool1d", "nn.functional.adaptive_max_pool2d", "nn.functional.adaptive_max_pool3d", "nn.functional.adaptive_avg_pool2d",
+       "nn.functional.adaptive_avg_pool3d", "reshape", "view", "expand", "where", "arange", "linspace", "movedim", "layer_norm", "nn.functional.layer_norm", "broadcast_to", "narrow", "constant_pad_nd", "ravel"}
 ADAPT = {
     "__radd__": swapped, "__rsub__": swapped, "rsub": swapped, "__rmul__": swapped, "__rdiv__": swapped, "__rpow__": swapped, "__rmatmul__": swapped,
     "reshape_as": lambda x, other: ([x], {"shape": ("ints", list(other.shape))}),
@@ -85,8 +92,7 @@ ADAPT = {
     "T": lambda x: ([x], {"dims": ("ints", list(range(x.dim()))[::-1])}),
     "mT": lambda x: ([x], {"dim0": -2, "dim1": -1}), "mH": lambda x: ([x], {"dim0": -2, "dim1": -1}),
     "H": lambda x: ([x], {"dim0": 0, "dim1": max(x.dim() - 1, 0)}),
-    "positive": lambda x: ([x], {}), "conj": lambda x: ([x], {}), "conj_physical": lambda x: ([x], {}), "resolve_conj": lambda x: ([x], {}),
-    "resolve_neg": lambda x: ([x], {}), "real": lambda x: ([x], {}),
+    "positive": lambda x: ([x], {}),
     "float": to_dtype(torch.float32), "double": to_dtype(torch.float64), "int": to_dtype(torch.int32), "long": to_dtype(torch.int64), "bool": to_dtype(torch.bool),
     "half": to_dtype(torch.float16), "bfloat16": to_dtype(torch.bfloat16), "char": to_dtype(torch.int8), "byte": to_dtype(torch.uint8), "short": to_dtype(torch.int16),
     "fliplr": lambda x: ([x], {"dims": ("ints", [1])}), "flipud": lambda x: ([x], {"dims": ("ints", [0])}),
@@ -106,8 +112,54 @@ ADAPT = {
     "new_zeros": lambda x, shape, *, dtype=None, **rest: full_of(shape, 0, dtype or x.dtype),
     "new_full": lambda x, shape, v, *, dtype=None, **rest: full_of(shape, v, dtype or x.dtype),
     "arange": arange, "linspace": linspace,
+    "nn.functional.adaptive_max_pool1d": lambda x, size, return_indices=False: adaptive(x, size, 1),
+    "nn.functional.adaptive_max_pool2d": lambda x, size, return_indices=False: adaptive(x, size, 2),
+    "nn.functional.adaptive_max_pool3d": lambda x, size, return_indices=False: adaptive(x, size, 3),
+    "nn.functional.adaptive_avg_pool2d": lambda x, size: adaptive(x, size, 2),
+    "nn.functional.adaptive_avg_pool3d": lambda x, size: adaptive(x, size, 3),
+    "nn.functional.max_pool1d": lambda x, **rest: max_pool(x, **rest), "nn.functional.max_pool2d": lambda x, **rest: max_pool(x, **rest),
+    "nn.functional.max_pool3d": lambda x, **rest: max_pool(x, **rest), "nn.functional.dropout": lambda x, p=0.5, training=True: dropout(x, p, training),
+    "nn.functional.embedding_bag": lambda weight, indices, **rest: embedding_bag(weight, indices, **rest),
+    "tril_indices": lambda *args, **rest: indices_of(*args, **rest), "triu_indices": lambda *args, **rest: indices_of(*args, **rest),
     "constant_pad_nd": lambda x, pad, value=0.0: ([x], {"pad": ("ints", list(pad)), "value": float(value)}),
 }
+
+
+def numbers(v):
+    return ("ints", [v] if isinstance(v, int) else list(v))
+
+
+def max_pool(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    return [x], {"kernel_size": numbers(kernel_size), "stride": None if stride is None else numbers(stride), "padding": numbers(padding),
+                 "dilation": numbers(dilation), "ceil_mode": bool(ceil_mode)}
+
+
+def dropout(x, p, training):
+    if training and p not in (0.0, 1.0):
+        raise Refused("random")
+    return [x], {"p": float(p), "training": bool(training)}
+
+
+def embedding_bag(weight, indices, offsets=None, per_sample_weights=None, mode="mean", padding_idx=None, include_last_offset=False, scale_grad_by_freq=False, sparse=False,
+                  max_norm=None, norm_type=2.0):
+    if max_norm is not None:
+        raise Refused("max_norm, which writes into the weights")
+    if sparse:
+        raise Refused("sparse or quantised tensors")
+    return [weight, indices, offsets, per_sample_weights], {"mode": mode, "padding_idx": padding_idx, "include_last_offset": bool(include_last_offset),
+                                                            "scale_grad_by_freq": bool(scale_grad_by_freq)}
+
+
+def indices_of(row, col, offset=0, dtype=torch.int64, device=None):
+    if dtype != torch.int64:
+        raise Refused("indices of another dtype than i64")
+    return [], {"row": row, "col": col, "offset": offset}
+
+
+def adaptive(x, size, dims):
+    """None keeps a size; one number is for all dimensions."""
+    sizes = list(size) if isinstance(size, (list, tuple, torch.Size)) else [size] * dims
+    return [x], {"output_size": ("ints", [x.shape[x.dim() - dims + i] if n is None else int(n) for i, n in enumerate(sizes)])}
 
 
 def clamp_by(x, low, high):
@@ -136,6 +188,23 @@ NOT_COMPARED = {
 }
 
 
+def why_not(name):
+    """Why an entry is not compared, for docs/parity.md."""
+    base = name.split(".")[0] if name not in NOT_COMPARED else name
+    if name in NOT_COMPARED or base in NOT_COMPARED:
+        return NOT_COMPARED.get(name, NOT_COMPARED.get(base))
+    if name in COMPLEX:
+        return "complex numbers, which soma does not have"
+    for start, why in (("fft.", "Fourier transforms, complex numbers"), ("masked.", "masked tensors: where and the plain operator do it"), ("jiterator", "CUDA only"),
+                       ("special.", "special functions that soma does not have"), ("sparse", "sparse tensors"), ("segment_reduce", "segments: scatter_add does it")):
+        if name.startswith(start):
+            return why
+    return "no operator of soma's"
+
+
+COMPLEX = {"complex", "view_as_real", "view_as_complex", "imag", "real", "conj", "conj_physical", "resolve_conj", "resolve_neg", "angle", "polar", "linalg.eig", "linalg.eigvals", "nn.functional.silu.complex", "stft", "istft"}
+
+
 def KEEP_VALUES(name):
     """Matrices whose properties matter."""
     return name.startswith("linalg.") or name in ("cholesky", "cholesky_inverse", "cholesky_solve", "svd", "qr", "inverse", "logdet", "pinverse", "matrix_exp", "symeig",
@@ -154,6 +223,11 @@ def ties(x, dim):
     return bool((s.diff(dim=dim) == 0).any())
 
 
+# Which input of a loss is its target, and what it has to be.
+SIGN_TARGETS = {"soft_margin_loss": 1, "hinge_embedding_loss": 1, "margin_ranking_loss": 2, "cosine_embedding_loss": 2}
+SHARE_TARGETS = ("multilabel_soft_margin_loss", "bce_with_logits", "binary_cross_entropy", "binary_cross_entropy_with_logits")
+SAME_SHAPES = {"soft_margin_loss": 2, "hinge_embedding_loss": 2, "margin_ranking_loss": 3, "gaussian_nll_loss": 2, "poisson_nll_loss": 2, "mse_loss": 2, "l1_loss": 2,
+               "smooth_l1_loss": 2, "huber_loss": 2, "kl_div": 2, "bce_with_logits": 2, "binary_cross_entropy": 2}
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
@@ -162,12 +236,32 @@ def refused(name, call, sample):
     x = call.inputs[0] if call.inputs else None
     if not sample.tensors and call.inputs:
         return "Python numbers only"
+    if name == "__rdiv__" and (call.inputs[1] == 0).any():
+        return "division by zero, which PyTorch computes as x * (1 / 0) here"
+    if call.op in SIGN_TARGETS and not (call.inputs[SIGN_TARGETS[call.op]].abs() == 1).all():
+        return "a target that is neither -1 nor 1: soma says so"
+    if call.op in SHARE_TARGETS and not ((call.inputs[1] >= 0) & (call.inputs[1] <= 1)).all():
+        return "a target outside 0 to 1: soma says so"
+    if call.op == "poisson_nll_loss" and (call.inputs[1] < 0).any():
+        return "a negative count: soma says so"
+    if call.op in SAME_SHAPES and len({x.shape for x in call.inputs[:SAME_SHAPES[call.op]] if x is not None}) > 1:
+        return "a target of another shape: soma never broadcasts it"
+    if name in ("div.trunc_rounding", "div.floor_rounding") and "rounding_mode" not in call.attrs:
+        return "no rounding: div.no_rounding_mode has it"
+    if call.op == "grid_sample" and call.attrs.get("mode", ("", ""))[1] == "bicubic":
+        return "mode bicubic, which soma does not have"
+    if call.attrs.get("divisor_override", (0, 1))[1] < 0:
+        return "a negative divisor: soma says so"
     if call.op == "to" and x.dtype.is_floating_point and x.numel():
         dtype = list(DT)[call.attrs["dtype"][1]] if "dtype" in call.attrs else x.dtype
         if dtype in WHOLE and not (torch.isfinite(x).all() and x.min() > torch.iinfo(dtype).min - 1 and x.max() < torch.iinfo(dtype).max + 1):
             return "a float outside the range of the whole numbers: not defined"
     if call.op in ("gather", "scatter", "scatter_add", "index_select", "index_add") and call.inputs[1].dtype not in (torch.int64, torch.int32):
         return "indices that are not i64 or i32: PyTorch takes them only when there are none"
+    if call.op == "aminmax" and x.dim() == 0 and call.attrs.get("keepdim", ("bool", 0))[1]:
+        return "PyTorch gives [1] for a number with keepdim here, all others []"
+    if call.op == "argsort" and x.dim() and not call.attrs.get("stable", (0, 0))[1] and ties(x, call.attrs.get("dim", (0, -1))[1]):
+        return "places of equal elements in an unstable sort: not defined"
     if call.op in ("any", "all") and x.dtype == torch.uint8:
         return "PyTorch gives u8 for u8 here, soma bool as for all others"
     if name in ("mT", "mH") and x.dim() < 2:
@@ -179,10 +273,15 @@ def refused(name, call, sample):
 
 def comparable(name, call, sample, outs):
     """Those of PyTorch's results that are defined: indices are not where values tie."""
-    if call.op in ("topk", "sort", "kthvalue", "median", "mode", "nanmedian") and len(outs) == 2 and call.inputs[0].dim():
+    if call.op in ("topk", "sort", "msort", "kthvalue", "median", "mode", "nanmedian", "cummax", "cummin") and len(outs) == 2 and call.inputs[0].dim():
         kind, dim = call.attrs.get("dim", ("int", -1))
-        if ties(call.inputs[0], dim):
+        dim = dim if isinstance(dim, int) else dim[0] if dim else None
+        if dim is not None and ties(call.inputs[0], dim):
             return outs[:1]
+    if call.op in ("max_pool2d", "adaptive_max_pool2d") and len(outs) == 2:  # soma's places are i32
+        return [outs[0], outs[1].to(torch.int32)]
+    if call.op in ("max_pool1d", "max_pool3d"):
+        return outs[:1]
     return outs
 
 

@@ -33,12 +33,12 @@ def on_grid(x, q):
 
 
 def plain_random(x, n, q):
-    """Nothing in these numbers but that they are many, all different but for chance, and fill their range evenly."""
+    """Nothing in these numbers but that they are many, fill their range evenly and are different but for chance."""
     flat = n.reshape(-1)
     span = flat.max() - flat.min() + 1
-    if flat.size < DRAWN_FROM or span < 2 * flat.size ** 0.5 or len(numpy.unique(x)) < 0.9 * min(x.size, span):
+    if flat.size < DRAWN_FROM or span < 2 or len(numpy.unique(flat)) < 0.6 * min(flat.size, span):
         return False
-    if numpy.all(flat == numpy.rint(flat / q) * q):
+    if q > 1 and (span < 2 * flat.size ** 0.5 or numpy.all(flat == numpy.rint(flat / q) * q)):
         return False
     steps = numpy.diff(n, axis=-1) if n.ndim and n.shape[-1] > 2 else numpy.array([1.0, -1.0])
     if numpy.all(steps >= 0) or numpy.all(steps <= 0):
@@ -54,27 +54,31 @@ def plain_random(x, n, q):
     return True
 
 
+def drawn_like(n, q, tag):
+    """(numbers, how to draw them) over the range of n, all different if n's are; None when no seed of a few gives that."""
+    low, span = int(n.min()), int(n.max() - n.min()) + 1
+    distinct = len(numpy.unique(n)) == n.size
+    for seed in range(8):
+        seed = zlib.crc32(f"{tag} {seed}".encode()) % 100000
+        drawn = (numpy.int64(low) + (mix(seed, n.size) % numpy.uint64(span)).astype(numpy.int64)).astype(numpy.float64)
+        if not distinct or len(numpy.unique(drawn)) == n.size:
+            return drawn.reshape(n.shape), Form("drawn", q, low, span, seed)
+    return None
+
+
 def simplify(t, keep, tag):
     """(a tensor that takes t's place, how to write it or None for its numbers)."""
-    x = t.detach().to(torch.float64).numpy() if t.dtype.is_floating_point else None
-    if x is None or x.size == 0 or not numpy.isfinite(x).all() or numpy.abs(x).max() > 1e5 or (numpy.signbit(x) & (x == 0)).any():
+    x = t.detach().to(torch.float64).numpy()
+    if x.size == 0 or not numpy.isfinite(x).all() or numpy.abs(x).max() > 1e5 or (numpy.signbit(x) & (x == 0)).any():
         return t.detach().clone(), None
-    for q in GRIDS:
+    for q in GRIDS if t.dtype.is_floating_point else (1,):
         n = on_grid(x, q)
         if n is None:
             continue
-        form = Form("of", q)
-        if not keep and plain_random(x, n, q):
-            low, span = int(n.min()), int(n.max() - n.min()) + 1
-            distinct = len(numpy.unique(n)) == n.size
-            for seed in range(8):
-                seed = zlib.crc32(f"{tag} {seed}".encode()) % 100000
-                drawn = (numpy.int64(low) + (mix(seed, n.size) % numpy.uint64(span)).astype(numpy.int64)).astype(numpy.float64)
-                if not distinct or len(numpy.unique(drawn)) == n.size:
-                    n, form = drawn.reshape(n.shape), Form("drawn", q, low, span, seed)
-                    break
-        new = torch.from_numpy(numpy.ascontiguousarray(n) / q).reshape(t.shape).to(t.dtype)
-        return new, form
+        form = Form("of", q) if q > 1 else None
+        found = drawn_like(n, q, tag) if not keep and plain_random(x, n, q) else None
+        n, form = found or (n, form)
+        return torch.from_numpy(numpy.ascontiguousarray(n) / q).reshape(t.shape).to(t.dtype), form
     return t.detach().clone(), None
 
 

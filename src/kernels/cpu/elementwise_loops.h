@@ -24,6 +24,9 @@ SOMA__INLINE int64_t saturate(double v, double low, double high) {
 
 /* Rows are contiguous; those of two inputs also take one input that is the same number throughout (stride 0). Whoever runs them
  * gathers other strides into blocks first (ops/elementwise.c), which keeps strided copies of all these loops out of the library. */
+/* The argument of gelu's sigmoid: 2 sqrt(2 / pi) (x + 0.044715 x^3) */
+#define GELU_U(x) ((x) * ((TYPE)1.5957691216057308 + (TYPE)0.071354816272600245 * (x) * (x)))
+
 #define ROW1(fname, OUT, IN, EXPR) ROW1_(fname, OUT, IN, EXPR)
 #define ROW1_(fname, OUT, IN, EXPR)                                                                                     \
     static void fname(char *const *p, const int64_t *s, int64_t n, const double *P) {                                   \

@@ -18,7 +18,10 @@
 #define fn_f64_erf erf
 SOMA__INLINE double fn_f64_sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
 SOMA__INLINE double fn_f64_softplus(double x) { return (x > 0 ? x : 0) + log1p(exp(-fabs(x))) + (x != x ? x : 0); }
-
+SOMA__INLINE double fn_f64_tanh_softplus(double x) {
+    double e = exp(x), n = e * (e + 2);
+    return x > 20 ? 1 : n / (n + 2);
+}
 
 #define UNARY_NUMERIC(name, expr, slope) ROW1(CAT(DT, name), TYPE, TYPE, expr) SLOPE(CAT(DT, slope_##name), TYPE, slope)
 #define UNARY_FLOATING UNARY_NUMERIC

@@ -1,4 +1,4 @@
-/* Gather and scatter-add. Lanes are taken in blocks; inside a block the loop over the indexed dimension is the outer one, so
+/* Gather and scatter. Lanes are taken in blocks; inside a block the loop over the indexed dimension is the outer one, so
  * that lanes that lie side by side in memory are read and written side by side. */
 #include "kernels/cpu/lanes.h"
 
@@ -71,6 +71,33 @@ static void gather_range(void *arg, int64_t begin, int64_t end) {
     }
 }
 
+/* ---- Put: the other way; of several that go to one place the last stays ---- */
+
+static inline __attribute__((always_inline)) void put_block(const soma__lanes *l, const block *b, size_t size) {
+    int64_t n = l->shape[l->dim], ts = l->to_stride[l->dim], fs = l->from_stride[l->dim], is = l->index_stride[l->dim];
+    char *to = l->to;
+    const char *from = l->from;
+    for (int64_t i = 0; i < n; i++)
+        for (int k = 0; k < b->n; k++) {
+            int64_t at = b->to[k] + load_index(l, b->index[k] + i * is) * ts;
+            memcpy(to + at * (int64_t)size, from + (b->from[k] + i * fs) * (int64_t)size, size);
+        }
+}
+
+static void put_range(void *arg, int64_t begin, int64_t end) {
+    const soma__lanes *l = arg;
+    block b;
+    for (int64_t first = begin; first < end; first += BLOCK) {
+        find_lanes(l, first, (int)SOMA_MIN(BLOCK, end - first), &b);
+        switch (soma_dtype_size(l->dtype)) {
+        case 1: put_block(l, &b, 1); break;
+        case 2: put_block(l, &b, 2); break;
+        case 4: put_block(l, &b, 4); break;
+        default: put_block(l, &b, 8); break;
+        }
+    }
+}
+
 /* ---- Add -------------------------------------------------------------------------------------------------------- */
 
 /* Integers wrap around, as PyTorch's: U is the unsigned type in which that is defined. */
@@ -118,6 +145,39 @@ static void add_range(void *arg, int64_t begin, int64_t end) {
     }
 }
 
+/* ---- Product, largest, smallest: f32, f64, i64 ---- */
+
+#define FOLD_BLOCK(T, U)                                                                                                    \
+    static void fold_block_##T(const soma__lanes *l, const block *b) {                                                      \
+        int64_t n = l->shape[l->dim], ts = l->to_stride[l->dim], fs = l->from_stride[l->dim], is = l->index_stride[l->dim]; \
+        for (int64_t i = 0; i < n; i++)                                                                                     \
+            for (int k = 0; k < b->n; k++) {                                                                                \
+                T *t = (T *)l->to + b->to[k] + load_index(l, b->index[k] + i * is) * ts;                                    \
+                T v = ((const T *)l->from)[b->from[k] + i * fs];                                                            \
+                if (l->fold == SOMA__LANES_PROD)                                                                            \
+                    *t = (T)((U)*t * (U)v);                                                                                 \
+                else if ((l->fold == SOMA__LANES_MAX ? v > *t : v < *t) || v != v)                                          \
+                    *t = v;                                                                                                 \
+            }                                                                                                               \
+    }
+FOLD_BLOCK(float, float)
+FOLD_BLOCK(double, double)
+FOLD_BLOCK(int64_t, uint64_t)
+
+static void fold_range(void *arg, int64_t begin, int64_t end) {
+    const soma__lanes *l = arg;
+    block b;
+    for (int64_t first = begin; first < end; first += BLOCK) {
+        find_lanes(l, first, (int)SOMA_MIN(BLOCK, end - first), &b);
+        if (l->dtype == SOMA_F32)
+            fold_block_float(l, &b);
+        else if (l->dtype == SOMA_F64)
+            fold_block_double(l, &b);
+        else
+            fold_block_int64_t(l, &b);
+    }
+}
+
 static void run(const soma__lanes *l, soma__range_fn fn) {
     int64_t lanes = 1;
     for (int d = 0; d < l->ndim; d++)
@@ -130,3 +190,5 @@ static void run(const soma__lanes *l, soma__range_fn fn) {
 
 void soma__lanes_gather(const soma__lanes *l) { run(l, gather_range); }
 void soma__lanes_add(const soma__lanes *l) { run(l, add_range); }
+void soma__lanes_put(const soma__lanes *l) { run(l, put_range); }
+void soma__lanes_fold(const soma__lanes *l) { run(l, fold_range); }

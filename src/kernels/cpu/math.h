@@ -150,4 +150,10 @@ SOMA__INLINE float soma__softplusf(float x) {
     return (x > 0.0f ? x : 0.0f) + soma__log1pf(soma__expf(-fabsf(x))) + (x != x ? x : 0.0f);
 }
 
+/* tanh(log(1 + e^x)) = n / (n + 2) with n = e^x (e^x + 2); beyond 20 it rounds to 1, and e^2x would overflow. */
+SOMA__INLINE float soma__tanh_softplusf(float x) {
+    float e = soma__expf(x), n = e * (e + 2.0f);
+    return x > 20.0f ? 1.0f : n / (n + 2.0f);
+}
+
 #endif

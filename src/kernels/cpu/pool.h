@@ -11,6 +11,7 @@ typedef struct soma__pool {
     int64_t kernel[2], stride[2], padding[2], dilation[2];
     bool adaptive;    /* windows divide the axis into out[] parts that may overlap by one; kernel … are not used */
     bool include_pad; /* averages count the padding as zeros */
+    int64_t divisor;  /* not 0: what averages divide by instead */
 } soma__pool;
 
 /* Window `o` along an axis: elements start, start + dilation, … below end, clipped to the plane. */
@@ -28,7 +29,7 @@ static inline soma__window soma__pool_window(const soma__pool *p, int axis, int6
     int64_t end = start + (p->kernel[axis] - 1) * d + 1;
     int64_t padded = SOMA_MIN(end, size + p->padding[axis]) - start;
     soma__window w = {start < 0 ? start + (-start + d - 1) / d * d : start, SOMA_MIN(end, size), 0};
-    w.count = p->include_pad ? padded : w.end - w.start;
+    w.count = p->divisor ? (axis ? 1 : p->divisor) : p->include_pad ? padded : w.end - w.start;
     return w;
 }
 

@@ -1,40 +1,54 @@
 /* Included once per dtype with T, TANH and SIGMOID set. */
 
-static void step_tanh(const T *restrict x, const T *restrict g, T *restrict h, int64_t n) {
+/* Once each, not inlined: they are long, and rows are too. */
+__attribute__((noinline)) static void tanhs(T *y, int64_t n) {
     for (int64_t i = 0; i < n; i++)
-        h[i] = TANH(x[i] + g[i]);
+        y[i] = TANH(y[i]);
 }
 
-static void step_relu(const T *restrict x, const T *restrict g, T *restrict h, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        T v = x[i] + g[i];
-        h[i] = v > 0 ? v : v != v ? v : 0;
-    }
+__attribute__((noinline)) static void sigmoids(T *y, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        y[i] = SIGMOID(y[i]);
 }
 
-static void step_lstm(const T *restrict x, const T *restrict g, const T *restrict c_before, T *restrict h, T *restrict c,
-                      T *restrict act, int64_t n) {
-    for (int64_t i = 0; i < 2 * n; i++)
-        act[i] = SIGMOID(x[i] + g[i]);
-    for (int64_t i = 2 * n; i < 3 * n; i++)
-        act[i] = TANH(x[i] + g[i]);
-    for (int64_t i = 3 * n; i < 4 * n; i++)
-        act[i] = SIGMOID(x[i] + g[i]);
-    for (int64_t i = 0; i < n; i++) {
-        c[i] = act[n + i] * c_before[i] + act[i] * act[2 * n + i];
-        h[i] = act[3 * n + i] * TANH(c[i]);
-    }
+__attribute__((noinline)) static void sums(const T *restrict x, const T *restrict g, T *restrict y, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] + g[i];
+}
+
+static void step_tanh(const T *x, const T *g, T *h, int64_t n) {
+    sums(x, g, h, n);
+    tanhs(h, n);
+}
+
+static void step_relu(const T *x, const T *g, T *h, int64_t n) {
+    sums(x, g, h, n);
+    for (int64_t i = 0; i < n; i++)
+        h[i] = h[i] > 0 ? h[i] : h[i] != h[i] ? h[i] : 0;
+}
+
+static void step_lstm(const T *x, const T *g, const T *restrict c_before, T *restrict h, T *restrict c, T *restrict act, int64_t n) {
+    sums(x, g, act, 4 * n);
+    sigmoids(act, 2 * n);
+    tanhs(act + 2 * n, n);
+    sigmoids(act + 3 * n, n);
+    for (int64_t i = 0; i < n; i++)
+        h[i] = c[i] = act[n + i] * c_before[i] + act[i] * act[2 * n + i];
+    tanhs(h, n);
+    for (int64_t i = 0; i < n; i++)
+        h[i] *= act[3 * n + i];
 }
 
 static void step_gru(const T *restrict x, const T *restrict g, const T *restrict h_before, T *restrict h, T *restrict act, int64_t n) {
-    for (int64_t i = 0; i < 2 * n; i++)
-        act[i] = SIGMOID(x[i] + g[i]);
+    sums(x, g, act, 2 * n);
+    sigmoids(act, 2 * n);
     for (int64_t i = 0; i < n; i++) {
-        T lower = g[2 * n + i], candidate = TANH(x[2 * n + i] + act[i] * lower);
-        act[2 * n + i] = candidate;
-        act[3 * n + i] = lower;
-        h[i] = candidate + act[n + i] * (h_before[i] - candidate);
+        act[3 * n + i] = g[2 * n + i];
+        act[2 * n + i] = x[2 * n + i] + act[i] * g[2 * n + i];
     }
+    tanhs(act + 2 * n, n);
+    for (int64_t i = 0; i < n; i++)
+        h[i] = act[2 * n + i] + act[n + i] * (h_before[i] - act[2 * n + i]);
 }
 
 static void back_tanh(const T *restrict h, T *restrict dh, T *restrict dx, int64_t n) {
@@ -53,8 +67,11 @@ static void back_relu(const T *restrict h, T *restrict dh, T *restrict dx, int64
 
 static void back_lstm(const T *restrict act, const T *restrict c_before, const T *restrict c, T *restrict dh, T *restrict dc,
                       T *restrict dx, int64_t n) {
+    for (int64_t k = 0; k < n; k++)
+        dx[k] = c[k];
+    tanhs(dx, n);
     for (int64_t k = 0; k < n; k++) {
-        T i = act[k], f = act[n + k], g = act[2 * n + k], o = act[3 * n + k], bent = TANH(c[k]);
+        T i = act[k], f = act[n + k], g = act[2 * n + k], o = act[3 * n + k], bent = dx[k];
         T d = dc[k] + dh[k] * o * (1 - bent * bent);
         dx[k] = d * g * i * (1 - i);
         dx[n + k] = d * c_before[k] * f * (1 - f);

@@ -16,6 +16,7 @@
 #define fn_f32_erf soma__erff
 #define fn_f32_sigmoid soma__sigmoidf
 #define fn_f32_softplus soma__softplusf
+#define fn_f32_tanh_softplus soma__tanh_softplusf
 
 #define UNARY_NUMERIC(name, expr, slope) ROW1(CAT(DT, name), TYPE, TYPE, expr) SLOPE(CAT(DT, slope_##name), TYPE, slope)
 #define UNARY_FLOATING UNARY_NUMERIC

@@ -241,7 +241,7 @@ static void avg_any(const soma__pool *p, const float *x, float *restrict y) {
             }
         /* Windows c in [from, to) lie inside the plane. */
         int64_t from = whole_from(p), room = p->in[1] + p->padding[1] - p->kernel[1], to = room < 0 ? 0 : room / s + 1;
-        float all = (float)(v.count * p->kernel[1]);
+        float all = (float)(v.count * (p->divisor ? 1 : p->kernel[1]));
         for (int64_t c = 0; c < n; c++)
             if (c < from || c >= to)
                 y[c] /= (float)(v.count * soma__pool_window(p, 1, c).count);
