@@ -79,7 +79,7 @@ static int open_table(job *j)
 {
     const args *a = j->a;
     soma_data_opts o = {.target = j->target, .part = SOMA_TRAIN, .size = sizeof o};
-    o.auto_task = false;
+    o.auto_task = without_target(j) && j->target; /* the column is only left out */
     o.task = without_target(j) && !j->target ? SOMA_UNLABELLED : classifies(j) ? SOMA_CLASSIFY : SOMA_REGRESS;
     j->all = soma_data_open_ex(j->path, &o);
     if (!j->all)
@@ -234,7 +234,7 @@ static int report_linear(job *j)
     printf("model        %s\ndata         %s\nfitted to    %s samples of %lld features\n", j->kind, soma_data_describe(j->all), human_count(n, j->fit.n),
            (long long)j->fit.p);
     printf("objective    %.6g%s\n", j->report.objective, j->report.converged ? "" : "  (not converged: the numbers below are approximate)");
-    printf("%-12s %s on the data fitted", classifies(j) ? "accuracy" : "R²", classifies(j) ? human_percent(v, fitted) : (snprintf(v, sizeof v, "%.4f", fitted), v));
+    printf("%s %s on the data fitted", classifies(j) ? "accuracy    " : "R²          ", classifies(j) ? human_percent(v, fitted) : (snprintf(v, sizeof v, "%.4f", fitted), v));
     if (j->test)
         printf(", %s on %s samples kept aside", classifies(j) ? human_percent(v, checked) : (snprintf(v, sizeof v, "%.4f", checked), v),
                human_count(n, j->check.n));

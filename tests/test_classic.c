@@ -88,9 +88,9 @@ static void one_line(const data *d, const char *name, double v, char *rest) {
     else if (strcmp(name, "softmax") == 0)
         expect_module(name, rest, soma_logistic_regression(d->x, d->three, .c = v), 1e-6);
     else if (strcmp(name, "svm") == 0)
-        expect_module(name, rest, soma_linear_svm(d->x, d->two, .c = v, .tol = 1e-12), 1e-5);
+        expect_module(name, rest, soma_linear_svm(d->x, d->two, .c = v, .tol = 1e-12), 1e-6);
     else if (strcmp(name, "svm3") == 0)
-        expect_module(name, rest, soma_linear_svm(d->x, d->three, .c = v, .tol = 1e-12), 1e-5);
+        expect_module(name, rest, soma_linear_svm(d->x, d->three, .c = v, .tol = 1e-12), 1e-6);
     else if (strcmp(name, "kmeans") == 0) {
         soma_kmeans_result r;
         soma_tensor *start = soma_index_select(d->x, 0, soma_from_array((int64_t[]){0, 20, 40}, SOMA_SHAPE(3), SOMA_I64));

@@ -44,8 +44,8 @@ for c in (0.1, 1, 100):
     linear("logistic", c, LogisticRegression(C=c, solver="newton-cg", tol=1e-13, max_iter=100000), C2)
     linear("softmax", c, LogisticRegression(C=c, solver="newton-cg", tol=1e-13, max_iter=100000), C3)
 for c in (0.1, 1):
-    linear("svm", c, LinearSVC(C=c, loss="hinge", tol=1e-12, max_iter=10000000, random_state=0), C2)
-    linear("svm3", c, LinearSVC(C=c, loss="hinge", tol=1e-12, max_iter=10000000, random_state=0), C3)
+    linear("svm", c, LinearSVC(C=c, loss="hinge", tol=1e-9, max_iter=1000000, random_state=0), C2)
+    linear("svm3", c, LinearSVC(C=c, loss="hinge", tol=1e-9, max_iter=1000000, random_state=0), C3)
 k = KMeans(3, init=X[[0, 20, 40]], n_init=1, tol=1e-12).fit(X)
 show("kmeans", 3, k.cluster_centers_, k.inertia_)
 pca = PCA(3).fit(X)

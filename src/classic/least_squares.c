@@ -2,6 +2,8 @@
  * x = U diag(s) Vᵀ of the centred x. */
 #include "classic/classic.h"
 
+#include <soma/linalg.h>
+
 #include <float.h>
 #include <math.h>
 
@@ -57,8 +59,9 @@ static void fix_signs(soma_tensor *components) {
         for (int64_t j = 1; j < p; j++)
             if (fabs(v[j]) > fabs(v[at]))
                 at = j;
-        for (int64_t j = 0; v[at] < 0 && j < p; j++)
-            v[j] = -v[j];
+        const double sign = v[at] < 0 ? -1 : 1;
+        for (int64_t j = 0; j < p; j++)
+            v[j] *= sign;
     }
 }
 
