@@ -334,8 +334,6 @@ void soma__nn_manual_models(soma__text *t);
 
 /* ---- Files ---------------------------------------------------------------------------------------------------------------- */
 
-/* As soma_nn_save, with `n` more pairs of metadata. */
-soma_status soma__nn_save_meta(soma_module *m, const char *path, const soma_pair *pairs, int n);
 /* As soma_nn_open and soma_nn_load, from a file that has been read; `name` is for messages. */
 soma_module *soma__nn_open_file(soma_tensor_file *file, const char *name);
 soma_status soma__nn_load_file(soma_module *m, soma_tensor_file *file, const char *name, const char *prefix);
