@@ -76,7 +76,7 @@ static void test_contents(void **state) {
     const char *path = temporary("b.safetensors");
     soma_module *m = built("flatten, linear 2");
     soma_pair pairs[] = {{"soma.classes", "[\"a\",\"b\"]"}, {"x", "y"}};
-    assert_int_equal(soma__nn_save_meta(m, path, pairs, 2), SOMA_OK);
+    assert_int_equal(soma_nn_save_meta(m, path, pairs, 2), SOMA_OK);
     soma_tensor_file *f = soma_safetensors_read(path);
     check_ok();
     assert_int_equal(soma_safetensors_count(f), 2);

@@ -219,8 +219,162 @@ static void family(void **state) {
     check_error(SOMA_ESTATE, "leaf");
 }
 
+/* ---- Distributions --------------------------------------------------------------------------------------------------
+ * Kolmogorov and Smirnov: for n draws the largest distance between the empirical and the true distribution function is above 1.95 / sqrt(n) in one
+ * of a thousand samples; seeds are fixed, so a sample that passes always passes. */
+enum {
+    DRAWS = 20000
+};
+
+static int rising(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double distance(soma_tensor *t, double (*cdf)(double)) {
+    static double x[DRAWS];
+    double worst = 0;
+    check_ok();
+    assert_int_equal(soma_numel(t), DRAWS);
+    assert_int_equal(soma_to_array(t, x, DRAWS, SOMA_F64), SOMA_OK);
+    qsort(x, DRAWS, sizeof *x, rising);
+    for (int i = 0; i < DRAWS; i++) {
+        const double p = cdf(x[i]);
+        worst = fmax(worst, fmax(fabs(p - (double)i / DRAWS), fabs(p - (double)(i + 1) / DRAWS)));
+    }
+    return worst * sqrt(DRAWS);
+}
+
+static double normal_cdf(double x) { return 0.5 * erfc(-x / sqrt(2)); }
+static double exponential_cdf(double x) { return -expm1(-2.5 * x); }
+static double cauchy_cdf(double x) { return 0.5 + atan((x - 1) / 0.5) / 3.141592653589793; }
+static double log_normal_cdf(double x) { return normal_cdf((log(x) - 0.5) / 0.7); }
+static double laplace_cdf(double x) { return x < 1 ? 0.5 * exp((x - 1) / 0.5) : 1 - 0.5 * exp(-(x - 1) / 0.5); }
+static double gumbel_cdf(double x) { return exp(-exp(-(x - 1) / 0.5)); }
+static double between(double x, double a, double b) { return (normal_cdf(x) - normal_cdf(a)) / (normal_cdf(b) - normal_cdf(a)); }
+static double wide_cdf(double x) { return between(x, -2, 2); }
+static double narrow_cdf(double x) { return between(x, -0.3, 0.5); }
+static double tail_cdf(double x) { return (erfc(3 / sqrt(2)) - erfc(x / sqrt(2))) / erfc(3 / sqrt(2)); }
+static double lower_cdf(double x) { return erfc(-x / sqrt(2)) / erfc(1 / sqrt(2)); } /* below -1 */
+static double slice_cdf(double x) { return between(x, 1, 1.5); }
+static double gamma_half_cdf(double x) { return erf(sqrt(x)); }
+static double gamma_three_cdf(double x) { return 1 - exp(-x) * (1 + x + x * x / 2); }
+static double beta_two_three_cdf(double x) { return x * x * (6 - 8 * x + 3 * x * x); }
+static double arcsine_cdf(double x) { return 2 / 3.141592653589793 * asin(sqrt(x)); }
+
+static void continuous_draws(void **state) {
+    (void)state;
+    soma_seed(31);
+    soma_tensor *x = soma_empty(SOMA_SHAPE(DRAWS), SOMA_F64), *half = soma_full(SOMA_SHAPE(DRAWS), 0.5, SOMA_F64), *two = soma_full(SOMA_SHAPE(DRAWS), 2, SOMA_F64),
+                *three = soma_full(SOMA_SHAPE(DRAWS), 3, SOMA_F64);
+    assert_true(distance(soma_exponential_(x, 2.5), exponential_cdf) < 1.95);
+    assert_true(distance(soma_cauchy_(x, 1, 0.5), cauchy_cdf) < 1.95);
+    assert_true(distance(soma_log_normal_(x, 0.5, 0.7), log_normal_cdf) < 1.95);
+    assert_true(distance(soma_laplace_(x, 1, 0.5), laplace_cdf) < 1.95);
+    assert_true(distance(soma_gumbel_(x, 1, 0.5), gumbel_cdf) < 1.95);
+    assert_true(distance(soma_trunc_normal_(x, 0, 1, -2, 2), wide_cdf) < 1.95);
+    assert_true(distance(soma_trunc_normal_(x, 0, 1, -0.3, 0.5), narrow_cdf) < 1.95);
+    assert_true(distance(soma_trunc_normal_(x, 0, 1, 3, INFINITY), tail_cdf) < 1.95);
+    assert_true(distance(soma_trunc_normal_(x, 0, 1, -INFINITY, -1), lower_cdf) < 1.95);
+    assert_true(distance(soma_trunc_normal_(x, 0, 1, 1, 1.5), slice_cdf) < 1.95);
+    assert_true(distance(soma_gamma(half), gamma_half_cdf) < 1.95);
+    assert_true(distance(soma_gamma(three), gamma_three_cdf) < 1.95);
+    assert_true(distance(soma_beta(two, three), beta_two_three_cdf) < 1.95);
+    assert_true(distance(soma_beta(half, half), arcsine_cdf) < 1.95);
+    assert_true(distance(soma_normal(soma_full(SOMA_SHAPE(DRAWS), 0, SOMA_F64), soma_ones(SOMA_SHAPE(DRAWS), SOMA_F64)), normal_cdf) < 1.95);
+}
+
+/* Chi square over values 0 … bins - 2 and the rest: below `bins` + 4 sqrt(2 bins) for all but about one sample in 10^4. */
+static void check_counts(soma_tensor *t, int bins, double (*chance)(int)) {
+    static double x[DRAWS];
+    double seen[128] = {0}, sum = 0, left = 1;
+    check_ok();
+    assert_int_equal(soma_to_array(t, x, DRAWS, SOMA_F64), SOMA_OK);
+    for (int i = 0; i < DRAWS; i++) {
+        assert_true(x[i] >= 0 && x[i] == floor(x[i]));
+        seen[x[i] < bins ? (int)x[i] : bins - 1]++;
+    }
+    double pool_seen = 0, pool_expected = 0; /* places of fewer than ten expected draws count together */
+    for (int k = 0; k < bins; k++) {
+        const double p = k == bins - 1 ? left : chance(k), expected = DRAWS * p;
+        left -= p;
+        if (expected < 10) {
+            pool_seen += seen[k];
+            pool_expected += expected;
+        } else {
+            sum += (seen[k] - expected) * (seen[k] - expected) / expected;
+        }
+    }
+    if (pool_expected > 1)
+        sum += (pool_seen - pool_expected) * (pool_seen - pool_expected) / pool_expected;
+    if (sum >= bins + 4 * sqrt(2.0 * bins))
+        fail_msg("chi square is %g for %d places", sum, bins);
+}
+
+static double poisson_chance(double rate, int k) { return exp(k * log(rate) - rate - lgamma(k + 1)); }
+static double poisson_small(int k) { return poisson_chance(3, k); }
+static double poisson_large(int k) { return poisson_chance(40, k); }
+static double binomial_chance(double n, double p, int k) {
+    return k > n ? 0 : exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log1p(-p));
+}
+static double binomial_small(int k) { return binomial_chance(10, 0.3, k); }
+static double binomial_large(int k) { return binomial_chance(100, 0.6, k); }
+static double geometric_chance(int k) { return k == 0 ? 0 : 0.3 * pow(0.7, k - 1); }
+static double weights_chance(int k) { return k < 3 ? (const double[]){0.1, 0, 0.9}[k] : 0; }
+
+static void counting_draws(void **state) {
+    (void)state;
+    soma_seed(32);
+    soma_tensor *x = soma_empty(SOMA_SHAPE(DRAWS), SOMA_F64);
+    check_counts(soma_poisson(soma_full(SOMA_SHAPE(DRAWS), 3, SOMA_F64)), 16, poisson_small);
+    check_counts(soma_poisson(soma_full(SOMA_SHAPE(DRAWS), 40, SOMA_F64)), 90, poisson_large);
+    check_counts(soma_binomial(soma_full(SOMA_SHAPE(DRAWS), 10, SOMA_F64), soma_full(SOMA_SHAPE(1), 0.3, SOMA_F64)), 12, binomial_small);
+    check_counts(soma_binomial(soma_full(SOMA_SHAPE(DRAWS), 100, SOMA_F64), soma_full(SOMA_SHAPE(1), 0.6, SOMA_F64)), 102, binomial_large);
+    check_counts(soma_geometric_(x, 0.3), 40, geometric_chance);
+    const double weights[] = {1, 0, 9};
+    check_counts(soma_multinomial(soma_from_array(weights, SOMA_SHAPE(3), SOMA_F64), DRAWS, true), 4, weights_chance);
+    /* Shares of n = 20000 with p = 0.3 and of whole numbers below 5: five standard errors are 0.017. */
+    assert_true(fabs(soma_item(soma_mean(soma_bernoulli_(x, 0.3), SOMA_ALL, false)) - 0.3) < 0.017);
+    assert_true(fabs(soma_item(soma_mean(soma_bernoulli_tensor(soma_full(SOMA_SHAPE(DRAWS), 0.3, SOMA_F64)), SOMA_ALL, false)) - 0.3) < 0.017);
+    assert_true(fabs(soma_item(soma_mean(soma_random_(x, 0, 5), SOMA_ALL, false)) - 2) < 0.05); /* standard error 0.01 */
+}
+
+/* Without replacement: no index twice, those of weight 0 never, and the first by its weight. */
+static void multinomial_without(void **state) {
+    (void)state;
+    enum { ROWS = 5000 };
+    soma_seed(33);
+    const double weights[] = {1, 0, 2, 5};
+    soma_tensor *w = soma_expand(soma_from_array(weights, SOMA_SHAPE(1, 4), SOMA_F64), 2, (const int64_t[]){ROWS, 4}), *t = soma_multinomial(w, 3, false);
+    check_ok();
+    const int64_t *p = soma_data(t);
+    double first[4] = {0};
+    for (int r = 0; r < ROWS; r++, p += 3) {
+        assert_true(p[0] != p[1] && p[1] != p[2] && p[0] != p[2]);
+        assert_true(p[0] != 1 && p[1] != 1 && p[2] != 1);
+        first[p[0]]++;
+    }
+    for (int i = 0; i < 4; i++) /* five standard errors of a share of 5000 are at most 0.036 */
+        assert_true(fabs(first[i] / ROWS - weights[i] / 8) < 0.036);
+}
+
+/* Dirichlet: rows sum to one, the mean of element i is its share of the concentrations; tiny concentrations give corners, not NaN. */
+static void dirichlet_draws(void **state) {
+    (void)state;
+    soma_seed(34);
+    const double alpha[] = {0.5, 1, 2.5}, tiny[] = {1e-4, 1e-4, 1e-4};
+    const int64_t shape[] = {DRAWS, 3};
+    soma_tensor *t = soma_dirichlet(soma_expand(soma_from_array(alpha, SOMA_SHAPE(1, 3), SOMA_F64), 2, shape)), *mean = soma_mean(t, SOMA_DIMS(0), false);
+    check_ok();
+    for (int64_t i = 0; i < 3; i++) /* standard errors are below 0.0018 */
+        assert_true(fabs(soma_at(mean, 1, &i) - alpha[i] / 4) < 0.009);
+    soma_tensor *corner = soma_sum(soma_dirichlet(soma_expand(soma_from_array(tiny, SOMA_SHAPE(1, 3), SOMA_F64), 2, shape)), SOMA_DIMS(1), false);
+    assert_true(fabs(soma_item(soma_amin(corner, SOMA_ALL, false)) - 1) < 1e-12 && fabs(soma_item(soma_amax(corner, SOMA_ALL, false)) - 1) < 1e-12);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(continuous_draws), cmocka_unit_test(counting_draws), cmocka_unit_test(multinomial_without), cmocka_unit_test(dirichlet_draws),
         cmocka_unit_test(philox_vectors),
         cmocka_unit_test(recipe_uniform),
         cmocka_unit_test(recipe_normal),

@@ -2,6 +2,8 @@
  * copy kernel tells apart, gradients of both orders, bad inputs. */
 #include "family.h"
 
+#include <math.h>
+
 #include "kernels/cpu/copy.h"
 
 static soma_tensor *count(int ndim, const int64_t *shape) {
@@ -161,6 +163,73 @@ static void threads(void **state) {
     check_threads(big_range, NULL);
 }
 
+/* The numbers of parts, with too little room and with too much. */
+static void parts(void **state) {
+    (void)state;
+    soma_tensor *x = soma_arange(0, 7, 1, SOMA_F32), *out[5] = {x, x, x, x, x}, *grid[2];
+    assert_int_equal(soma_split(x, 3, 0, out, 5), 3);
+    CHECK_VALUES(out[2], 6);
+    assert_null(out[3]);
+    assert_true(soma_shares_storage(out[1], x));
+    assert_int_equal(soma_unbind(x, 0, out, 2), 7);
+    CHECK_VALUES(out[1], 1);
+    assert_int_equal(soma_chunk(x, 3, 0, out, 0), 3);
+    assert_int_equal(soma_tensor_split(x, 3, 0, out, 5), 3);
+    CHECK_VALUES(out[0], 0, 1, 2);
+    assert_int_equal(soma_split_sizes(x, 2, (const int64_t[]){4, 3}, 0, out), SOMA_OK);
+    CHECK_VALUES(out[1], 4, 5, 6);
+    assert_int_equal(soma_meshgrid((soma_tensor *[]){out[0], out[1]}, 2, "xy", grid), 2);
+    check_shape(grid[1], 2, (const int64_t[]){3, 4});
+    assert_int_equal(soma_split(x, -1, 0, out, 5), -1);
+    assert_null(out[0]);
+    check_error(SOMA_EINVAL, "split: dimension 0 of size 7 does not fall into parts of [-1]");
+    assert_int_equal(soma_call("cat", NULL, 0, NULL, 0, out, 1), SOMA_EINVAL);
+    check_error(SOMA_EINVAL, "cat: takes 1 input or more, got 0");
+}
+
+/* What a run over shapes alone can tell, and what it cannot. */
+static void shapes_alone(void **state) {
+    (void)state;
+    soma_tensor *mask = soma_zeros(SOMA_SHAPE(3, 4), SOMA_BOOL), *values, *indices;
+    soma__ctx()->shapes_only = true;
+    soma_tensor *x = soma_zeros(SOMA_SHAPE(3, 4), SOMA_F32);
+    assert_int_equal(soma_sort(x, 0, false, &values, &indices), SOMA_OK);
+    check_shape(values, 2, (const int64_t[]){3, 4});
+    assert_int_equal(soma_mode(x, 1, false, &values, &indices), SOMA_OK);
+    check_shape(indices, 1, (const int64_t[]){3});
+    check_shape(soma_quantile(x, soma_zeros(SOMA_SHAPE(2), SOMA_F32), 1, false, NULL), 2, (const int64_t[]){2, 3});
+    assert_null(soma_masked_select(x, mask));
+    check_error(SOMA_EUNSUPPORTED, "masked_select: the shape of its result depends on values");
+    assert_int_equal(soma_unique(x, SOMA_NO_DIM, &values, NULL, NULL), SOMA_EUNSUPPORTED);
+    soma_error_clear();
+    soma__ctx()->shapes_only = false;
+}
+
+/* Long and short lines, against insertion by hand; equals in their order, NaN last. */
+static void sorting(void **state) {
+    (void)state;
+    static const int64_t sizes[] = {1, 63, 65, 5000};
+    for (size_t s = 0; s < 4; s++)
+        for (int down = 0; down < 2; down++) {
+            int64_t n = sizes[s];
+            soma_tensor *x = soma_randint(-20, 20, SOMA_SHAPE(n), SOMA_F32), *values, *order;
+            if (n > 60)
+                ((float *)soma_data(x))[7] = ((float *)soma_data(x))[50] = NAN;
+            assert_int_equal(soma_sort(x, 0, down, &values, &order), SOMA_OK);
+            const float *v = soma_data(values), *in = soma_data(x);
+            const int64_t *o = soma_data(order);
+            for (int64_t i = 0; i < n; i++) {
+                assert_memory_equal(&v[i], &in[o[i]], sizeof *v);
+                if (i == 0)
+                    continue;
+                float a = down ? v[i] : v[i - 1], b = down ? v[i - 1] : v[i];
+                assert_true(a <= b || b != b);
+                if (a == b || (a != a && b != b))
+                    assert_true(o[i - 1] < o[i]);
+            }
+        }
+}
+
 static void family(void **state) {
     (void)state;
     assert_true(check_family("shape") >= 20);
@@ -179,6 +248,9 @@ int main(void) {
         cmocka_unit_test(creation),
         cmocka_unit_test(copies),
         cmocka_unit_test(threads),
+        cmocka_unit_test(parts),
+        cmocka_unit_test(shapes_alone),
+        cmocka_unit_test(sorting),
         cmocka_unit_test(family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

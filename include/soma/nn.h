@@ -14,6 +14,7 @@ extern "C" {
 #endif
 
 typedef struct soma_module soma_module;
+struct soma_pair; /* <soma/io.h> */
 
 /* ---- Running ------------------------------------------------------------------------------------------------------ */
 
@@ -46,6 +47,8 @@ SOMA_API void soma_nn_zero_grad(soma_module *m);
 /* The module's parameters and buffers as one .safetensors file, with soma's version and, if all parts have one, the
  * description in its metadata. */
 SOMA_API SOMA_MUST_CHECK soma_status soma_nn_save(soma_module *m, const char *path);
+/* The same with `n` more pairs of metadata: class names, normalisation, whatever belongs to the model. */
+SOMA_API SOMA_MUST_CHECK soma_status soma_nn_save_meta(soma_module *m, const char *path, const struct soma_pair *pairs, int n);
 /* Reads tensors by name into a module of the same structure; every name and shape must fit, or nothing is changed. Input sizes
  * that are open come from the file. */
 SOMA_API SOMA_MUST_CHECK soma_status soma_nn_load(soma_module *m, const char *path);
@@ -336,6 +339,21 @@ SOMA_API soma_module *soma_nn_step_surrogate(double threshold, const char *surro
 SOMA_API soma_module *soma_nn_softmax(int64_t dim);
 SOMA_API soma_module *soma_nn_softmin(int64_t dim);
 SOMA_API soma_module *soma_nn_log_softmax(int64_t dim);
+
+/* ---- Restricted Boltzmann machine --------------------------------------------------------------------------------------- */
+
+/* Binary visible and hidden units with the energy E(v, h) = -b v - c h - h W v (Smolensky 1986, Hinton 2002): "weight" [hidden, visible]
+ * (N(0, 0.01²) at first), "visible_bias" b, "hidden_bias" c. Inputs are [N, …] with `visible` numbers from 0 to 1 a sample. Its forward is the
+ * reconstruction: the probabilities of the visible units given those of the hidden ones. */
+SOMA_API soma_module *soma_nn_rbm(int64_t visible, int64_t hidden);
+/* F(v) = -b v - Σ softplus(c + W v) -> [N]; p(v) is in proportion to exp(-F(v)). */
+SOMA_API soma_tensor *soma_rbm_free_energy(soma_module *m, soma_tensor *v);
+/* `steps` times: draws the hidden units, then the visible ones -> [N, visible] of 0 and 1, off the tape. */
+SOMA_API soma_tensor *soma_rbm_gibbs(soma_module *m, soma_tensor *v, int64_t steps);
+/* Contrastive divergence CD-k as a loss: mean F(v) - mean F(sample), the sample `steps` (0: 1) Gibbs steps from v. With `chain` the steps start
+ * from *chain (NULL: from v) and *chain becomes the sample, a tensor of the current scope: persistent CD (Tieleman 2008). Its
+ * value is no measure of how well the machine fits: look at the reconstruction. */
+SOMA_API soma_tensor *soma_rbm_loss(soma_module *m, soma_tensor *v, int64_t steps, soma_tensor **chain);
 
 /* ---- Initialisers (fill in place, without recording; return their argument) ------------------------------------------------ */
 

@@ -274,6 +274,27 @@ SOMA_API soma_tensor *soma_fill_(soma_tensor *x, double value);
 SOMA_API soma_tensor *soma_uniform_(soma_tensor *x, double low, double high);
 SOMA_API soma_tensor *soma_normal_(soma_tensor *x, double mean, double std);
 
+SOMA_API soma_tensor *soma_exponential_(soma_tensor *x, double lambd);
+SOMA_API soma_tensor *soma_cauchy_(soma_tensor *x, double median, double sigma);
+SOMA_API soma_tensor *soma_log_normal_(soma_tensor *x, double mean, double std);
+SOMA_API soma_tensor *soma_laplace_(soma_tensor *x, double loc, double scale);
+SOMA_API soma_tensor *soma_gumbel_(soma_tensor *x, double loc, double scale);
+SOMA_API soma_tensor *soma_geometric_(soma_tensor *x, double p);            /* trials up to the first success */
+SOMA_API soma_tensor *soma_bernoulli_(soma_tensor *x, double p);
+SOMA_API soma_tensor *soma_trunc_normal_(soma_tensor *x, double mean, double std, double a, double b);
+SOMA_API soma_tensor *soma_random_(soma_tensor *x, int64_t from, int64_t to); /* whole numbers in [from, to); to INT64_MAX: all of the dtype */
+
+/* ---- Draws whose parameters are tensors; each call takes the next stream of the seed ------------------------------ */
+
+SOMA_API soma_tensor *soma_poisson(soma_tensor *rate);
+SOMA_API soma_tensor *soma_gamma(soma_tensor *concentration);              /* of scale 1 */
+SOMA_API soma_tensor *soma_beta(soma_tensor *a, soma_tensor *b);
+SOMA_API soma_tensor *soma_binomial(soma_tensor *count, soma_tensor *prob);
+SOMA_API soma_tensor *soma_bernoulli_tensor(soma_tensor *p);
+SOMA_API soma_tensor *soma_dirichlet(soma_tensor *concentration);          /* [..., n] */
+SOMA_API soma_tensor *soma_normal(soma_tensor *mean, soma_tensor *std);    /* differentiable in both */
+SOMA_API soma_tensor *soma_multinomial(soma_tensor *weights, int64_t num_samples, bool replacement); /* [n] or [rows, n] -> i64 */
+
 /* ---- Reductions over dims; keepdim leaves them with size 1 ------------------------------------------------------- */
 
 SOMA_API soma_tensor *soma_sum(soma_tensor *x, int n_dims, const int64_t *dims, bool keepdim);
@@ -575,6 +596,10 @@ SOMA_API soma_tensor *soma_avg_pool3d_ex(soma_tensor *x, int64_t kd, int64_t kh,
 #define soma__avg_pool1d(x, k, ...) soma_avg_pool1d_ex((x), (k), &(soma_pool_opts){__VA_ARGS__})
 #define soma_avg_pool3d(x, ...) soma__avg_pool3d(x, __VA_ARGS__, .size = sizeof(soma_pool_opts))
 #define soma__avg_pool3d(x, kd, kh, kw, ...) soma_avg_pool3d_ex((x), (kd), (kh), (kw), &(soma_pool_opts){__VA_ARGS__})
+/* x's elements at the places that `indices` name in planes of these sizes (those that were pooled), zeros elsewhere. */
+SOMA_API soma_tensor *soma_max_unpool1d(soma_tensor *x, soma_tensor *indices, int n_sizes, const int64_t *sizes);
+SOMA_API soma_tensor *soma_max_unpool2d(soma_tensor *x, soma_tensor *indices, int n_sizes, const int64_t *sizes);
+SOMA_API soma_tensor *soma_max_unpool3d(soma_tensor *x, soma_tensor *indices, int n_sizes, const int64_t *sizes);
 /* (sum x^p)^(1/p) over windows; a stride of 0 is the kernel. */
 SOMA_API soma_tensor *soma_lp_pool1d(soma_tensor *x, double p, int64_t kernel, int64_t stride, bool ceil_mode);
 SOMA_API soma_tensor *soma_lp_pool2d(soma_tensor *x, double p, int64_t kh, int64_t kw, int64_t stride_h, int64_t stride_w, bool ceil_mode);

@@ -40,6 +40,16 @@ SOMA_API soma_tensor *soma_full(int ndim, const int64_t *shape, double value, so
 /* start, start+step, … below end. */
 SOMA_API soma_tensor *soma_arange(double start, double end, double step, soma_dtype dtype);
 SOMA_API soma_tensor *soma_linspace(double start, double end, int64_t steps, soma_dtype dtype);
+/* base^start … base^end, at equal distances of the exponent. */
+SOMA_API soma_tensor *soma_logspace(double start, double end, int64_t steps, double base, soma_dtype dtype);
+/* Of x's shape and dtype. */
+SOMA_API soma_tensor *soma_zeros_like(soma_tensor *x);
+SOMA_API soma_tensor *soma_ones_like(soma_tensor *x);
+SOMA_API soma_tensor *soma_full_like(soma_tensor *x, double value);
+SOMA_API soma_tensor *soma_empty_like(soma_tensor *x);
+SOMA_API soma_tensor *soma_rand_like(soma_tensor *x);
+SOMA_API soma_tensor *soma_randn_like(soma_tensor *x);
+SOMA_API soma_tensor *soma_randint_like(soma_tensor *x, int64_t low, int64_t high);
 SOMA_API soma_tensor *soma_eye(int64_t n, int64_t m, soma_dtype dtype);
 /* Random: uniform in [0, 1); standard normal; integers in [low, high); a permutation of 0 … n-1 (i64); 1 with
  * probability p. Each call takes the next stream of the seed. */

@@ -38,7 +38,7 @@ size_t soma__nn_describe_word(soma_module *m, char *out, size_t size) {
     const soma__nn_word *w = word_of(m, values);
     if (w)
         soma__text_add(&text, "%s", w->word);
-    for (int i = 0; w && i < SOMA__NN_MAX_ARGS && w->args[i].kind != SOMA__ARG_END; i++)
+    for (int i = 0, n = w ? soma__nn_n_args(w) : 0; i < n; i++)
         if (values[i].given)
             put_value(&text, &w->args[i], &values[i]);
     if (m->tied)
@@ -132,7 +132,7 @@ static void put_arg(soma__text *t, const soma__nn_arg *arg) {
 
 static void put_usage(soma__text *t, const soma__nn_word *w) {
     soma__text_add(t, "%s", w->word);
-    for (int k = 0; k < SOMA__NN_MAX_ARGS && w->args[k].kind != SOMA__ARG_END; k++)
+    for (int k = 0; k < soma__nn_n_args(w); k++)
         put_arg(t, &w->args[k]);
     if (w->may_tie)
         soma__text_add(t, w->must_tie ? " tied NAME" : " [tied NAME]");

@@ -151,7 +151,7 @@ typedef struct soma__nn_word {
     bool must_tie;      /* is nothing without it */
     soma__nn_body body;
     int min_rows, max_rows; /* of SOMA__BODY_ROWS */
-    soma__nn_arg args[SOMA__NN_MAX_ARGS]; /* by place first, then by word */
+    const soma__nn_arg *args; /* SOMA__ARGS(…): by place first, then by word; NULL: none */
     soma_module *(*make)(const soma__nn_value *v);
     /* For SOMA__BODY_ROWS in place of `make`: takes all modules of `rows`, also when it fails. */
     soma_module *(*wrap)(const soma__nn_value *v, soma__nn_rows *rows);
@@ -180,6 +180,8 @@ bool soma__nn_describe_branch(soma_module *child, const char *name, soma__text *
 bool soma__nn_nothing_read(soma_module *m, soma__nn_value *v); /* `read` of words without arguments */
 #define SOMA__SIZE_FROM(low) .min = (low), .max = (double)SOMA__NN_MAX_SIZE
 #define SOMA__REAL_ANY .min = -1e30, .max = 1e30
+#define SOMA__ARGS(...) (const soma__nn_arg[]){__VA_ARGS__, {.kind = SOMA__ARG_END}}
+int soma__nn_n_args(const soma__nn_word *w);
 /* A `make` that needs no more than one call. */
 #define SOMA__WORD_MAKE(id, call)                                                                                \
     static soma_module *id##_make(const soma__nn_value *v) {                                                     \
@@ -332,8 +334,6 @@ void soma__nn_manual_models(soma__text *t);
 
 /* ---- Files ---------------------------------------------------------------------------------------------------------------- */
 
-/* As soma_nn_save, with `n` more pairs of metadata. */
-soma_status soma__nn_save_meta(soma_module *m, const char *path, const soma_pair *pairs, int n);
 /* As soma_nn_open and soma_nn_load, from a file that has been read; `name` is for messages. */
 soma_module *soma__nn_open_file(soma_tensor_file *file, const char *name);
 soma_status soma__nn_load_file(soma_module *m, soma_tensor_file *file, const char *name, const char *prefix);

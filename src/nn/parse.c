@@ -198,15 +198,8 @@ static void read_value(parser *p, const soma__nn_word *w, const soma__nn_arg *ar
             soma__nn_write_real(arg->min, low), soma__nn_write_real(arg->max, high), shown(&p->t, text));
 }
 
-static int n_args(const soma__nn_word *w) {
-    int n = 0;
-    while (n < SOMA__NN_MAX_ARGS && w->args[n].kind != SOMA__ARG_END)
-        n++;
-    return n;
-}
-
 static void read_positional(parser *p, const soma__nn_word *w, soma__nn_value *v) {
-    for (int i = 0; i < n_args(w) && !w->args[i].word && !soma__failed(); i++) {
+    for (int i = 0; i < soma__nn_n_args(w) && !w->args[i].word && !soma__failed(); i++) {
         if (p->t.kind != NUMBER && !w->args[i].required)
             break;
         read_value(p, w, &w->args[i], &v[i]);
@@ -219,7 +212,7 @@ static void read_positional(parser *p, const soma__nn_word *w, soma__nn_value *v
 
 /* Takes an option of `w` when the token is one. */
 static bool read_option(parser *p, const soma__nn_word *w, soma__nn_value *v) {
-    for (int i = 0; i < n_args(w); i++) {
+    for (int i = 0; i < soma__nn_n_args(w); i++) {
         if (!w->args[i].word || strcmp(w->args[i].word, p->t.word) != 0)
             continue;
         if (v[i].given) {
@@ -247,7 +240,7 @@ static void fail_option(const parser *p, const soma__nn_word *w) {
     int n = 0;
     if (w->may_tie)
         names[n++] = "tied";
-    for (int i = 0; i < n_args(w); i++)
+    for (int i = 0; i < soma__nn_n_args(w); i++)
         if (w->args[i].word)
             names[n++] = w->args[i].word;
     const soma__nn_word *other;

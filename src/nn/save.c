@@ -43,7 +43,7 @@ static soma_status write_all(soma_module *m, const char *path, const soma_named 
     return status;
 }
 
-soma_status soma__nn_save_meta(soma_module *m, const char *path, const soma_pair *pairs, int n) {
+soma_status soma_nn_save_meta(soma_module *m, const char *path, const soma_pair *pairs, int n) {
     if (soma__failed())
         return soma__ctx()->error;
     if (!m || !path)
@@ -74,7 +74,7 @@ soma_status soma__nn_save_meta(soma_module *m, const char *path, const soma_pair
     return soma__ctx()->error;
 }
 
-soma_status soma_nn_save(soma_module *m, const char *path) { return soma__nn_save_meta(m, path, NULL, 0); }
+soma_status soma_nn_save(soma_module *m, const char *path) { return soma_nn_save_meta(m, path, NULL, 0); }
 
 /* ---- Loading ---- */
 

@@ -27,6 +27,13 @@ const soma__nn_word *soma__nn_find_word(const char *word) {
     return NULL;
 }
 
+int soma__nn_n_args(const soma__nn_word *w) {
+    int n = 0;
+    while (w->args && n < SOMA__NN_MAX_ARGS && w->args[n].kind != SOMA__ARG_END)
+        n++;
+    return n;
+}
+
 bool soma__nn_nothing_read(soma_module *m, soma__nn_value *v) {
     (void)m;
     (void)v;

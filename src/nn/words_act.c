@@ -84,27 +84,27 @@ static bool step_read(soma_module *m, soma__nn_value *v) {
 }
 
 #define NUMBER(what) {SOMA__ARG_REAL, NULL, what, false, SOMA__REAL_ANY}
-#define DIM .args = {{SOMA__ARG_INT, NULL, "dim", false, -8, 7}}
+#define DIM .args = SOMA__ARGS({SOMA__ARG_INT, NULL, "dim", false, -8, 7})
 #define SURROGATE(word) {SOMA__ARG_FLAG, word, "", false, 0, 0}
 const soma__nn_word soma__nn_words_act[] = {
 #define ACT0(id, shown, name, operation, text) \
     {.word = name, .cls = &soma__nn_##id##_class, .make = id##_make, .read = soma__nn_nothing_read, .activation = true, .help = text},
 #define ACT1(id, shown, name, number, ordinary, operation, text) \
-    {.word = name, .cls = &soma__nn_##id##_class, .make = id##_make, .read = id##_read, .activation = true, .help = text, .args = {NUMBER(number)}},
+    {.word = name, .cls = &soma__nn_##id##_class, .make = id##_make, .read = id##_read, .activation = true, .help = text, .args = SOMA__ARGS(NUMBER(number))},
 #define ACT2(id, shown, name, number, ordinary, number2, ordinary2, operation, text)                                                 \
     {.word = name, .cls = &soma__nn_##id##_class, .make = id##_make, .read = id##_read, .activation = true, .help = text,            \
-     .args = {NUMBER(number), NUMBER(number2)}},
+     .args = SOMA__ARGS(NUMBER(number), NUMBER(number2))},
 #include "nn/activations.def"
     {.word = "prelu", .cls = &soma__nn_prelu_class, .make = prelu_make, .read = prelu_read, .activation = true,
      .help = "x, below 0 slope x with a learnt slope, or one for each of so many channels (starts at 0.25 unless given)",
-     .args = {{SOMA__ARG_INT, NULL, "channels", false, SOMA__SIZE_FROM(1)}, {SOMA__ARG_REAL, "init", "slope", false, SOMA__REAL_ANY}}},
+     .args = SOMA__ARGS({SOMA__ARG_INT, NULL, "channels", false, SOMA__SIZE_FROM(1)}, {SOMA__ARG_REAL, "init", "slope", false, SOMA__REAL_ANY})},
     {.word = "threshold", .cls = &soma__nn_threshold_class, .make = threshold_make, .read = threshold_read, .activation = true,
      .help = "x above the threshold, else the value",
-     .args = {{SOMA__ARG_REAL, NULL, "threshold", true, SOMA__REAL_ANY}, {SOMA__ARG_REAL, NULL, "value", true, SOMA__REAL_ANY}}},
+     .args = SOMA__ARGS({SOMA__ARG_REAL, NULL, "threshold", true, SOMA__REAL_ANY}, {SOMA__ARG_REAL, NULL, "value", true, SOMA__REAL_ANY})},
     {.word = "step", .cls = &soma__nn_step_class, .make = step_make, .read = step_read, .activation = true,
      .help = "1 from the threshold on (0 unless given), else 0; has no gradient unless a surrogate, of this width (1 unless given), stands in for it",
-     .args = {NUMBER("threshold"), SURROGATE("straightthrough"), SURROGATE("clipped"), SURROGATE("triangle"), SURROGATE("sigmoidal"),
-              SURROGATE("fastsigmoid"), SURROGATE("arctan"), {SOMA__ARG_REAL, "width", "width", false, 1e-30, 1e30}}},
+     .args = SOMA__ARGS(NUMBER("threshold"), SURROGATE("straightthrough"), SURROGATE("clipped"), SURROGATE("triangle"), SURROGATE("sigmoidal"),
+              SURROGATE("fastsigmoid"), SURROGATE("arctan"), {SOMA__ARG_REAL, "width", "width", false, 1e-30, 1e30})},
     {.word = "glu", .cls = &soma__nn_glu_class, .make = glu_make, .read = dim_read, .activation = true,
      .help = "half of a dimension (the last unless given) times the sigmoid of the other half", DIM},
     {.word = "softmax", .cls = &soma__nn_softmax_class, .make = softmax_make, .read = dim_read, .activation = true,

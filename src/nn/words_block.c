@@ -111,14 +111,14 @@ const soma__nn_word soma__nn_words_block[] = {
      .wrap = parallel_wrap, .read = parallel_read, .put_rows = parallel_put,
      .help = "the branches between `|`, each given the input; their outputs are joined along the channels (or another dimension), or "
              "added with `sum`",
-     .args = {{SOMA__ARG_FLAG, "sum", "", false, 0, 0},
+     .args = SOMA__ARGS({SOMA__ARG_FLAG, "sum", "", false, 0, 0},
               {SOMA__ARG_FLAG, "concat", "", false, 0, 0},
-              {SOMA__ARG_INT, "dim", "dim", false, -8, 7}}},
+              {SOMA__ARG_INT, "dim", "dim", false, -8, 7})},
     {.word = "variational", .cls = &soma__nn_variational_class, .body = SOMA__BODY_ROWS, .min_rows = 2, .max_rows = 2,
      .wrap = variational_wrap, .read = variational_read, .put_rows = variational_put,
      .help = "variational autoencoder: encoder, mean and log variance of so many latent numbers, decoder. Gives the reconstruction",
-     .args = {{SOMA__ARG_INT, NULL, "latent", true, SOMA__SIZE_FROM(1)}}},
+     .args = SOMA__ARGS({SOMA__ARG_INT, NULL, "latent", true, SOMA__SIZE_FROM(1)})},
     {.word = "repeat", .body = SOMA__BODY_REPEAT, .help = "the layers in the parentheses, written so many times",
-     .args = {{SOMA__ARG_INT, NULL, "times", true, 1, 4096}}},
+     .args = SOMA__ARGS({SOMA__ARG_INT, NULL, "times", true, 1, 4096})},
     {.word = NULL},
 };

@@ -56,10 +56,10 @@ SOMA__WORD_MAKE(conv_transpose3d, any_make(3, true, v))
     }
 #define CONV(id, kind)                                                                                                        \
     .cls = &soma__nn_##id##_class, .make = id##_make, .read = conv_read, .takes_activation = true,                            \
-    .args = {COMMON(kind), {SOMA__ARG_FLAG, "same", "", false, 0, 0}}
+    .args = SOMA__ARGS(COMMON(kind), {SOMA__ARG_FLAG, "same", "", false, 0, 0})
 #define TRANSPOSED(id, kind)                                                                                                  \
     .cls = &soma__nn_##id##_class, .make = id##_make, .read = conv_read, .takes_activation = true, .may_tie = true,           \
-    .args = {COMMON(kind), {kind, "outpad", "rows", false, SOMA__SIZE_FROM(0)}}
+    .args = SOMA__ARGS(COMMON(kind), {kind, "outpad", "rows", false, SOMA__SIZE_FROM(0)})
 
 const soma__nn_word soma__nn_words_conv[] = {
     {.word = "conv", CONV(conv2d, SOMA__ARG_PAIR),

@@ -21,7 +21,7 @@ static bool drop_read(soma_module *m, soma__nn_value *v) {
     return true;
 }
 
-#define DROP(id) .cls = &soma__nn_##id##_class, .make = id##_make, .args = {{SOMA__ARG_REAL, NULL, "probability", false, 0, 1}}
+#define DROP(id) .cls = &soma__nn_##id##_class, .make = id##_make, .args = SOMA__ARGS({SOMA__ARG_REAL, NULL, "probability", false, 0, 1})
 
 const soma__nn_word soma__nn_words_drop[] = {
     {.word = "dropout", DROP(dropout), .read = act_read, .help = "in training, zeroes values with this probability (0.5 unless given)"},
@@ -32,6 +32,6 @@ const soma__nn_word soma__nn_words_drop[] = {
     {.word = "featurealphadropout", DROP(feature_alpha_dropout), .read = drop_read, .help = "the same for whole channels"},
     {.word = "noise", .cls = &soma__nn_noise_class, .make = noise_make, .read = drop_read,
      .help = "in training, adds normal noise of this standard deviation (denoising autoencoders)",
-     .args = {{SOMA__ARG_REAL, NULL, "deviation", true, 0, 1e30}}},
+     .args = SOMA__ARGS({SOMA__ARG_REAL, NULL, "deviation", true, 0, 1e30})},
     {.word = NULL},
 };

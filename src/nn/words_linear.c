@@ -16,6 +16,6 @@ const soma__nn_word soma__nn_words_linear[] = {
     {.word = "linear", .cls = &soma__nn_linear_class, .make = linear_make, .read = linear_read, .takes_activation = true,
      .may_tie = true,
      .help = "fully connected layer over the last dimension",
-     .args = {{SOMA__ARG_INT, NULL, "features", true, SOMA__SIZE_FROM(1)}, {SOMA__ARG_FLAG, "nobias", "", false, 0, 0}}},
+     .args = SOMA__ARGS({SOMA__ARG_INT, NULL, "features", true, SOMA__SIZE_FROM(1)}, {SOMA__ARG_FLAG, "nobias", "", false, 0, 0})},
     {.word = NULL},
 };

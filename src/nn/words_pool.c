@@ -111,16 +111,16 @@ SOMA__WORD_MAKE(adaptive_max_pool3d, soma_nn_adaptive_max_pool_ex(3, v[0].i))
     {kind, NULL, "window", true, SOMA__SIZE_FROM(1)}, ARG(kind, "stride", "stride", 1), ARG(kind, "pad", "padding", 0), FLAG("ceil")
 #define MAX(id, kind)                                                                                                     \
     .cls = &soma__nn_##id##_class, .make = id##_make, .read = max_read,                                                   \
-    .args = {COMMON(kind), ARG(kind, "dilation", "dilation", 1), FLAG("places")}
+    .args = SOMA__ARGS(COMMON(kind), ARG(kind, "dilation", "dilation", 1), FLAG("places"))
 #define AVG(id, kind)                                                                                                     \
     .cls = &soma__nn_##id##_class, .make = id##_make, .read = avg_read,                                                   \
-    .args = {COMMON(kind), FLAG("excludepad"), ARG(SOMA__ARG_INT, "divisor", "number", 1)}
+    .args = SOMA__ARGS(COMMON(kind), FLAG("excludepad"), ARG(SOMA__ARG_INT, "divisor", "number", 1))
 #define LP(id, kind)                                                                                                      \
     .cls = &soma__nn_##id##_class, .make = id##_make, .read = lp_read,                                                    \
-    .args = {{SOMA__ARG_REAL, NULL, "power", true, 1e-3, 1e3}, {kind, NULL, "window", true, SOMA__SIZE_FROM(1)},          \
-             ARG(kind, "stride", "stride", 1), FLAG("ceil")}
+    .args = SOMA__ARGS({SOMA__ARG_REAL, NULL, "power", true, 1e-3, 1e3}, {kind, NULL, "window", true, SOMA__SIZE_FROM(1)},          \
+             ARG(kind, "stride", "stride", 1), FLAG("ceil"))
 #define ADAPTIVE(id, kind)                                                                                                \
-    .cls = &soma__nn_##id##_class, .make = id##_make, .read = size_read, .args = {{kind, NULL, "size", true, SOMA__SIZE_FROM(1)}}
+    .cls = &soma__nn_##id##_class, .make = id##_make, .read = size_read, .args = SOMA__ARGS({kind, NULL, "size", true, SOMA__SIZE_FROM(1)})
 
 const soma__nn_word soma__nn_words_pool[] = {
     {.word = "maxpool", MAX(max_pool2d, SOMA__ARG_PAIR),
@@ -133,7 +133,7 @@ const soma__nn_word soma__nn_words_pool[] = {
     {.word = "avgpool", AVG(avg_pool2d, SOMA__ARG_PAIR),
      .help = "mean of each window; the stride is the window's size unless given; `excludepad`: padding does not count"},
     {.word = "avgpool1d", .cls = &soma__nn_avg_pool1d_class, .make = avg_pool1d_make, .read = avg_read, .help = "the same for [N, C, L]",
-     .args = {COMMON(SOMA__ARG_INT), FLAG("excludepad")}},
+     .args = SOMA__ARGS(COMMON(SOMA__ARG_INT), FLAG("excludepad"))},
     {.word = "avgpool3d", AVG(avg_pool3d, SOMA__ARG_TRIPLE), .help = "the same for [N, C, D, H, W]"},
     {.word = "lppool", LP(lp_pool2d, SOMA__ARG_PAIR), .help = "(sum of x^POWER over each window)^(1/POWER)"},
     {.word = "lppool1d", LP(lp_pool1d, SOMA__ARG_INT), .help = "the same for [N, C, L]"},

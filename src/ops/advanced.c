@@ -251,19 +251,23 @@ static bool index_fill_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *index = a->in[1];
     int64_t shape[SOMA_MAX_DIMS], one[SOMA_MAX_DIMS];
     char text[SOMA__SHAPE_TEXT];
-    int dim = x->ndim ? soma__dim("index_fill", soma__attr_int(a, 0), x->ndim) : -1;
+    int dim = soma__dim("index_fill", soma__attr_int(a, 0), x->ndim);
     if (dim < 0 || index->ndim > 1) {
-        soma_fail(SOMA_ESHAPE, "index_fill: x has %d dimensions and index is %s, expected 1 or more, and a vector", x->ndim, soma__tensor_text(index, text));
+        soma_fail(SOMA_ESHAPE, "index_fill: index is %s, expected a vector", soma__tensor_text(index, text));
         return false;
     }
+    x = x->ndim ? x : soma_reshape(x, 1, (const int64_t[]){1}); /* a number counts as a vector of one */
+    if (!x)
+        return false;
     for (int d = 0; d < x->ndim; d++) {
         one[d] = 1;
         shape[d] = d == dim ? index->numel : x->shape[d];
     }
     soma_tensor *rows = wrapped("index_fill", index, x->shape[dim], "the dimension");
-    return soma__return(a, rows ? soma_index_copy(x, dim, rows, soma_expand(soma_full(x->ndim, one, soma__attr_float(a, 1), (soma_dtype)x->dtype), x->ndim, shape)) : NULL);
+    soma_tensor *t = rows ? soma_index_copy(x, dim, rows, soma_expand(soma_full(x->ndim, one, soma__attr_float(a, 1), (soma_dtype)x->dtype), x->ndim, shape)) : NULL;
+    return soma__return(a, a->in[0]->ndim ? t : soma_reshape(t, 0, NULL));
 }
-SOMA__CASES(index_fill, "X:4,3 I=2,0 dim=0 value=1.5|X~:4,3 J=-1,1 dim=1 value=2|X:2,3,4 I=1,1 dim=-2 value=0|X:5 I:0 dim=0 value=1|X:5 I:=3 dim=0 value=1|X:1,2 I=0 dim=0 value=3",
+SOMA__CASES(index_fill, "X:4,3 I=2,0 dim=0 value=1.5|X~:4,3 J=-1,1 dim=1 value=2|X:2,3,4 I=1,1 dim=-2 value=0|X:5 I:0 dim=0 value=1|X:5 I:=3 dim=0 value=1|X:1,2 I=0 dim=0 value=3|X: I=0 dim=0 value=2",
             "X:3 I=0,3 dim=0 value=1 !e index_fill: index 3 at position [1] is out of range|X:3 I:1,1=0 dim=0 value=1 !s index is [1, 1] i64|X:3 I=0 dim=1 value=1 !s dim 1 is out of range")
 static const soma_op index_fill_op = {
     SOMA__COMPOSITE(index_fill), INDEXED, .in = WITH_INDEX, .n_in = 2, .doc = "x with a number in the rows (columns, planes …) along `dim` that the indices name; negative ones count from the end.",

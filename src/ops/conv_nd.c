@@ -1,13 +1,13 @@
-/* Convolutions along one and three axes, and the transposed ones, as planar convolutions of rearranged tensors: along one axis it is a plane of
- * height 1; along three, the slices that one output slice needs become channels of a plane, so that one conv2d does all the arithmetic.
- * A transposed convolution is the adjoint of a convolution with respect to its input. im2col and col2im are here too. */
+/* Convolutions along one and three axes, and the transposed ones, as planar convolutions of rearranged tensors: along one axis it is a
+ * plane of height 1; along three, the slices that one output slice needs become channels of a plane, so that one conv2d does all the
+ * arithmetic. A transposed convolution is the adjoint of a convolution with respect to its input. im2col and col2im are here too. */
 #include "ops/cases.h"
 #include "ops/conv.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { STRIDE, PADDING, DILATION, GROUPS };                          /* as in PyTorch */
+enum { STRIDE, PADDING, DILATION, GROUPS }; /* as in PyTorch */
 enum { T_STRIDE, T_PADDING, T_OUTPUT_PADDING, T_GROUPS, T_DILATION };
 
 typedef struct geometry {
@@ -29,7 +29,8 @@ static bool read_geometry(soma_args *a, int axes, bool transposed, geometry *g, 
         return soma__expected(a->in[0], "x", forms[axes]);
     if (w->ndim != axes + 2)
         return soma__expected(w, "weight", transposed ? "[in, out / groups, kernel …]" : "[out, in / groups, kernel …]");
-    bool ok = soma__attr_list(op, &a->attrs[STRIDE], axes, 1, ones, g->stride) && soma__attr_list(op, &a->attrs[PADDING], axes, 0, zeros, g->padding) &&
+    bool ok = soma__attr_list(op, &a->attrs[STRIDE], axes, 1, ones, g->stride) &&
+              soma__attr_list(op, &a->attrs[PADDING], axes, 0, zeros, g->padding) &&
               soma__attr_list(op, &a->attrs[transposed ? T_DILATION : DILATION], axes, 1, ones, g->dilation) &&
               (!transposed || soma__attr_list(op, &a->attrs[T_OUTPUT_PADDING], axes, 0, zeros, g->output_padding));
     if (!ok)
@@ -53,7 +54,8 @@ static bool read_geometry(soma_args *a, int axes, bool transposed, geometry *g, 
     if (w->shape[transposed ? 0 : 1] != fits) {
         soma_fail(SOMA_ESHAPE, "%s: input is %s with %lld channels%s, weight is %s for %lld", op,
                   soma__shape_text(a->in[0]->ndim, a->in[0]->shape, text, sizeof text), (long long)fits, transposed ? "" : " a group",
-                  soma__shape_text(w->ndim, w->shape, (char[SOMA__SHAPE_TEXT]){0}, SOMA__SHAPE_TEXT), (long long)w->shape[transposed ? 0 : 1]);
+                  soma__shape_text(w->ndim, w->shape, (char[SOMA__SHAPE_TEXT]){0}, SOMA__SHAPE_TEXT),
+                  (long long)w->shape[transposed ? 0 : 1]);
         return false;
     }
     snprintf(want, sizeof want, "[%lld]", (long long)g->out_channels);
@@ -61,15 +63,16 @@ static bool read_geometry(soma_args *a, int axes, bool transposed, geometry *g, 
         return soma__expected(bias, "bias", want);
     for (int i = 0; i < axes; i++) {
         const int64_t span = g->dilation[i] * (g->kernel[i] - 1) + 1, room = g->in[i] + 2 * g->padding[i];
-        g->out[i] = transposed ? (g->in[i] - 1) * g->stride[i] - 2 * g->padding[i] + span + g->output_padding[i] : (room - span) / g->stride[i] + 1;
+        g->out[i] = transposed ? (g->in[i] - 1) * g->stride[i] - 2 * g->padding[i] + span + g->output_padding[i]
+                               : (room - span) / g->stride[i] + 1;
         if (g->kernel[i] < 1 || (transposed ? g->in[i] < 1 || g->out[i] < 1 : room < span)) {
             soma_fail(SOMA_ESHAPE, "%s: a kernel of %lld does not fit an input of %lld with padding %lld (axis %d)", op, (long long)span,
                       (long long)g->in[i], (long long)g->padding[i], i);
             return false;
         }
         if (transposed && g->output_padding[i] >= SOMA_MAX(g->stride[i], g->dilation[i])) {
-            soma_fail(SOMA_EINVAL, "%s: output_padding %lld must be smaller than stride %lld or dilation %lld", op, (long long)g->output_padding[i],
-                      (long long)g->stride[i], (long long)g->dilation[i]);
+            soma_fail(SOMA_EINVAL, "%s: output_padding %lld must be smaller than stride %lld or dilation %lld", op,
+                      (long long)g->output_padding[i], (long long)g->stride[i], (long long)g->dilation[i]);
             return false;
         }
     }
@@ -149,7 +152,8 @@ static soma_tensor *transposed_plane(soma_tensor *x, soma_tensor *w, soma__conv_
 }
 
 static soma_tensor *transposed3(soma_tensor *x, soma_tensor *w, const geometry *g) {
-    const int64_t taps = g->kernel[0], depth = g->in[0], o = g->out_channels, full = (depth - 1) * g->stride[0] + g->dilation[0] * (taps - 1) + 1;
+    const int64_t taps = g->kernel[0], depth = g->in[0], o = g->out_channels,
+                  full = (depth - 1) * g->stride[0] + g->dilation[0] * (taps - 1) + 1;
     x = soma_reshape(soma_permute(x, SOMA_DIMS(0, 2, 1, 3, 4)), 4, (const int64_t[]){g->n * depth, g->channels, g->in[1], g->in[2]});
     w = reshape6(w, 4, g->channels, o / g->groups * taps, g->kernel[1], g->kernel[2], 0, 0);
     soma_tensor *y = transposed_plane(x, w, plane_of(g), g->out + 1, g->output_padding + 1);
@@ -169,7 +173,8 @@ static bool transpose_compose(soma_args *a, int axes) {
         return false;
     if (axes == 1)
         y = soma_squeeze(transposed_plane(soma_unsqueeze(x, 2), soma_unsqueeze(a->in[1], 2), plane_of(&g), (const int64_t[]){1, g.out[0]},
-                                          (const int64_t[]){0, g.output_padding[0]}), SOMA_DIMS(2));
+                                          (const int64_t[]){0, g.output_padding[0]}),
+                         SOMA_DIMS(2));
     else
         y = axes == 2 ? transposed_plane(x, a->in[1], plane_of(&g), g.out, g.output_padding) : transposed3(x, a->in[1], &g);
     if (a->in[2])
@@ -184,53 +189,77 @@ static bool conv_transpose3d_compose(soma_args *a) { return transpose_compose(a,
 
 /* ---- Entries ---------------------------------------------------------------------------------------------------------- */
 
-SOMA__LINES(conv1d, "[2,3,8] [4,3,3] [4]", "s[2,4,9] [6,2,3] [6] stride=2 padding=1 groups=2", "[3,7] [2,3,2] dilation=2", "[0,2,5] [3,2,2]",
-            "[2,4,6] s[4,1,3] - groups=4 padding=2 stride=3", "[1,1,1] [1,1,1] s[1]",
-            "[4] [4,3,3] !ESHAPE conv1d: x is [4] f32, expected [N, C, L] or [C, L]", "[2,3,8] [4,3] !ESHAPE weight is [4, 3] f32, expected [out, in / groups",
+SOMA__LINES(conv1d, "[2,3,8] [4,3,3] [4]", "s[2,4,9] [6,2,3] [6] stride=2 padding=1 groups=2", "[3,7] [2,3,2] dilation=2",
+            "[0,2,5] [3,2,2]", "[2,4,6] s[4,1,3] - groups=4 padding=2 stride=3", "[1,1,1] [1,1,1] s[1]",
+            "[4] [4,3,3] !ESHAPE conv1d: x is [4] f32, expected [N, C, L] or [C, L]",
+            "[2,3,8] [4,3] !ESHAPE weight is [4, 3] f32, expected [out, in / groups",
             "[2,3,8] [4,2,3] !ESHAPE input is [2, 3, 8] with 3 channels a group, weight is [4, 2, 3] for 2",
-            "[2,3,8] [4,3,3] [3] !ESHAPE bias is [3] f32, expected [4]", "[2,3,2] [4,3,3] !ESHAPE a kernel of 3 does not fit an input of 2 with padding 0",
-            "[2,3,8] [4,3,3] groups=2 !EINVAL groups is 2, expected a divisor", "[2,3,8] [4,3,3] stride=0 !EINVAL conv1d: stride is [0], expected one number from 1")
+            "[2,3,8] [4,3,3] [3] !ESHAPE bias is [3] f32, expected [4]",
+            "[2,3,2] [4,3,3] !ESHAPE a kernel of 3 does not fit an input of 2 with padding 0",
+            "[2,3,8] [4,3,3] groups=2 !EINVAL groups is 2, expected a divisor",
+            "[2,3,8] [4,3,3] stride=0 !EINVAL conv1d: stride is [0], expected one number from 1")
 SOMA__LINES(conv3d, "[1,2,3,4,3] [3,2,2,3,2] [3]", "s[1,2,5,3,4] [2,1,3,2,2] [2] stride=2,1,2 padding=1 groups=2",
-            "[2,4,4,5] [2,2,2,2,2] dilation=2,1,1", "[0,1,3,3,3] [2,1,2,2,2]", "[1,2,3,3,3] s[2,2,1,1,1] [2] padding=1,0,0", "[1,1,2,2,2] [1,1,3,3,3] - padding=1",
-            "[2,4,4] [2,2,2,2,2] !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]", "[2,2,2,4,4] [2,2,3,2,2] !ESHAPE a kernel of 3 does not fit an input of 2",
+            "[2,4,4,5] [2,2,2,2,2] dilation=2,1,1", "[0,1,3,3,3] [2,1,2,2,2]", "[1,2,3,3,3] s[2,2,1,1,1] [2] padding=1,0,0",
+            "[1,1,2,2,2] [1,1,3,3,3] - padding=1", "[2,4,4] [2,2,2,2,2] !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]",
+            "[2,2,2,4,4] [2,2,3,2,2] !ESHAPE a kernel of 3 does not fit an input of 2",
             "[2,2,2,4,4] [2,2,2,2,2] padding=1,1 !EINVAL padding is [1, 1], expected one or three numbers")
-SOMA__LINES(conv_transpose1d, "[2,3,5] [3,4,3] [4]", "s[1,4,4] [4,2,3] [4] stride=2 padding=1 output_padding=1 groups=2", "[3,6] [3,2,2] dilation=2", "[0,2,4] [2,3,2]",
-            "[1,2,3] [2,1,2] - stride=1 output_padding=1 dilation=3 padding=1", "[2,1,1] s[1,1,1]",
-            "[2,3,5] [4,3,3] !ESHAPE input is [2, 3, 5] with 3 channels, weight is [4, 3, 3] for 4",
+SOMA__LINES(conv_transpose1d, "[2,3,5] [3,4,3] [4]", "s[1,4,4] [4,2,3] [4] stride=2 padding=1 output_padding=1 groups=2",
+            "[3,6] [3,2,2] dilation=2", "[0,2,4] [2,3,2]", "[1,2,3] [2,1,2] - stride=1 output_padding=1 dilation=3 padding=1",
+            "[2,1,1] s[1,1,1]", "[2,3,5] [4,3,3] !ESHAPE input is [2, 3, 5] with 3 channels, weight is [4, 3, 3] for 4",
             "[2,3,5] [3,3,3] stride=2 output_padding=2 !EINVAL output_padding 2 must be smaller than stride 2 or dilation 1",
             "[2,3,1] [3,3,1] padding=1 !ESHAPE does not fit an input of 1")
-SOMA__LINES(conv_transpose2d, "[2,3,4,3] [3,4,3,2] [4]", "s[1,4,3,4] [4,2,3,3] [4] stride=2,3 padding=1,0 output_padding=1,2 groups=2", "[3,3,4] [3,2,2,2] dilation=2",
-            "[0,2,3,3] [2,3,2,2]", "[1,2,3,3] [2,1,2,2] - output_padding=1 dilation=2 padding=1", "[1,1,2,2] s[1,2,1,1] [2] stride=2",
-            "[2,3,5] [4,3,3,3] !ESHAPE with 2 channels, weight is [4, 3, 3, 3] for 4", "[5,5] [4,3,3,3] !ESHAPE expected [N, C, H, W] or [C, H, W]")
-SOMA__LINES(conv_transpose3d, "[1,2,2,3,2] [2,3,2,2,3] [3]", "s[1,4,2,2,3] [4,1,3,2,2] [2] stride=2,1,2 padding=1,0,1 output_padding=1,0,1 groups=2",
-            "[2,2,2,3] [2,2,2,2,2] dilation=2,1,1", "[0,1,2,2,2] [1,2,2,2,2]", "[1,1,3,2,2] [1,2,1,1,1] [2] stride=2", "[1,2,2,2,2] s[2,1,2,2,2] - output_padding=1 dilation=2",
+SOMA__LINES(conv_transpose2d, "[2,3,4,3] [3,4,3,2] [4]", "s[1,4,3,4] [4,2,3,3] [4] stride=2,3 padding=1,0 output_padding=1,2 groups=2",
+            "[3,3,4] [3,2,2,2] dilation=2", "[0,2,3,3] [2,3,2,2]", "[1,2,3,3] [2,1,2,2] - output_padding=1 dilation=2 padding=1",
+            "[1,1,2,2] s[1,2,1,1] [2] stride=2", "[2,3,5] [4,3,3,3] !ESHAPE with 2 channels, weight is [4, 3, 3, 3] for 4",
+            "[5,5] [4,3,3,3] !ESHAPE expected [N, C, H, W] or [C, H, W]")
+SOMA__LINES(conv_transpose3d, "[1,2,2,3,2] [2,3,2,2,3] [3]",
+            "s[1,4,2,2,3] [4,1,3,2,2] [2] stride=2,1,2 padding=1,0,1 output_padding=1,0,1 groups=2", "[2,2,2,3] [2,2,2,2,2] dilation=2,1,1",
+            "[0,1,2,2,2] [1,2,2,2,2]", "[1,1,3,2,2] [1,2,1,1,1] [2] stride=2", "[1,2,2,2,2] s[2,1,2,2,2] - output_padding=1 dilation=2",
             "[2,4,4] [2,2,2,2,2] !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]", "[1,2,2,2,2] [2,2,2,2,2] groups=0 !EINVAL groups is 0")
 
-#define FORWARD_ATTRS                                                                                                      \
-    SOMA_ATTRS(SOMA_DEF_INTS("stride", "distance of windows, one number an axis or one for all", 1, 1),                     \
+#define FORWARD_ATTRS                                                                                                                      \
+    SOMA_ATTRS(SOMA_DEF_INTS("stride", "distance of windows, one number an axis or one for all", 1, 1),                                    \
                SOMA_DEF_INTS("padding", "zeros on each side", 1, 0), SOMA_DEF_INTS("dilation", "distance of the kernel's elements", 1, 1), \
                SOMA_DEF_INT("groups", 1, "parts of the channels that do not mix"))
-#define TRANSPOSED_ATTRS                                                                                                   \
-    SOMA_ATTRS(SOMA_DEF_INTS("stride", "distance of the windows that are added, one number an axis or one for all", 1, 1),  \
-               SOMA_DEF_INTS("padding", "rows that are cut off on each side", 1, 0),                                       \
-               SOMA_DEF_INTS("output_padding", "rows more at the end: which of the sizes that the stride lets meet is meant", 1, 0), \
-               SOMA_DEF_INT("groups", 1, "parts of the channels that do not mix"), SOMA_DEF_INTS("dilation", "distance of the kernel's elements", 1, 1))
-#define CONV(NAME, ATTRS, ONNX, DOC)                                                                                       \
-    static const soma_op NAME##_op = {                                                                                     \
-        .name = #NAME, .family = "conv", .onnx = ONNX, .doc = DOC,                                                         \
-        .in = {{.name = "x"}, {.name = "weight"}, {.name = "bias", .optional = true}}, .n_in = 3, .outputs = 1, .attrs = ATTRS, \
-        .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = NAME##_compose, .backward = SOMA_COMPOSED,          \
-        .samples = NAME##_samples, .errors = NAME##_errors,                                                                \
+#define TRANSPOSED_ATTRS                                                                                                                   \
+    SOMA_ATTRS(SOMA_DEF_INTS("stride", "distance of the windows that are added, one number an axis or one for all", 1, 1),                 \
+               SOMA_DEF_INTS("padding", "rows that are cut off on each side", 1, 0),                                                       \
+               SOMA_DEF_INTS("output_padding", "rows more at the end: which of the sizes that the stride lets meet is meant", 1, 0),       \
+               SOMA_DEF_INT("groups", 1, "parts of the channels that do not mix"),                                                         \
+               SOMA_DEF_INTS("dilation", "distance of the kernel's elements", 1, 1))
+#define CONV(NAME, ATTRS, ONNX, DOC)                                                                                                       \
+    static const soma_op NAME##_op = {                                                                                                     \
+        .name = #NAME,                                                                                                                     \
+        .family = "conv",                                                                                                                  \
+        .onnx = ONNX,                                                                                                                      \
+        .doc = DOC,                                                                                                                        \
+        .in = {{.name = "x"}, {.name = "weight"}, {.name = "bias", .optional = true}},                                                     \
+        .n_in = 3,                                                                                                                         \
+        .outputs = 1,                                                                                                                      \
+        .attrs = ATTRS,                                                                                                                    \
+        .dtypes = SOMA_FLOATS,                                                                                                             \
+        .promote = SOMA_PROMOTE_SAME,                                                                                                      \
+        .compose = NAME##_compose,                                                                                                         \
+        .backward = SOMA_COMPOSED,                                                                                                         \
+        .samples = NAME##_samples,                                                                                                         \
+        .errors = NAME##_errors,                                                                                                           \
     }
-CONV(conv1d, FORWARD_ATTRS, "Conv", "Cross-correlation of x [N, C, L] (or [C, L]) with weight [out, C / groups, k], plus bias [out]: "
+CONV(conv1d, FORWARD_ATTRS, "Conv",
+     "Cross-correlation of x [N, C, L] (or [C, L]) with weight [out, C / groups, k], plus bias [out]: "
      "[N, out, (L + 2 padding - dilation (k - 1) - 1) / stride + 1]. For sequences and signals; a causal one pads in front only (pad).");
-CONV(conv3d, FORWARD_ATTRS, "Conv", "Cross-correlation of x [N, C, D, H, W] (or [C, D, H, W]) with weight [out, C / groups, kd, kh, kw], plus bias "
+CONV(conv3d, FORWARD_ATTRS, "Conv",
+     "Cross-correlation of x [N, C, D, H, W] (or [C, D, H, W]) with weight [out, C / groups, kd, kh, kw], plus bias "
      "[out]. For volumes and video.");
-CONV(conv_transpose1d, TRANSPOSED_ATTRS, "ConvTranspose", "Transposed convolution: the adjoint of conv1d with respect to its input, x [N, C, L], weight "
-     "[C, out / groups, k]: each element lays down its copy of the kernel. Length (L - 1) stride - 2 padding + dilation (k - 1) + output_padding + 1.");
-CONV(conv_transpose2d, TRANSPOSED_ATTRS, "ConvTranspose", "Transposed convolution: the adjoint of conv2d with respect to its input, x [N, C, H, W], weight "
-     "[C, out / groups, kh, kw]. Enlarges planes in decoders; a kernel that the stride does not divide leaves a checkerboard (Odena et al. 2016).");
-CONV(conv_transpose3d, TRANSPOSED_ATTRS, "ConvTranspose", "Transposed convolution: the adjoint of conv3d with respect to its input, x [N, C, D, H, W], weight "
+CONV(conv_transpose1d, TRANSPOSED_ATTRS, "ConvTranspose",
+     "Transposed convolution: the adjoint of conv1d with respect to its input, x [N, C, L], weight "
+     "[C, out / groups, k]: each element lays down its copy of the kernel. Length (L - 1) stride - 2 padding + dilation (k - 1) + "
+     "output_padding + 1.");
+CONV(conv_transpose2d, TRANSPOSED_ATTRS, "ConvTranspose",
+     "Transposed convolution: the adjoint of conv2d with respect to its input, x [N, C, H, W], weight "
+     "[C, out / groups, kh, kw]. Enlarges planes in decoders; a kernel that the stride does not divide leaves a checkerboard (Odena et al. "
+     "2016).");
+CONV(conv_transpose3d, TRANSPOSED_ATTRS, "ConvTranspose",
+     "Transposed convolution: the adjoint of conv3d with respect to its input, x [N, C, D, H, W], weight "
      "[C, out / groups, kd, kh, kw].");
 
 /* ---- im2col, col2im --------------------------------------------------------------------------------------------------- */
@@ -243,8 +272,10 @@ typedef struct columns {
 
 static bool read_columns(soma_args *a, int at, const int64_t *size, columns *c) {
     const char *op = a->op->name;
-    if (!soma__attr_pair(op, &a->attrs[at + C_KERNEL], 1, NULL, c->kernel) || !soma__attr_pair(op, &a->attrs[at + C_DILATION], 1, ones, c->dilation) ||
-        !soma__attr_pair(op, &a->attrs[at + C_PADDING], 0, zeros, c->padding) || !soma__attr_pair(op, &a->attrs[at + C_STRIDE], 1, ones, c->stride))
+    if (!soma__attr_pair(op, &a->attrs[at + C_KERNEL], 1, NULL, c->kernel) ||
+        !soma__attr_pair(op, &a->attrs[at + C_DILATION], 1, ones, c->dilation) ||
+        !soma__attr_pair(op, &a->attrs[at + C_PADDING], 0, zeros, c->padding) ||
+        !soma__attr_pair(op, &a->attrs[at + C_STRIDE], 1, ones, c->stride))
         return false;
     for (int i = 0; i < 2; i++) {
         const int64_t span = c->dilation[i] * (c->kernel[i] - 1) + 1;
@@ -279,7 +310,9 @@ static bool im2col_compose(soma_args *a) {
     if (!read_columns(a, 0, x->shape + x->ndim - 2, &c))
         return false;
     const int64_t n = x->ndim == 4 ? x->shape[0] : 1, channels = x->shape[x->ndim - 3], taps = c.kernel[0] * c.kernel[1];
-    soma_tensor *y = c.padding[0] || c.padding[1] ? soma_pad(x, 4, (const int64_t[]){c.padding[1], c.padding[1], c.padding[0], c.padding[0]}, 0) : x;
+    soma_tensor *y = c.padding[0] || c.padding[1]
+                         ? soma_pad(x, 4, (const int64_t[]){c.padding[1], c.padding[1], c.padding[0], c.padding[0]}, 0)
+                         : x;
     y = soma_index_select(soma_reshape(y, 3, (const int64_t[]){n, channels, c.padded[0] * c.padded[1]}), 2, places(&c));
     const int64_t shape[] = {n, channels * taps, c.blocks[0] * c.blocks[1]};
     a->out[0] = soma_reshape(y, x->ndim - 1, shape + (x->ndim == 3));
@@ -294,11 +327,12 @@ static bool col2im_compose(soma_args *a) {
         return soma__expected(x, "x", "[N, C kh kw, blocks] or [C kh kw, blocks]");
     if (!soma__attr_pair(a->op->name, &a->attrs[C_SIZE], 1, NULL, size) || !read_columns(a, 1, size, &c))
         return false;
-    const int64_t n = x->ndim == 3 ? x->shape[0] : 1, rows = x->shape[x->ndim - 2], taps = c.kernel[0] * c.kernel[1], blocks = c.blocks[0] * c.blocks[1];
+    const int64_t n = x->ndim == 3 ? x->shape[0] : 1, rows = x->shape[x->ndim - 2], taps = c.kernel[0] * c.kernel[1],
+                  blocks = c.blocks[0] * c.blocks[1];
     if (rows % taps != 0 || x->shape[x->ndim - 1] != blocks) {
         char text[SOMA__SHAPE_TEXT];
-        soma_fail(SOMA_ESHAPE, "col2im: x is %s; a plane of %lld x %lld is made of %lld blocks and a multiple of %lld rows", soma__tensor_text(x, text),
-                  (long long)size[0], (long long)size[1], (long long)blocks, (long long)taps);
+        soma_fail(SOMA_ESHAPE, "col2im: x is %s; a plane of %lld x %lld is made of %lld blocks and a multiple of %lld rows",
+                  soma__tensor_text(x, text), (long long)size[0], (long long)size[1], (long long)blocks, (long long)taps);
         return false;
     }
     const int64_t channels = rows / taps;
@@ -310,30 +344,54 @@ static bool col2im_compose(soma_args *a) {
     return a->out[0] != NULL;
 }
 
-SOMA__LINES(im2col, "[2,3,5,6] kernel_size=2,3", "s[1,2,4,5] kernel_size=2 padding=1 stride=2,1", "[2,5,5] kernel_size=2 dilation=2", "[0,2,4,4] kernel_size=2",
-            "[1,1,1,1] kernel_size=1", "[1,2,3,4] kernel_size=3 padding=1,0 dilation=1", "[4,4] kernel_size=2 !ESHAPE im2col: x is [4, 4] f32, expected [N, C, H, W]",
-            "[1,2,3,4] kernel_size=4 !ESHAPE a kernel of height 4 does not fit a plane of 3", "[1,2,3,4] kernel_size=0 !EINVAL kernel_size is [0]")
-SOMA__LINES(col2im, "[2,8,6] output_size=3,4 kernel_size=2", "s[1,8,9] output_size=4,4 kernel_size=2 padding=1 stride=2", "[4,9] output_size=5 kernel_size=2 dilation=2",
-            "[0,4,4] output_size=3 kernel_size=2", "[1,1,1] output_size=1 kernel_size=1", "[1,6,9] output_size=4,5 kernel_size=2,3",
-            "[2,6,5] output_size=3,4 kernel_size=2 !ESHAPE a plane of 3 x 4 is made of 6 blocks and a multiple of 4 rows", "[2] output_size=3 kernel_size=2 !ESHAPE expected [N, C kh kw, blocks]")
+SOMA__LINES(im2col, "[2,3,5,6] kernel_size=2,3", "s[1,2,4,5] kernel_size=2 padding=1 stride=2,1", "[2,5,5] kernel_size=2 dilation=2",
+            "[0,2,4,4] kernel_size=2", "[1,1,1,1] kernel_size=1", "[1,2,3,4] kernel_size=3 padding=1,0 dilation=1",
+            "[4,4] kernel_size=2 !ESHAPE im2col: x is [4, 4] f32, expected [N, C, H, W]",
+            "[1,2,3,4] kernel_size=4 !ESHAPE a kernel of height 4 does not fit a plane of 3",
+            "[1,2,3,4] kernel_size=0 !EINVAL kernel_size is [0]")
+SOMA__LINES(col2im, "[2,8,6] output_size=3,4 kernel_size=2", "s[1,8,9] output_size=4,4 kernel_size=2 padding=1 stride=2",
+            "[4,9] output_size=5 kernel_size=2 dilation=2", "[0,4,4] output_size=3 kernel_size=2", "[1,1,1] output_size=1 kernel_size=1",
+            "[1,6,9] output_size=4,5 kernel_size=2,3",
+            "[2,6,5] output_size=3,4 kernel_size=2 !ESHAPE a plane of 3 x 4 is made of 6 blocks and a multiple of 4 rows",
+            "[2] output_size=3 kernel_size=2 !ESHAPE expected [N, C kh kw, blocks]")
 
-#define COLUMN_ATTRS                                                                                                       \
-    SOMA_NEED_INTS("kernel_size", "height and width of a block"), SOMA_DEF_INTS("dilation", "distance of elements in a block", 1, 1), \
+#define COLUMN_ATTRS                                                                                                                       \
+    SOMA_NEED_INTS("kernel_size", "height and width of a block"), SOMA_DEF_INTS("dilation", "distance of elements in a block", 1, 1),      \
         SOMA_DEF_INTS("padding", "zeros around the plane", 1, 0), SOMA_DEF_INTS("stride", "distance of blocks", 1, 1)
 
 static const soma_op im2col_op = {
-    .name = "im2col", .family = "conv",
-    .doc = "The blocks of a plane as columns: x [N, C, H, W] becomes [N, C kh kw, blocks], so that a convolution is a matrix product. PyTorch's "
+    .name = "im2col",
+    .family = "conv",
+    .doc = "The blocks of a plane as columns: x [N, C, H, W] becomes [N, C kh kw, blocks], so that a convolution is a matrix product. "
+           "PyTorch's "
            "nn.functional.unfold.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = SOMA_ATTRS(COLUMN_ATTRS), .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME,
-    .compose = im2col_compose, .backward = SOMA_COMPOSED, .samples = im2col_samples, .errors = im2col_errors,
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(COLUMN_ATTRS),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .compose = im2col_compose,
+    .backward = SOMA_COMPOSED,
+    .samples = im2col_samples,
+    .errors = im2col_errors,
 };
 static const soma_op col2im_op = {
-    .name = "col2im", .family = "conv", .onnx = "Col2Im",
-    .doc = "Adds columns of blocks, [N, C kh kw, blocks], back into planes [N, C, H, W]: the adjoint of im2col, not its inverse where blocks overlap. "
+    .name = "col2im",
+    .family = "conv",
+    .onnx = "Col2Im",
+    .doc = "Adds columns of blocks, [N, C kh kw, blocks], back into planes [N, C, H, W]: the adjoint of im2col, not its inverse where "
+           "blocks overlap. "
            "PyTorch's nn.functional.fold.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = SOMA_ATTRS(SOMA_NEED_INTS("output_size", "height and width of the plane"), COLUMN_ATTRS),
-    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = col2im_compose, .backward = SOMA_COMPOSED, .samples = col2im_samples,
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_NEED_INTS("output_size", "height and width of the plane"), COLUMN_ATTRS),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .compose = col2im_compose,
+    .backward = SOMA_COMPOSED,
+    .samples = col2im_samples,
     .errors = col2im_errors,
 };
 
@@ -352,7 +410,8 @@ static soma_attr axis_attr(const char *name, int axes, const int64_t *v, int64_t
     return a;
 }
 
-static soma_tensor *run_conv(const soma_op *op, int axes, soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts) {
+static soma_tensor *run_conv(const soma_op *op, int axes, soma_tensor *x, soma_tensor *weight, soma_tensor *bias,
+                             const soma_conv_opts *opts) {
     soma_conv_opts o = {0};
     if (opts)
         memcpy(&o, opts, SOMA_MIN(opts->size, sizeof o));
@@ -363,9 +422,9 @@ static soma_tensor *run_conv(const soma_op *op, int axes, soma_tensor *x, soma_t
     const soma_attr more = axis_attr("output_padding", axes, o.output_padding, 0);
     return SOMA__RUN(op, ((const soma_attr[]){stride, padding, more, groups, dilation}), x, weight, bias);
 }
-#define CONV_C(NAME, AXES)                                                                                                    \
-    soma_tensor *soma_##NAME##_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts) {       \
-        return run_conv(&NAME##_op, AXES, x, weight, bias, opts);                                                             \
+#define CONV_C(NAME, AXES)                                                                                                                 \
+    soma_tensor *soma_##NAME##_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts) {                    \
+        return run_conv(&NAME##_op, AXES, x, weight, bias, opts);                                                                          \
     }
 CONV_C(conv1d, 1)
 CONV_C(conv3d, 3)
@@ -394,4 +453,5 @@ soma_tensor *soma_col2im_ex(soma_tensor *x, int64_t out_h, int64_t out_w, int64_
     return SOMA__RUN(&col2im_op, attrs, x);
 }
 
-soma_op_list soma__conv_nd_ops = {&conv1d_op, &conv3d_op, &conv_transpose1d_op, &conv_transpose2d_op, &conv_transpose3d_op, &im2col_op, &col2im_op, NULL};
+soma_op_list soma__conv_nd_ops = {&conv1d_op,           &conv3d_op, &conv_transpose1d_op, &conv_transpose2d_op,
+                                  &conv_transpose3d_op, &im2col_op, &col2im_op,           NULL};

@@ -1,11 +1,15 @@
-/* einsum: sums of products named by letters. Each operand becomes a tensor with one dimension a letter (diagonals for repeated ones); operands are then
- * joined from left to right, and a letter that nothing to the right and not the result needs is summed away at the earliest place, by a batched
- * matrix product where both sides have it. */
+/* einsum: sums of products named by letters. Each operand becomes a tensor with one dimension a letter (diagonals for repeated ones);
+ * operands are then joined from left to right, and a letter that nothing to the right and not the result needs is summed away at the
+ * earliest place, by a batched matrix product where both sides have it. */
 #include "ops/cases.h"
 
 #include <string.h>
 
-enum { OPERANDS = 16, LETTERS = 52, LABELS = LETTERS + SOMA_MAX_DIMS }; /* labels behind the letters: dimensions under an ellipsis, from the right */
+enum {
+    OPERANDS = 16,
+    LETTERS = 52,
+    LABELS = LETTERS + SOMA_MAX_DIMS
+}; /* labels behind the letters: dimensions under an ellipsis, from the right */
 
 /* A tensor with the label of each of its dimensions. */
 typedef struct term {
@@ -39,8 +43,8 @@ static bool note(sum *s, int label, int64_t size, const char *at, int operand, i
     s->known[label] = true;
     if (size == 1 || s->size[label] == size)
         return true;
-    soma_fail(SOMA_ESHAPE, "einsum: '%s', at '%c' (position %d): operand %d has size %lld along dimension %d, where another has %lld", s->equation, *at,
-              (int)(at - s->equation), operand, (long long)size, dim, (long long)s->size[label]);
+    soma_fail(SOMA_ESHAPE, "einsum: '%s', at '%c' (position %d): operand %d has size %lld along dimension %d, where another has %lld",
+              s->equation, *at, (int)(at - s->equation), operand, (long long)size, dim, (long long)s->size[label]);
     return false;
 }
 
@@ -93,7 +97,8 @@ static bool read_operand(sum *s, const char **from, int number, soma_tensor *x, 
     if (!read_labels(s, from, SOMA_MAX(under, 0), label, where, &n))
         return false;
     if (under < 0 || n != x->ndim) {
-        soma_fail(SOMA_ESHAPE, "einsum: '%s': operand %d is %s, but has %d letter%s", s->equation, number, soma__tensor_text(x, text), letters, letters == 1 ? "" : "s");
+        soma_fail(SOMA_ESHAPE, "einsum: '%s': operand %d is %s, but has %d letter%s", s->equation, number, soma__tensor_text(x, text),
+                  letters, letters == 1 ? "" : "s");
         return false;
     }
     *most_dots = SOMA_MAX(*most_dots, under);
@@ -176,7 +181,8 @@ static void join(const sum *s, term *x, term *y, const bool *needed) {
         if (place_of(x, y->label[i]) < 0)
             columns[nc++] = y->label[i];
     if (nb + nr + nc > SOMA_MAX_DIMS) {
-        soma_fail(SOMA_EUNSUPPORTED, "einsum: '%s': a part of it has %d dimensions, more than %d", s->equation, nb + nr + nc, SOMA_MAX_DIMS);
+        soma_fail(SOMA_EUNSUPPORTED, "einsum: '%s': a part of it has %d dimensions, more than %d", s->equation, nb + nr + nc,
+                  SOMA_MAX_DIMS);
         x->t = NULL;
         return;
     }
@@ -269,22 +275,40 @@ static bool einsum_compose(soma_args *a) {
     return a->out[0] != NULL;
 }
 
-SOMA__LINES(einsum, "[2,3] [3,4] equation='ij,jk->ik'", "s[2,3,4] s[2,4,2] equation='bij,bjk->bik'", "[3,3] equation='ii'", "[2,3,3] equation='bii->bi'", "[2,3] equation='ij->ji'", "[2,3] [4,3] [2,4] equation='ij,kj,ik'",
-            "[2,2,3] [1,3,2] equation='...ij,...jk'", "[3] [4] equation='i,j->ij'", "s[2,2,3] [3] equation=' ... j , j -> ... '", "[2,3] [2,3] equation='ij,ij->'", "[2,3,2] equation='ijk->j'",
-            "[2,3] [1,3] equation='ij,ij->i'", "[] [3] equation=',i->i'", "[0,3] [3,2] equation='ij,jk->ik'", "[2,2,2] [2,2] equation='iij,jk->ki'", "[2,3,1,2] [3,4,2] equation='a...b,...b->...a'",
+SOMA__LINES(einsum, "[2,3] [3,4] equation='ij,jk->ik'", "s[2,3,4] s[2,4,2] equation='bij,bjk->bik'", "[3,3] equation='ii'",
+            "[2,3,3] equation='bii->bi'", "[2,3] equation='ij->ji'", "[2,3] [4,3] [2,4] equation='ij,kj,ik'",
+            "[2,2,3] [1,3,2] equation='...ij,...jk'", "[3] [4] equation='i,j->ij'", "s[2,2,3] [3] equation=' ... j , j -> ... '",
+            "[2,3] [2,3] equation='ij,ij->'", "[2,3,2] equation='ijk->j'", "[2,3] [1,3] equation='ij,ij->i'", "[] [3] equation=',i->i'",
+            "[0,3] [3,2] equation='ij,jk->ik'", "[2,2,2] [2,2] equation='iij,jk->ki'", "[2,3,1,2] [3,4,2] equation='a...b,...b->...a'",
             "[2,3] [4,2] equation='ij,jk->ik' !ESHAPE at 'j' (position 3): operand 1 has size 4 along dimension 0, where another has 3",
-            "[2,3] equation='ijk' !ESHAPE operand 0 is [2, 3] f32, but has 3 letters", "[2,3] equation='ij->ik' !EINVAL at 'k' (position 5): the result's letter is in no operand",
-            "[2,3] equation='i1->i' !EINVAL at '1' (position 1): expected letters", "[2,3] equation='ij,jk->ik' !EINVAL at ',' (position 2): names more operands than there are",
-            "[2,3] [3] equation='ij->ij' !EINVAL names fewer operands than there are", "[2,3] equation='ij->ii' !EINVAL at 'i' (position 5): the result has a letter twice",
+            "[2,3] equation='ijk' !ESHAPE operand 0 is [2, 3] f32, but has 3 letters",
+            "[2,3] equation='ij->ik' !EINVAL at 'k' (position 5): the result's letter is in no operand",
+            "[2,3] equation='i1->i' !EINVAL at '1' (position 1): expected letters",
+            "[2,3] equation='ij,jk->ik' !EINVAL at ',' (position 2): names more operands than there are",
+            "[2,3] [3] equation='ij->ij' !EINVAL names fewer operands than there are",
+            "[2,3] equation='ij->ii' !EINVAL at 'i' (position 5): the result has a letter twice",
             "[2,3] equation='ii' !ESHAPE at 'i' (position 1)", "[2,3] equation='ij-ij' !EINVAL expected '->'")
 
 static const soma_op einsum_op = {
-    .name = "einsum", .family = "matmul", .onnx = "Einsum",
-    .doc = "Sums of products named by letters (Einstein's notation): 'ij,jk->ik' is a matrix product, 'bii->b' traces, 'i,j->ij' an outer product, '...' stands for "
-           "broadcast dimensions. A letter that the result lacks is summed over; without '->' the result has the letters that occur once, in alphabetical "
+    .name = "einsum",
+    .family = "matmul",
+    .onnx = "Einsum",
+    .doc = "Sums of products named by letters (Einstein's notation): 'ij,jk->ik' is a matrix product, 'bii->b' traces, 'i,j->ij' an outer "
+           "product, '...' stands for "
+           "broadcast dimensions. A letter that the result lacks is summed over; without '->' the result has the letters that occur once, "
+           "in alphabetical "
            "order (capitals first). Operands are joined from left to right: order them so that the parts stay small.",
-    .in = {{.name = "operands"}}, .n_in = 1, .variadic = true, .outputs = 1, .attrs = SOMA_ATTRS(SOMA_NEED_STRING("equation", "letters of each operand's dimensions, and of the result's")),
-    .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME, .compose = einsum_compose, .backward = SOMA_COMPOSED, .samples = einsum_samples, .errors = einsum_errors,
+    .in = {{.name = "operands"}},
+    .n_in = 1,
+    .variadic = true,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_NEED_STRING("equation", "letters of each operand's dimensions, and of the result's")),
+    .dtypes = SOMA_NUMBERS,
+    .promote = SOMA_PROMOTE_SAME,
+    .compose = einsum_compose,
+    .backward = SOMA_COMPOSED,
+    .samples = einsum_samples,
+    .errors = einsum_errors,
 };
 
 soma_tensor *soma_einsum(const char *equation, soma_tensor *const *operands, int n) {

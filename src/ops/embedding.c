@@ -1,5 +1,5 @@
-/* Rows of a table by number: embedding, and embedding_bag, which reduces groups of them. The gradient of the table comes from index_select; what
- * is not to get one is detached there. */
+/* Rows of a table by number: embedding, and embedding_bag, which reduces groups of them. The gradient of the table comes from index_select;
+ * what is not to get one is detached there. */
 #include "ops/cases.h"
 
 #include <string.h>
@@ -23,7 +23,8 @@ static bool padding_row(soma_args *a, int at, int64_t *row) {
 /* How often each index occurs, for each of them. */
 static soma_tensor *occurrences(soma_tensor *index, const soma_tensor *weight) {
     const int64_t n = soma_numel(index);
-    soma_tensor *count = soma_zeros(SOMA_SHAPE(weight->shape[0]), (soma_dtype)weight->dtype), *one = soma_ones(SOMA_SHAPE(n), (soma_dtype)weight->dtype);
+    soma_tensor *count = soma_zeros(SOMA_SHAPE(weight->shape[0]), (soma_dtype)weight->dtype),
+                *one = soma_ones(SOMA_SHAPE(n), (soma_dtype)weight->dtype);
     return soma_index_select(soma_index_add(count, 0, index, one), 0, index);
 }
 
@@ -57,21 +58,35 @@ static bool embedding_compose(soma_args *a) {
     return a->out[0] != NULL;
 }
 
-SOMA__LINES(embedding, "[5,3] i[4]<5", "s[6,4] I[2,3]<6", "[5,2] i[6]=0,2,2,4,2,1 padding_idx=2 ~", "[5,2] si[6]=0,2,2,4,2,1 padding_idx=-1 scale_grad_by_freq=true ~", "[4,3] i[]<4",
-            "[4,3] i[0]<4", "[1,1] i[2,1,2]<1", "s[7,2] si[3,2]<7 scale_grad_by_freq=true ~",
-            "[5,3] i[3]=0,5,1 !EINVAL embedding: index_select: index 5 at position [1] is out of range", "[5] i[3]=0,1,1 !ESHAPE embedding: weight is [5] f32, expected [rows, features]",
-            "[5,3] i[3]=0,1,1 padding_idx=5 !EINVAL padding_idx is 5, but weight has 5 rows", "[5,3] [3] !EDTYPE input 'indices' has dtype f32")
+SOMA__LINES(embedding, "[5,3] i[4]<5", "s[6,4] I[2,3]<6", "[5,2] i[6]=0,2,2,4,2,1 padding_idx=2 ~",
+            "[5,2] si[6]=0,2,2,4,2,1 padding_idx=-1 scale_grad_by_freq=true ~", "[4,3] i[]<4", "[4,3] i[0]<4", "[1,1] i[2,1,2]<1",
+            "s[7,2] si[3,2]<7 scale_grad_by_freq=true ~",
+            "[5,3] i[3]=0,5,1 !EINVAL embedding: index_select: index 5 at position [1] is out of range",
+            "[5] i[3]=0,1,1 !ESHAPE embedding: weight is [5] f32, expected [rows, features]",
+            "[5,3] i[3]=0,1,1 padding_idx=5 !EINVAL padding_idx is 5, but weight has 5 rows",
+            "[5,3] [3] !EDTYPE input 'indices' has dtype f32")
 
 static const soma_op embedding_op = {
-    .name = "embedding", .family = "index", .onnx = "Gather",
-    .doc = "Rows of weight [rows, features] by number: indices [...] become [..., features]. The row padding_idx gets no gradient; "
-           "scale_grad_by_freq divides a row's gradient by how often it was taken. PyTorch's max_norm, which writes into weight, is not here: "
-           "use renorm on the weight.",
-    .in = {{.name = "weight"}, {.name = "indices", .dtypes = INDEX_DTYPES, .apart = true}}, .n_in = 2, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_INT("padding_idx", SOMA_NO_INDEX, "row that gets no gradient; negative counts from the end; not given: none"),
-                        SOMA_DEF_BOOL("scale_grad_by_freq", false, "divide gradients by the number of times a row is taken")),
-    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = embedding_compose, .backward = SOMA_COMPOSED, .no_grad_in = 1u << 1,
-    .samples = embedding_samples, .errors = embedding_errors,
+    .name = "embedding",
+    .family = "index",
+    .onnx = "Gather",
+    .doc =
+        "Rows of weight [rows, features] by number: indices [...] become [..., features]. The row padding_idx gets no gradient; "
+        "scale_grad_by_freq divides a row's gradient by how often it was taken. PyTorch's max_norm, which writes into weight, is not here: "
+        "use renorm on the weight.",
+    .in = {{.name = "weight"}, {.name = "indices", .dtypes = INDEX_DTYPES, .apart = true}},
+    .n_in = 2,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(
+        SOMA_DEF_INT("padding_idx", SOMA_NO_INDEX, "row that gets no gradient; negative counts from the end; not given: none"),
+        SOMA_DEF_BOOL("scale_grad_by_freq", false, "divide gradients by the number of times a row is taken")),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .compose = embedding_compose,
+    .backward = SOMA_COMPOSED,
+    .no_grad_in = 1u << 1,
+    .samples = embedding_samples,
+    .errors = embedding_errors,
 };
 
 soma_tensor *soma_embedding(soma_tensor *weight, soma_tensor *indices, int64_t padding_idx) {
@@ -85,22 +100,23 @@ enum { WEIGHT, INDICES, OFFSETS, PER_SAMPLE };
 enum { MODE, INCLUDE_LAST, PADDING, BY_FREQ };
 
 typedef struct bags {
-    int64_t n, count;   /* indices, bags */
-    soma_tensor *of;           /* [n]: bag of each index */
-    soma_tensor *used;         /* [count, 1]: indices that count */
+    int64_t n, count;  /* indices, bags */
+    soma_tensor *of;   /* [n]: bag of each index */
+    soma_tensor *used; /* [count, 1]: indices that count */
     int64_t padding;
 } bags;
 
 static int64_t int_at(const soma_tensor *t, int64_t i) {
-    return soma__load_int((const char *)t->data + i * t->stride[t->ndim - 1] * (int64_t)soma_dtype_size((soma_dtype)t->dtype), (soma_dtype)t->dtype);
+    return soma__load_int((const char *)t->data + i * t->stride[t->ndim - 1] * (int64_t)soma_dtype_size((soma_dtype)t->dtype),
+                          (soma_dtype)t->dtype);
 }
 
 static bool check_offsets(const soma_tensor *offsets, int64_t n) {
     for (int64_t b = 0; offsets->data && b < offsets->numel; b++) {
         const int64_t v = int_at(offsets, b), before = b ? int_at(offsets, b - 1) : 0;
         if (b == 0 ? v != 0 : v < before || v > n) {
-            soma_fail(SOMA_EINVAL, "embedding_bag: offset %lld at position [%lld], expected to start at 0 and rise to at most %lld", (long long)v,
-                      (long long)b, (long long)n);
+            soma_fail(SOMA_EINVAL, "embedding_bag: offset %lld at position [%lld], expected to start at 0 and rise to at most %lld",
+                      (long long)v, (long long)b, (long long)n);
             return false;
         }
     }
@@ -137,7 +153,8 @@ static bool divide(soma_args *a, soma_tensor *index, bags *b) {
 /* For each bag and feature the row of the largest element: n, the row of zeros behind them, when the bag has none. */
 static soma_tensor *largest(const soma_tensor *rows, soma_tensor *index, const bags *b) {
     const int64_t features = rows->shape[1];
-    soma_tensor *wide = soma_contiguous(soma_to(soma_detach((soma_tensor *)rows), SOMA_F64)), *best = soma_full(SOMA_SHAPE(b->count, features), (double)b->n, SOMA_I64);
+    soma_tensor *wide = soma_contiguous(soma_to(soma_detach((soma_tensor *)rows), SOMA_F64)),
+                *best = soma_full(SOMA_SHAPE(b->count, features), (double)b->n, SOMA_I64);
     if (!best || !best->data || !wide || !wide->data || !b->of->data)
         return best;
     const double *x = wide->data;
@@ -176,7 +193,8 @@ static bool embedding_bag_compose(soma_args *a) {
     if (!bag_inputs(a) || !padding_row(a, PADDING, &b.padding))
         return false;
     const char *mode = a->attrs[MODE].value.s;
-    soma_tensor *weight = a->in[WEIGHT], *index = soma_contiguous(soma_reshape(a->in[INDICES], 1, (const int64_t[]){a->in[INDICES]->numel}));
+    soma_tensor *weight = a->in[WEIGHT],
+                *index = soma_contiguous(soma_reshape(a->in[INDICES], 1, (const int64_t[]){a->in[INDICES]->numel}));
     if (!index || !divide(a, index, &b))
         return false;
     soma_tensor *rows = rows_of(weight, index, b.padding, soma__attr_int(a, BY_FREQ) != 0);
@@ -196,28 +214,45 @@ static bool embedding_bag_compose(soma_args *a) {
     return a->out[0] != NULL;
 }
 
-SOMA__LINES(embedding_bag, "[6,3] i[2,4]<6 mode='sum'", "s[6,3] i[7]<6 i[3]=0,2,5", "[6,2] I[6]<6 i[4]=0,2,2,5 - mode='max'", "[6,3] i[5]=1,2,3,2,0 i[2]=0,3 [5] mode='sum'",
-            "[6,3] i[5]=1,2,3,2,0 i[3]=0,3,5 - mode='mean' include_last_offset=true padding_idx=2", "[6,3] i[2,3]=2,2,1,0,2,5 - - mode='max' padding_idx=2",
-            "[6,2] i[2,3]=2,2,2,0,2,5 - - mode='mean' padding_idx=2", "[4,2] i[0]<4 i[2]=0,0", "[5,2] si[2,3]<5 - s[2,3] mode='sum' scale_grad_by_freq=true ~",
-            "[6,3] i[4]<6 !ESHAPE indices is [4] i64, expected [bags, n] without offsets", "[6,3] i[4]<6 i[2]=0,5 !EINVAL offset 5 at position [1], expected to start at 0",
-            "[6,3] i[4]<6 i[2]=0,2 [4] mode='mean' !EINVAL per_sample_weights are for mode 'sum', not 'mean'", "[6,3] i[2,2]<6 mode='median' !EINVAL mode is 'median'",
-            "[6,3] i[2,2]=0,6,1,1 !EINVAL index 6 at position [1]")
+SOMA__LINES(embedding_bag, "[6,3] i[2,4]<6 mode='sum'", "s[6,3] i[7]<6 i[3]=0,2,5", "[6,2] I[6]<6 i[4]=0,2,2,5 - mode='max'",
+            "[6,3] i[5]=1,2,3,2,0 i[2]=0,3 [5] mode='sum'",
+            "[6,3] i[5]=1,2,3,2,0 i[3]=0,3,5 - mode='mean' include_last_offset=true padding_idx=2",
+            "[6,3] i[2,3]=2,2,1,0,2,5 - - mode='max' padding_idx=2", "[6,2] i[2,3]=2,2,2,0,2,5 - - mode='mean' padding_idx=2",
+            "[4,2] i[0]<4 i[2]=0,0", "[5,2] si[2,3]<5 - s[2,3] mode='sum' scale_grad_by_freq=true ~",
+            "[6,3] i[4]<6 !ESHAPE indices is [4] i64, expected [bags, n] without offsets",
+            "[6,3] i[4]<6 i[2]=0,5 !EINVAL offset 5 at position [1], expected to start at 0",
+            "[6,3] i[4]<6 i[2]=0,2 [4] mode='mean' !EINVAL per_sample_weights are for mode 'sum', not 'mean'",
+            "[6,3] i[2,2]<6 mode='median' !EINVAL mode is 'median'", "[6,3] i[2,2]=0,6,1,1 !EINVAL index 6 at position [1]")
 
 static const soma_op embedding_bag_op = {
-    .name = "embedding_bag", .family = "index",
-    .doc = "Sums, means or maxima of groups (bags) of rows of weight [rows, features]: indices [bags, n], or a list [n] that offsets [bags] cuts. "
-           "per_sample_weights, of indices' shape, multiply the rows (mode sum only). An empty bag gives zeros; the row padding_idx does not count.",
-    .in = {{.name = "weight"}, {.name = "indices", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "offsets", .dtypes = INDEX_DTYPES, .apart = true, .optional = true},
-           {.name = "per_sample_weights", .optional = true}}, .n_in = 4, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_STRING("mode", "mean", "sum, mean or max"),
-                        SOMA_DEF_BOOL("include_last_offset", false, "offsets have one more entry, the number of indices"),
-                        SOMA_DEF_INT("padding_idx", SOMA_NO_INDEX, "row that does not count; negative counts from the end; not given: none"),
-                        SOMA_DEF_BOOL("scale_grad_by_freq", false, "divide gradients by the number of times a row is taken")),
-    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = embedding_bag_compose, .backward = SOMA_COMPOSED, .no_grad_in = 1u << 1 | 1u << 2,
-    .samples = embedding_bag_samples, .errors = embedding_bag_errors,
+    .name = "embedding_bag",
+    .family = "index",
+    .doc = "Sums, means or maxima of groups (bags) of rows of weight [rows, features]: indices [bags, n], or a list [n] that offsets "
+           "[bags] cuts. "
+           "per_sample_weights, of indices' shape, multiply the rows (mode sum only). An empty bag gives zeros; the row padding_idx does "
+           "not count.",
+    .in = {{.name = "weight"},
+           {.name = "indices", .dtypes = INDEX_DTYPES, .apart = true},
+           {.name = "offsets", .dtypes = INDEX_DTYPES, .apart = true, .optional = true},
+           {.name = "per_sample_weights", .optional = true}},
+    .n_in = 4,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(
+        SOMA_DEF_STRING("mode", "mean", "sum, mean or max"),
+        SOMA_DEF_BOOL("include_last_offset", false, "offsets have one more entry, the number of indices"),
+        SOMA_DEF_INT("padding_idx", SOMA_NO_INDEX, "row that does not count; negative counts from the end; not given: none"),
+        SOMA_DEF_BOOL("scale_grad_by_freq", false, "divide gradients by the number of times a row is taken")),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .compose = embedding_bag_compose,
+    .backward = SOMA_COMPOSED,
+    .no_grad_in = 1u << 1 | 1u << 2,
+    .samples = embedding_bag_samples,
+    .errors = embedding_bag_errors,
 };
 
-soma_tensor *soma_embedding_bag(soma_tensor *weight, soma_tensor *indices, soma_tensor *offsets, soma_tensor *per_sample_weights, const char *mode) {
+soma_tensor *soma_embedding_bag(soma_tensor *weight, soma_tensor *indices, soma_tensor *offsets, soma_tensor *per_sample_weights,
+                                const char *mode) {
     const soma_attr attrs[] = {SOMA_STRING("mode", mode ? mode : "mean"), SOMA_BOOLEAN("include_last_offset", false),
                                SOMA_INT("padding_idx", SOMA_NO_INDEX), SOMA_BOOLEAN("scale_grad_by_freq", false)};
     return SOMA__RUN(&embedding_bag_op, attrs, weight, indices, offsets, per_sample_weights);

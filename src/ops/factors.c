@@ -1,6 +1,7 @@
-/* Factorisations of matrices [..., m, n], one after the other over the leading dimensions, and their gradients, which are written in operators. The
- * operators here never fail on values: those that can fail have an output that says so, which the composites of linalg.c turn into an
- * error (PyTorch's cholesky_ex and so on). Gradients: Giles 2008; Murray 2016 (Cholesky); Walter & Lehmann 2018 (QR); Golub & Pereyra 1973 (pseudo-inverse). */
+/* Factorisations of matrices [..., m, n], one after the other over the leading dimensions, and their gradients, which are written in
+ * operators. The operators here never fail on values: those that can fail have an output that says so, which the composites of linalg.c
+ * turn into an error (PyTorch's cholesky_ex and so on). Gradients: Giles 2008; Murray 2016 (Cholesky); Walter & Lehmann 2018 (QR); Golub &
+ * Pereyra 1973 (pseudo-inverse). */
 #include "ops/linalg.h"
 
 #include "kernels/cpu/linalg.h"
@@ -24,7 +25,8 @@ static int64_t batch_of(const soma_tensor *x) { return soma__numel(x->ndim - 2, 
 
 /* Matrix `b` of x, row-major. */
 static void load(const soma_tensor *x, int64_t b, double *to) {
-    const int64_t size = (int64_t)soma_dtype_size((soma_dtype)x->dtype), m = rows_of(x), n = columns_of(x), rs = x->stride[x->ndim - 2], cs = x->stride[x->ndim - 1];
+    const int64_t size = (int64_t)soma_dtype_size((soma_dtype)x->dtype), m = rows_of(x), n = columns_of(x), rs = x->stride[x->ndim - 2],
+                  cs = x->stride[x->ndim - 1];
     int64_t at = 0;
     for (int d = x->ndim - 3; d >= 0; b /= x->shape[d--])
         at += b % x->shape[d] * x->stride[d];
@@ -78,7 +80,8 @@ static bool pair_shape(soma_args *a, soma_meta *out) {
     for (int d = 0; fits && d < x->ndim - 2; d++)
         fits = x->shape[d] == b->shape[d];
     if (!fits) {
-        soma_fail(SOMA_ESHAPE, "%s: A is %s and B is %s, expected [..., n, n] and [..., n, k]", a->op->name, soma__tensor_text(x, have), soma__tensor_text(b, want));
+        soma_fail(SOMA_ESHAPE, "%s: A is %s and B is %s, expected [..., n, n] and [..., n, k]", a->op->name, soma__tensor_text(x, have),
+                  soma__tensor_text(b, want));
         return false;
     }
     shape_with(b, 2, rows_of(b), columns_of(b), &out[0]);
@@ -124,13 +127,27 @@ static void trsm_backward(soma_grad_args *g) {
 }
 
 SOMA__LINES(trsm, "[3,3]@1:2 [3,2]", "s[2,3,3]@1:2 [2,3,1] upper=true", "[2,2] s[2,3] unitriangular=true", "[0,2,2] [0,2,1]", "[0,0] [0,2]",
-            "[2,3] [2,2] !ESHAPE A is [2, 3] f32, expected square matrices [..., n, n]", "[2,2] [3,2] !ESHAPE A is [2, 2] f32 and B is [3, 2] f32")
+            "[2,3] [2,2] !ESHAPE A is [2, 3] f32, expected square matrices [..., n, n]",
+            "[2,2] [3,2] !ESHAPE A is [2, 2] f32 and B is [3, 2] f32")
 const soma_op soma__trsm_op = {
-    .name = "solve_triangular_matrix", .family = "linalg", .doc = "Solution of A X = B for triangular A [..., n, n] and B [..., n, k] of the same leading dimensions; see solve_triangular.",
-    .in = {{.name = "A"}, {.name = "B"}}, .n_in = 2, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("upper", false, "A is upper triangular"), SOMA_DEF_BOOL("unitriangular", false, "the diagonal of A is taken as ones")),
-    .dtypes = MATRIX_DTYPES, .promote = SOMA_PROMOTE_SAME, .shape = pair_shape, .work = pair_work, .cpu = {trsm_kernel}, .backward = trsm_backward,
-    .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_OUT(0), .internal = true, .samples = trsm_samples, .errors = trsm_errors,
+    .name = "solve_triangular_matrix",
+    .family = "linalg",
+    .doc = "Solution of A X = B for triangular A [..., n, n] and B [..., n, k] of the same leading dimensions; see solve_triangular.",
+    .in = {{.name = "A"}, {.name = "B"}},
+    .n_in = 2,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("upper", false, "A is upper triangular"),
+                        SOMA_DEF_BOOL("unitriangular", false, "the diagonal of A is taken as ones")),
+    .dtypes = MATRIX_DTYPES,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = pair_shape,
+    .work = pair_work,
+    .cpu = {trsm_kernel},
+    .backward = trsm_backward,
+    .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_OUT(0),
+    .internal = true,
+    .samples = trsm_samples,
+    .errors = trsm_errors,
 };
 
 /* ---- Cholesky --------------------------------------------------------------------------------------------------------- */
@@ -173,10 +190,24 @@ static void cholesky_backward(soma_grad_args *g) {
 
 SOMA__LINES(cholesky_ex, "p[3,3]", "sp[2,3,3]", "p[1,1]", "p[0,0]", "[2,3] !ESHAPE A is [2, 3] f32, expected square matrices")
 const soma_op soma__cholesky_ex_op = {
-    .name = "cholesky_ex", .family = "linalg", .doc = "cholesky, which says in info [...] where it failed (0: nowhere; k: the leading minor of order k is not positive) instead of with an error.",
-    .in = {{.name = "A"}}, .n_in = 1, .outputs = 2, .dtypes = MATRIX_DTYPES, .promote = SOMA_PROMOTE_SAME, .shape = square_info_shape, .work = square_work,
-    .cpu = {cholesky_kernel}, .backward = cholesky_backward, .saves = SOMA_SAVE_OUT(0), .no_grad_out = 1u << 1, .internal = true,
-    .samples = cholesky_ex_samples, .errors = cholesky_ex_errors,
+    .name = "cholesky_ex",
+    .family = "linalg",
+    .doc = "cholesky, which says in info [...] where it failed (0: nowhere; k: the leading minor of order k is not positive) instead of "
+           "with an error.",
+    .in = {{.name = "A"}},
+    .n_in = 1,
+    .outputs = 2,
+    .dtypes = MATRIX_DTYPES,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = square_info_shape,
+    .work = square_work,
+    .cpu = {cholesky_kernel},
+    .backward = cholesky_backward,
+    .saves = SOMA_SAVE_OUT(0),
+    .no_grad_out = 1u << 1,
+    .internal = true,
+    .samples = cholesky_ex_samples,
+    .errors = cholesky_ex_errors,
 };
 
 /* ---- Solve ------------------------------------------------------------------------------------------------------------ */
@@ -207,11 +238,27 @@ static void solve_backward(soma_grad_args *g) {
     g->gin[1] = gb;
 }
 
-SOMA__LINES(solve_ex, "p[3,3] [3,2]", "sp[2,3,3] [2,3,1]", "[1,1]@1:2 [1,1]", "[0,0] [0,2]", "[2,2] [3,2] !ESHAPE A is [2, 2] f32 and B is [3, 2] f32, expected [..., n, n] and [..., n, k]")
+SOMA__LINES(solve_ex, "p[3,3] [3,2]", "sp[2,3,3] [2,3,1]", "[1,1]@1:2 [1,1]", "[0,0] [0,2]",
+            "[2,2] [3,2] !ESHAPE A is [2, 2] f32 and B is [3, 2] f32, expected [..., n, n] and [..., n, k]")
 const soma_op soma__solve_ex_op = {
-    .name = "solve_ex", .family = "linalg", .doc = "solve for matrices B of the same leading dimensions, which says in info [...] where A is singular (0: nowhere; k: pivot k is 0).",
-    .in = {{.name = "A"}, {.name = "B"}}, .n_in = 2, .outputs = 2, .dtypes = MATRIX_DTYPES, .promote = SOMA_PROMOTE_SAME, .shape = pair_shape, .work = pair_work, .cpu = {solve_kernel},
-    .backward = solve_backward, .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_OUT(0), .no_grad_out = 1u << 1, .internal = true, .samples = solve_ex_samples, .errors = solve_ex_errors,
+    .name = "solve_ex",
+    .family = "linalg",
+    .doc =
+        "solve for matrices B of the same leading dimensions, which says in info [...] where A is singular (0: nowhere; k: pivot k is 0).",
+    .in = {{.name = "A"}, {.name = "B"}},
+    .n_in = 2,
+    .outputs = 2,
+    .dtypes = MATRIX_DTYPES,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = pair_shape,
+    .work = pair_work,
+    .cpu = {solve_kernel},
+    .backward = solve_backward,
+    .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_OUT(0),
+    .no_grad_out = 1u << 1,
+    .internal = true,
+    .samples = solve_ex_samples,
+    .errors = solve_ex_errors,
 };
 
 /* ---- Determinants ----------------------------------------------------------------------------------------------------- */
@@ -273,7 +320,8 @@ static soma_tensor *cofactors(soma_tensor *x) {
     if (soma_svd(x, false, &u, &s, &vh) != SOMA_OK)
         return NULL;
     const int64_t n = x->shape[x->ndim - 1];
-    soma_tensor *eye = soma_eye(n, n, (soma_dtype)x->dtype), *others = soma_add(soma_mul(soma_unsqueeze(s, -2), soma_add_scalar(soma_neg(eye), 1)), eye);
+    soma_tensor *eye = soma_eye(n, n, (soma_dtype)x->dtype),
+                *others = soma_add(soma_mul(soma_unsqueeze(s, -2), soma_add_scalar(soma_neg(eye), 1)), eye);
     soma_tensor *minor = soma_prod(others, SOMA_DIMS(-1), false), *sign = as_matrices(soma_mul(soma_det(u), soma_det(vh)));
     return soma_mul(sign, mm(soma_mul(u, soma_unsqueeze(minor, -2)), vh));
 }
@@ -284,8 +332,10 @@ static void det_backward(soma_grad_args *g) {
     if (!g->gout[0])
         return;
     const int64_t n = x->shape[x->ndim - 1];
-    soma_tensor *of_a = any_zero(g->out[0]) ? cofactors(x)
-                                            : soma_mul(as_matrices(g->out[0]), solve(soma__t(x), soma_expand(soma_eye(n, n, (soma_dtype)x->dtype), x->ndim, x->shape)));
+    soma_tensor *of_a = any_zero(g->out[0])
+                            ? cofactors(x)
+                            : soma_mul(as_matrices(g->out[0]),
+                                       solve(soma__t(x), soma_expand(soma_eye(n, n, (soma_dtype)x->dtype), x->ndim, x->shape)));
     g->gin[0] = soma_mul(as_matrices(g->gout[0]), of_a);
 }
 
@@ -297,18 +347,47 @@ static void slogdet_backward(soma_grad_args *g) {
     g->gin[0] = soma_mul(as_matrices(g->gout[1]), solve(soma__t(x), soma_expand(soma_eye(n, n, (soma_dtype)x->dtype), x->ndim, x->shape)));
 }
 
-SOMA__LINES(det, "[3,3]", "s[2,3,3]", "[1,1]", "[0,0]", "p[4,4]", "[2,1,2,2]", "[2,2]=1,2,2,4 ~", "[3,2] !ESHAPE det: A is [3, 2] f32, expected square matrices [..., n, n]")
-SOMA__LINES(slogdet, "[3,3]", "s[2,3,3]", "[1,1]", "[0,0]", "p[4,4]", "[2,1,2,2]", "[2,2]=1,2,2,4 ~", "[3] !ESHAPE A is [3] f32, expected square matrices")
+SOMA__LINES(det, "[3,3]", "s[2,3,3]", "[1,1]", "[0,0]", "p[4,4]", "[2,1,2,2]", "[2,2]=1,2,2,4 ~",
+            "[3,2] !ESHAPE det: A is [3, 2] f32, expected square matrices [..., n, n]")
+SOMA__LINES(slogdet, "[3,3]", "s[2,3,3]", "[1,1]", "[0,0]", "p[4,4]", "[2,1,2,2]", "[2,2]=1,2,2,4 ~",
+            "[3] !ESHAPE A is [3] f32, expected square matrices")
 static const soma_op det_op = {
-    .name = "det", .family = "linalg", .onnx = "Det", .doc = "Determinants of square matrices [..., n, n]. For products of many factors slogdet neither overflows nor vanishes.",
-    .in = {{.name = "A"}}, .n_in = 1, .outputs = 1, .dtypes = MATRIX_DTYPES, .promote = SOMA_PROMOTE_SAME, .shape = numbers_shape, .work = square_work, .cpu = {det_kernel},
-    .backward = det_backward, .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_OUT(0), .samples = det_samples, .errors = det_errors,
+    .name = "det",
+    .family = "linalg",
+    .onnx = "Det",
+    .doc = "Determinants of square matrices [..., n, n]. For products of many factors slogdet neither overflows nor vanishes.",
+    .in = {{.name = "A"}},
+    .n_in = 1,
+    .outputs = 1,
+    .dtypes = MATRIX_DTYPES,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = numbers_shape,
+    .work = square_work,
+    .cpu = {det_kernel},
+    .backward = det_backward,
+    .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_OUT(0),
+    .samples = det_samples,
+    .errors = det_errors,
 };
 static const soma_op slogdet_op = {
-    .name = "slogdet", .family = "linalg", .doc = "Sign (1, -1, or 0 for a singular matrix) and logarithm of the magnitude (then -inf) of determinants of [..., n, n]. The gradient of the "
-    "logarithm is A⁻ᵀ.",
-    .in = {{.name = "A"}}, .n_in = 1, .outputs = 2, .dtypes = MATRIX_DTYPES, .promote = SOMA_PROMOTE_SAME, .shape = numbers_shape, .work = square_work, .cpu = {det_kernel},
-    .backward = slogdet_backward, .saves = SOMA_SAVE_IN(0), .no_grad_out = 1u, .samples = slogdet_samples, .errors = slogdet_errors,
+    .name = "slogdet",
+    .family = "linalg",
+    .doc = "Sign (1, -1, or 0 for a singular matrix) and logarithm of the magnitude (then -inf) of determinants of [..., n, n]. The "
+           "gradient of the "
+           "logarithm is A⁻ᵀ.",
+    .in = {{.name = "A"}},
+    .n_in = 1,
+    .outputs = 2,
+    .dtypes = MATRIX_DTYPES,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = numbers_shape,
+    .work = square_work,
+    .cpu = {det_kernel},
+    .backward = slogdet_backward,
+    .saves = SOMA_SAVE_IN(0),
+    .no_grad_out = 1u,
+    .samples = slogdet_samples,
+    .errors = slogdet_errors,
 };
 soma_tensor *soma_det(soma_tensor *a) { return SOMA__RUN(&det_op, NULL, a); }
 soma_status soma_slogdet(soma_tensor *a, soma_tensor **sign, soma_tensor **logabsdet) {
@@ -374,7 +453,9 @@ static void qr_backward(soma_grad_args *g) {
     if (!gq && !gr)
         return;
     if (m > n && g->attrs[Q_COMPLETE].value.i) {
-        soma_fail(SOMA_EUNSUPPORTED, "qr: the gradient of mode complete needs no more rows than columns (%lld x %lld): the added columns of Q are arbitrary", (long long)m, (long long)n);
+        soma_fail(SOMA_EUNSUPPORTED,
+                  "qr: the gradient of mode complete needs no more rows than columns (%lld x %lld): the added columns of Q are arbitrary",
+                  (long long)m, (long long)n);
         return;
     }
     if (m >= n) {
@@ -393,9 +474,23 @@ static void qr_backward(soma_grad_args *g) {
 
 SOMA__LINES(qr_ex, "[3,3]", "s[2,4,2]", "[2,3]", "[0,2]", "[4,2] complete=true ~", "[3] !ESHAPE A is [3] f32, expected [..., m, n]")
 const soma_op soma__qr_ex_op = {
-    .name = "qr_matrix", .family = "linalg", .doc = "qr in the reduced or complete form; see qr.", .in = {{.name = "A"}}, .n_in = 1, .outputs = 2,
-    .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("complete", false, "Q is square")), .dtypes = MATRIX_DTYPES, .promote = SOMA_PROMOTE_SAME, .shape = qr_shape, .work = qr_work, .cpu = {qr_kernel},
-    .backward = qr_backward, .saves = SOMA_SAVE_OUT(0) | SOMA_SAVE_OUT(1), .internal = true, .samples = qr_ex_samples, .errors = qr_ex_errors,
+    .name = "qr_matrix",
+    .family = "linalg",
+    .doc = "qr in the reduced or complete form; see qr.",
+    .in = {{.name = "A"}},
+    .n_in = 1,
+    .outputs = 2,
+    .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("complete", false, "Q is square")),
+    .dtypes = MATRIX_DTYPES,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = qr_shape,
+    .work = qr_work,
+    .cpu = {qr_kernel},
+    .backward = qr_backward,
+    .saves = SOMA_SAVE_OUT(0) | SOMA_SAVE_OUT(1),
+    .internal = true,
+    .samples = qr_ex_samples,
+    .errors = qr_ex_errors,
 };
 
 /* ---- Eigenvalues of symmetric matrices -------------------------------------------------------------------------------- */
@@ -450,7 +545,7 @@ static soma_tensor *off_diagonal(soma_tensor *x) {
     return soma_mul(x, soma_add_scalar(soma_neg(soma_eye(n, n, (soma_dtype)x->dtype)), 1));
 }
 
-/* V (diag(gw) + offdiag(Vᵀ gV) / (w_j - w_i)) Vᵀ. Equal eigenvalues have no single vectors: infinite, as in PyTorch. */
+/* V (diag(gw) + offdiag(Vᵀ gV) / (w_j - w_i)) Vᵀ made symmetric. Equal eigenvalues have no single vectors: infinite, as in PyTorch. */
 static void eigh_backward(soma_grad_args *g) {
     soma_tensor *w = g->out[0], *v = g->out[1], *inner = NULL;
     if (g->gout[1])
@@ -458,14 +553,28 @@ static void eigh_backward(soma_grad_args *g) {
     if (g->gout[0])
         inner = plus(inner, soma_diag_embed(g->gout[0], 0, -2, -1));
     if (inner)
-        g->gin[0] = mm(mm(v, inner), soma__t(v));
+        g->gin[0] = symmetric(mm(mm(v, inner), soma__t(v)));
 }
 
 SOMA__LINES(eigh_ex, "y[3,3]", "sy[2,3,3] upper=true", "y[1,1]", "y[0,0]", "[2,3] !ESHAPE A is [2, 3] f32, expected square matrices")
 const soma_op soma__eigh_ex_op = {
-    .name = "eigh_ex", .family = "linalg", .doc = "eigh, which says in info [...] where it did not converge (1) instead of with an error.", .in = {{.name = "A"}}, .n_in = 1, .outputs = 3,
-    .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("upper", false, "read the upper triangle instead of the lower")), .dtypes = MATRIX_DTYPES, .promote = SOMA_PROMOTE_SAME, .shape = eigh_shape,
-    .work = eigh_work, .cpu = {eigh_kernel}, .backward = eigh_backward, .saves = SOMA_SAVE_OUT(0) | SOMA_SAVE_OUT(1), .no_grad_out = 1u << 2, .internal = true, .samples = eigh_ex_samples,
+    .name = "eigh_ex",
+    .family = "linalg",
+    .doc = "eigh, which says in info [...] where it did not converge (1) instead of with an error.",
+    .in = {{.name = "A"}},
+    .n_in = 1,
+    .outputs = 3,
+    .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("upper", false, "read the upper triangle instead of the lower")),
+    .dtypes = MATRIX_DTYPES,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = eigh_shape,
+    .work = eigh_work,
+    .cpu = {eigh_kernel},
+    .backward = eigh_backward,
+    .saves = SOMA_SAVE_OUT(0) | SOMA_SAVE_OUT(1),
+    .no_grad_out = 1u << 2,
+    .internal = true,
+    .samples = eigh_ex_samples,
     .errors = eigh_ex_errors,
 };
 
@@ -554,9 +663,23 @@ static void svd_backward(soma_grad_args *g) {
 
 SOMA__LINES(svd_ex, "[3,3]", "s[2,4,2]", "[2,3]", "[1,1]", "[0,2]", "[3] !ESHAPE A is [3] f32, expected [..., m, n]")
 const soma_op soma__svd_ex_op = {
-    .name = "svd_ex", .family = "linalg", .doc = "The thin svd, which says in info [...] where it did not converge (1) instead of with an error.", .in = {{.name = "A"}}, .n_in = 1, .outputs = 4,
-    .dtypes = MATRIX_DTYPES, .promote = SOMA_PROMOTE_SAME, .shape = svd_shape, .work = svd_work, .cpu = {svd_kernel}, .backward = svd_backward,
-    .saves = SOMA_SAVE_OUT(0) | SOMA_SAVE_OUT(1) | SOMA_SAVE_OUT(2), .no_grad_out = 1u << 3, .internal = true, .samples = svd_ex_samples, .errors = svd_ex_errors,
+    .name = "svd_ex",
+    .family = "linalg",
+    .doc = "The thin svd, which says in info [...] where it did not converge (1) instead of with an error.",
+    .in = {{.name = "A"}},
+    .n_in = 1,
+    .outputs = 4,
+    .dtypes = MATRIX_DTYPES,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = svd_shape,
+    .work = svd_work,
+    .cpu = {svd_kernel},
+    .backward = svd_backward,
+    .saves = SOMA_SAVE_OUT(0) | SOMA_SAVE_OUT(1) | SOMA_SAVE_OUT(2),
+    .no_grad_out = 1u << 3,
+    .internal = true,
+    .samples = svd_ex_samples,
+    .errors = svd_ex_errors,
 };
 
 /* ---- Pseudo-inverse --------------------------------------------------------------------------------------------------- */
@@ -606,10 +729,26 @@ static void pinv_backward(soma_grad_args *g) {
 
 SOMA__LINES(pinv_ex, "[3,3]", "s[2,4,2]", "[2,3]", "[3,2]=1,2,2,4,3,6 ~", "[0,2]", "[3] !ESHAPE A is [3] f32, expected [..., m, n]")
 const soma_op soma__pinv_ex_op = {
-    .name = "pinv_ex", .family = "linalg", .doc = "pinv, which says in info [...] where it did not converge (1) instead of with an error.", .in = {{.name = "A"}}, .n_in = 1, .outputs = 2,
-    .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("atol", 0, "singular values up to this count as 0"), SOMA_DEF_FLOAT("rtol", -1, "and up to this much of the largest; -1: epsilon times the larger size")),
-    .dtypes = MATRIX_DTYPES, .promote = SOMA_PROMOTE_SAME, .shape = pinv_shape, .work = pinv_work, .cpu = {pinv_kernel}, .backward = pinv_backward,
-    .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_OUT(0), .no_grad_out = 1u << 1, .internal = true, .samples = pinv_ex_samples, .errors = pinv_ex_errors,
+    .name = "pinv_ex",
+    .family = "linalg",
+    .doc = "pinv, which says in info [...] where it did not converge (1) instead of with an error.",
+    .in = {{.name = "A"}},
+    .n_in = 1,
+    .outputs = 2,
+    .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("atol", 0, "singular values up to this count as 0"),
+                        SOMA_DEF_FLOAT("rtol", -1, "and up to this much of the largest; -1: epsilon times the larger size")),
+    .dtypes = MATRIX_DTYPES,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = pinv_shape,
+    .work = pinv_work,
+    .cpu = {pinv_kernel},
+    .backward = pinv_backward,
+    .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_OUT(0),
+    .no_grad_out = 1u << 1,
+    .internal = true,
+    .samples = pinv_ex_samples,
+    .errors = pinv_ex_errors,
 };
 
-soma_op_list soma__factors_ops = {&soma__trsm_op, &soma__cholesky_ex_op, &soma__solve_ex_op, &det_op, &slogdet_op, &soma__qr_ex_op, &soma__eigh_ex_op, &soma__svd_ex_op, &soma__pinv_ex_op, NULL};
+soma_op_list soma__factors_ops = {&soma__trsm_op,  &soma__cholesky_ex_op, &soma__solve_ex_op, &det_op,           &slogdet_op,
+                                  &soma__qr_ex_op, &soma__eigh_ex_op,     &soma__svd_ex_op,   &soma__pinv_ex_op, NULL};

@@ -23,7 +23,8 @@ bool soma__check_info(const soma_tensor *info, const char *text) {
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
         snprintf(what, sizeof what, text, (long long)v);
 #pragma GCC diagnostic pop
-        soma_fail(SOMA_EINVAL, "%s%s%s", what, info->ndim ? ", in batch " : "", info->ndim ? soma__shape_text(info->ndim, at, where, sizeof where) : "");
+        soma_fail(SOMA_EINVAL, "%s%s%s", what, info->ndim ? ", in batch " : "",
+                  info->ndim ? soma__shape_text(info->ndim, at, where, sizeof where) : "");
         return false;
     }
     return info != NULL;
@@ -37,7 +38,8 @@ bool soma__same_batch(const char *op, soma_tensor **a, soma_tensor **b) {
     for (int i = 1; i <= n; i++) {
         const int64_t p = i <= na ? (*a)->shape[na - i] : 1, q = i <= nb ? (*b)->shape[nb - i] : 1;
         if (p != q && p != 1 && q != 1) {
-            soma_fail(SOMA_ESHAPE, "%s: the leading dimensions of %s and %s do not broadcast", op, soma__tensor_text(*a, one), soma__tensor_text(*b, two));
+            soma_fail(SOMA_ESHAPE, "%s: the leading dimensions of %s and %s do not broadcast", op, soma__tensor_text(*a, one),
+                      soma__tensor_text(*b, two));
             return false;
         }
         m.shape[n - i] = p == 1 ? q : p;
@@ -80,7 +82,8 @@ static bool factor(const soma_op *op, soma_tensor *a, soma_tensor *b, const soma
 static bool cholesky_compose(soma_args *a) {
     soma_tensor *out[SOMA_MAX_OUTPUTS], *x = a->in[0];
     const bool upper = soma__attr_int(a, 0) != 0;
-    if (!soma__is_square(x, "A") || !factor(&soma__cholesky_ex_op, upper ? soma__t(x) : x, NULL, NULL, "A is not positive definite: its leading minor of order %lld is not positive", out))
+    if (!soma__is_square(x, "A") || !factor(&soma__cholesky_ex_op, upper ? soma__t(x) : x, NULL, NULL,
+                                            "A is not positive definite: its leading minor of order %lld is not positive", out))
         return false;
     return done(a, upper ? soma__t(out[0]) : out[0]);
 }
@@ -91,11 +94,13 @@ static soma_tensor *triangle(soma_tensor *a, soma_tensor *b, bool upper, bool un
 }
 /* A = L Lᵀ or Uᵀ U. */
 static soma_tensor *by_factor(soma_tensor *l, soma_tensor *b, bool upper) {
-    return upper ? triangle(l, triangle(soma__t(l), b, false, false), true, false) : triangle(soma__t(l), triangle(l, b, false, false), true, false);
+    return upper ? triangle(l, triangle(soma__t(l), b, false, false), true, false)
+                 : triangle(soma__t(l), triangle(l, b, false, false), true, false);
 }
 static bool cholesky_solve_compose(soma_args *a) {
     soma_tensor *b = a->in[0], *l = a->in[1];
-    return soma__is_matrix(b, "B") && soma__is_square(l, "L") && soma__same_batch("cholesky_solve", &b, &l) && done(a, by_factor(l, b, soma__attr_int(a, 0) != 0));
+    return soma__is_matrix(b, "B") && soma__is_square(l, "L") && soma__same_batch("cholesky_solve", &b, &l) &&
+           done(a, by_factor(l, b, soma__attr_int(a, 0) != 0));
 }
 static bool cholesky_inverse_compose(soma_args *a) {
     soma_tensor *l = a->in[0];
@@ -131,7 +136,9 @@ static soma_tensor *completed(soma_tensor *u) {
     return soma_cat((soma_tensor *[]){u, soma_slice(out[0], -1, columns_of(u), rows_of(u), 1)}, 2, -1);
 }
 
-static bool thin_svd(soma_tensor *x, soma_tensor **out) { return soma__is_matrix(x, "A") && factor(&soma__svd_ex_op, x, NULL, NULL, DIVERGED, out); }
+static bool thin_svd(soma_tensor *x, soma_tensor **out) {
+    return soma__is_matrix(x, "A") && factor(&soma__svd_ex_op, x, NULL, NULL, DIVERGED, out);
+}
 
 static bool svd_compose(soma_args *a) {
     soma_tensor *out[SOMA_MAX_OUTPUTS];
@@ -258,7 +265,10 @@ static bool matrix_rank_compose(soma_args *a) {
         a->out[0] = soma_sum(soma_to(s, SOMA_I64), SOMA_DIMS(-1), false);
         return a->out[0] != NULL;
     }
-    const double eps = x->dtype == SOMA_F64 ? DBL_EPSILON : FLT_EPSILON, rtol = given >= 0 ? given : atol > 0 ? 0 : eps * (double)SOMA_MAX(rows_of(x), columns_of(x));
+    const double eps = x->dtype == SOMA_F64 ? DBL_EPSILON : FLT_EPSILON, rtol = given >= 0 ? given
+                                                                                : atol > 0
+                                                                                    ? 0
+                                                                                    : eps * (double)SOMA_MAX(rows_of(x), columns_of(x));
     soma_tensor *bound = soma_maximum(soma_mul_scalar(soma_amax(s, SOMA_DIMS(-1), true), rtol), soma_scalar(atol));
     return done(a, soma_sum(soma_to(soma_gt(s, bound), SOMA_I64), SOMA_DIMS(-1), false));
 }
@@ -273,7 +283,9 @@ static soma_tensor *norm_of(soma_tensor *x, const char *ord) {
     if (strcmp(ord, "nuc") == 0 || strcmp(kind, "2") == 0) {
         if (!thin_svd(x, out))
             return NULL;
-        return ord[0] == 'n' ? soma_sum(out[1], SOMA_DIMS(-1), false) : low ? soma_amin(out[1], SOMA_DIMS(-1), false) : soma_amax(out[1], SOMA_DIMS(-1), false);
+        return ord[0] == 'n' ? soma_sum(out[1], SOMA_DIMS(-1), false)
+               : low         ? soma_amin(out[1], SOMA_DIMS(-1), false)
+                             : soma_amax(out[1], SOMA_DIMS(-1), false);
     }
     if (strcmp(kind, "1") != 0 && strcmp(kind, "inf") != 0) {
         soma_fail(SOMA_EINVAL, "ord is '%s', expected fro, nuc, 1, -1, 2, -2, inf or -inf", ord);
@@ -329,14 +341,14 @@ static bool cond_compose(soma_args *a) {
 
 static bool matrix_power_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *y = NULL, *out[SOMA_MAX_OUTPUTS];
-    int64_t n = soma__attr_int(a, 0);
+    const int64_t given = soma__attr_int(a, 0);
+    uint64_t n = given < 0 ? -(uint64_t)given : (uint64_t)given;
     if (!soma__is_square(x, "A"))
         return false;
-    if (n < 0) {
+    if (given < 0) {
         if (!factor(&soma__solve_ex_op, x, eye_like(x), NULL, SINGULAR, out))
             return false;
         x = out[0];
-        n = -n;
     }
     for (; n > 0; n >>= 1) {
         if (n & 1)
@@ -369,81 +381,137 @@ static bool matrix_exp_compose(soma_args *a) {
 
 /* ---- Entries ---------------------------------------------------------------------------------------------------------- */
 
-SOMA__LINES(cholesky, "p[3,3]", "sp[2,4,4]", "p[2,3,3] upper=true", "p[1,1]", "p[0,0]", "p[0,2,2]", "p[2,1,2,2]", "[2,2]=1,2,2,1 !EINVAL cholesky: A is not positive definite: its leading minor of order 2 is not positive",
-            "[2,1,1]=1,-1 !EINVAL order 1 is not positive, in batch [1]", "[2,3] !ESHAPE cholesky: A is [2, 3] f32, expected square matrices")
-SOMA__LINES(cholesky_solve, "[3,2] [3,3]@0.5:2", "s[2,3,1] [3,3]@0.5:2 upper=true", "[2,2] s[2,2,2]@0.5:2", "[1,1] [1,1]@1:2", "[0,2] [0,0]", "[2,3,2] [2,3,3]@1:2", "[3,2] [3,2] !ESHAPE L is [3, 2] f32, expected square matrices",
+SOMA__LINES(cholesky, "p[3,3]", "sp[2,4,4]", "p[2,3,3] upper=true", "p[1,1]", "p[0,0]", "p[0,2,2]", "p[2,1,2,2]",
+            "[2,2]=1,2,2,1 !EINVAL cholesky: A is not positive definite: its leading minor of order 2 is not positive",
+            "[2,1,1]=1,-1 !EINVAL order 1 is not positive, in batch [1]",
+            "[2,3] !ESHAPE cholesky: A is [2, 3] f32, expected square matrices")
+SOMA__LINES(cholesky_solve, "[3,2] [3,3]@0.5:2", "s[2,3,1] [3,3]@0.5:2 upper=true", "[2,2] s[2,2,2]@0.5:2", "[1,1] [1,1]@1:2",
+            "[0,2] [0,0]", "[2,3,2] [2,3,3]@1:2", "[3,2] [3,2] !ESHAPE L is [3, 2] f32, expected square matrices",
             "[2,3,2] [3,3,3] !ESHAPE do not broadcast")
-SOMA__LINES(cholesky_inverse, "[3,3]@0.5:2", "s[2,3,3]@0.5:2 upper=true", "[1,1]@1:2", "[0,0]", "[2,2,2,2]@1:2", "[4,4]@1:2", "[3,2] !ESHAPE L is [3, 2] f32, expected square matrices")
-SOMA__LINES(qr, "[4,3]", "s[2,3,3]", "[2,4]", "[3,3] mode='complete'", "[4,2] mode='r'", "[0,3]", "[2,4,2] mode='reduced'", "s[3,5] mode='complete'", "[4,2] mode='complete' ~", "[3] !ESHAPE A is [3] f32, expected [..., m, n]",
+SOMA__LINES(cholesky_inverse, "[3,3]@0.5:2", "s[2,3,3]@0.5:2 upper=true", "[1,1]@1:2", "[0,0]", "[2,2,2,2]@1:2", "[4,4]@1:2",
+            "[3,2] !ESHAPE L is [3, 2] f32, expected square matrices")
+SOMA__LINES(qr, "[4,3]", "s[2,3,3]", "[2,4]", "[3,3] mode='complete'", "[4,2] mode='r'", "[0,3]", "[2,4,2] mode='reduced'",
+            "s[3,5] mode='complete'", "[4,2] mode='complete' ~", "[3] !ESHAPE A is [3] f32, expected [..., m, n]",
             "[3,3] mode='thin' !EINVAL mode is 'thin', expected reduced, complete or r")
-SOMA__LINES(svd, "[4,3] full_matrices=false", "s[2,3,3] full_matrices=false", "[2,4] full_matrices=false", "[1,1]", "[3,3]", "[0,2] full_matrices=false", "[4,2] ~", "[2,3] ~", "[3] !ESHAPE A is [3] f32, expected [..., m, n]",
+SOMA__LINES(svd, "[4,3] full_matrices=false", "s[2,3,3] full_matrices=false", "[2,4] full_matrices=false", "[1,1]", "[3,3]",
+            "[0,2] full_matrices=false", "[4,2] ~", "[2,3] ~", "[3] !ESHAPE A is [3] f32, expected [..., m, n]",
             "[1,2]=nan,1 !EINVAL svd: no convergence (1): A may have NaN or infinite elements")
 SOMA__LINES(svdvals, "[4,3]", "s[2,3,3]", "[2,4]", "[1,1]@1:2", "[0,2]", "[3,2,2]", "[3] !ESHAPE A is [3] f32, expected [..., m, n]")
-SOMA__LINES(eigh, "y[3,3]", "sy[2,4,4]", "y[3,3] UPLO='U'", "y[1,1]", "y[0,0]", "y[0,2,2]", "y[2,1,2,2]", "[2,3] !ESHAPE A is [2, 3] f32, expected square matrices", "[2,2]=nan,1,1,2 !EINVAL eigh: no convergence",
+SOMA__LINES(eigh, "y[3,3]", "sy[2,4,4]", "y[3,3] UPLO='U'", "y[1,1]", "y[0,0]", "y[0,2,2]", "y[2,1,2,2]",
+            "[2,3] !ESHAPE A is [2, 3] f32, expected square matrices", "[2,2]=nan,1,1,2 !EINVAL eigh: no convergence",
             "y[2,2] UPLO='X' !EINVAL UPLO is 'X', expected L or U")
-SOMA__LINES(eigvalsh, "y[3,3]", "sy[2,4,4]", "y[3,3] UPLO='U'", "y[1,1]", "y[0,0]", "y[2,1,2,2]", "[2,3] !ESHAPE A is [2, 3] f32, expected square matrices")
-SOMA__LINES(inverse, "p[3,3]", "s[2,3,3]", "[1,1]@1:2", "[0,0]", "[0,2,2]", "p[2,1,2,2]", "[2,2]=1,2,2,4 !EINVAL inverse: A is singular: pivot 2 of its LU factorisation is 0", "[2,3] !ESHAPE A is [2, 3] f32, expected square",
-            "[2,1,1]=0,1 !EINVAL pivot 1 of its LU factorisation is 0, in batch [0]")
-SOMA__LINES(solve, "p[3,3] [3,2]", "sp[2,3,3] [3,1]", "p[3,3] [3]", "p[2,2,2] s[2,2]", "p[3,3] [2,3] left=false", "[0,0] [0,2]", "p[2,2] [3,2,2]", "[2,2]=1,2,2,4 [2] !EINVAL solve: A is singular: pivot 2", "[2,2] [3,2] !ESHAPE A is [2, 2] f32 and B is [3, 2] f32",
-            "[3,2,2] [2,2,2] !ESHAPE the leading dimensions of [3, 2, 2] f32 and [2, 2, 2] f32 do not broadcast", "[2,2] [2] left=false !ESHAPE expected matrices, when left is false")
-SOMA__LINES(solve_triangular, "[3,3]@1:2 [3,2] upper=true", "s[2,3,3]@1:2 [3,1] upper=false", "[2,2] s[2,3] upper=true unitriangular=true", "[3,3]@1:2 [2,3] upper=false left=false", "[0,0] [0,2] upper=true", "[2,2]@1:2 [2,2,2] upper=true left=false",
-            "[2,3] [2,2] upper=true !ESHAPE A is [2, 3] f32, expected square matrices", "[2,2] [2] upper=true !ESHAPE B is [2] f32, expected [..., m, n]")
-SOMA__LINES(pinv, "[3,3]", "s[2,4,2]", "[2,3]", "[1,1]@1:2", "[0,2]", "[2,2]=1,2,2,4 ~", "p[3,3] rtol=0.01", "[3] !ESHAPE A is [3] f32, expected [..., m, n]", "[1,1]=inf !EINVAL pinv: no convergence")
-SOMA__LINES(lstsq, "[4,2] [4,3]", "s[2,4,2] [4,1]", "[2,3] [2,2]", "[3,2] [3]", "[2,3,2] s[2,3]", "[3,3] [2,3,1]", "[3,2] [2,2] !ESHAPE B is [2, 2] f32, expected as many rows as A", "[3] [3] !ESHAPE A is [3] f32, expected [..., m, n]")
-SOMA__LINES(logdet, "p[3,3]", "sp[2,3,3]", "[1,1]@1:2", "[0,0]", "p[2,1,2,2]", "[2,2]=1,2,2,1 ~", "[2,2]=1,2,2,4 ~", "[2,3] !ESHAPE A is [2, 3] f32, expected square matrices")
-SOMA__LINES(matrix_rank, "[4,3]", "s[2,3,3]", "[2,2]=1,2,2,4", "y[3,3] hermitian=true", "[0,2]", "[3,3] rtol=0.5", "[2,2] atol=10.0", "[3] !ESHAPE A is [3] f32, expected [..., m, n]")
-SOMA__LINES(matrix_norm, "[4,3]", "s[2,3,3] ord='nuc'", "[2,4] ord='2' keepdim=true", "[3,2,3] ord='1' dims=0,2", "[2,3] ord='-inf'", "[2,3] ord='-2'", "[2,3] ord='inf'", "s[3,2] ord='-1'", "[3] !ESHAPE A is [3] f32, expected [..., m, n]",
+SOMA__LINES(eigvalsh, "y[3,3]", "sy[2,4,4]", "y[3,3] UPLO='U'", "y[1,1]", "y[0,0]", "y[2,1,2,2]",
+            "[2,3] !ESHAPE A is [2, 3] f32, expected square matrices")
+SOMA__LINES(inverse, "p[3,3]", "s[2,3,3]", "[1,1]@1:2", "[0,0]", "[0,2,2]", "p[2,1,2,2]",
+            "[2,2]=1,2,2,4 !EINVAL inverse: A is singular: pivot 2 of its LU factorisation is 0",
+            "[2,3] !ESHAPE A is [2, 3] f32, expected square", "[2,1,1]=0,1 !EINVAL pivot 1 of its LU factorisation is 0, in batch [0]")
+SOMA__LINES(solve, "p[3,3] [3,2]", "sp[2,3,3] [3,1]", "p[3,3] [3]", "p[2,2,2] s[2,2]", "p[3,3] [2,3] left=false", "[0,0] [0,2]",
+            "p[2,2] [3,2,2]", "[2,2]=1,2,2,4 [2] !EINVAL solve: A is singular: pivot 2",
+            "[2,2] [3,2] !ESHAPE A is [2, 2] f32 and B is [3, 2] f32",
+            "[3,2,2] [2,2,2] !ESHAPE the leading dimensions of [3, 2, 2] f32 and [2, 2, 2] f32 do not broadcast",
+            "[2,2] [2] left=false !ESHAPE expected matrices, when left is false")
+SOMA__LINES(solve_triangular, "[3,3]@1:2 [3,2] upper=true", "s[2,3,3]@1:2 [3,1] upper=false", "[2,2] s[2,3] upper=true unitriangular=true",
+            "[3,3]@1:2 [2,3] upper=false left=false", "[0,0] [0,2] upper=true", "[2,2]@1:2 [2,2,2] upper=true left=false",
+            "[2,3] [2,2] upper=true !ESHAPE A is [2, 3] f32, expected square matrices",
+            "[2,2] [2] upper=true !ESHAPE B is [2] f32, expected [..., m, n]")
+SOMA__LINES(pinv, "[3,3]", "s[2,4,2]", "[2,3]", "[1,1]@1:2", "[0,2]", "[2,2]=1,2,2,4 ~", "p[3,3] rtol=0.01",
+            "[3] !ESHAPE A is [3] f32, expected [..., m, n]", "[1,1]=inf !EINVAL pinv: no convergence")
+SOMA__LINES(lstsq, "[4,2] [4,3]", "s[2,4,2] [4,1]", "[2,3] [2,2]", "[3,2] [3]", "[2,3,2] s[2,3]", "[3,3] [2,3,1]",
+            "[3,2] [2,2] !ESHAPE B is [2, 2] f32, expected as many rows as A", "[3] [3] !ESHAPE A is [3] f32, expected [..., m, n]")
+SOMA__LINES(logdet, "p[3,3]", "sp[2,3,3]", "[1,1]@1:2", "[0,0]", "p[2,1,2,2]", "[2,2]=1,2,2,1 ~", "[2,2]=1,2,2,4 ~",
+            "[2,3] !ESHAPE A is [2, 3] f32, expected square matrices")
+SOMA__LINES(matrix_rank, "[4,3]", "s[2,3,3]", "[2,2]=1,2,2,4", "y[3,3] hermitian=true", "[0,2]", "[3,3] rtol=0.5", "[2,2] atol=10.0",
+            "[3] !ESHAPE A is [3] f32, expected [..., m, n]")
+SOMA__LINES(matrix_norm, "[4,3]", "s[2,3,3] ord='nuc'", "[2,4] ord='2' keepdim=true", "[3,2,3] ord='1' dims=0,2", "[2,3] ord='-inf'",
+            "[2,3] ord='-2'", "[2,3] ord='inf'", "s[3,2] ord='-1'", "[3] !ESHAPE A is [3] f32, expected [..., m, n]",
             "[2,3] ord='3' !EINVAL ord is '3', expected fro", "[2,3] dims=0,0 !EINVAL dim 0 is named twice")
-SOMA__LINES(cond, "[4,3]", "s[2,3,3]", "[3,3] ord='fro'", "p[2,2] ord='1'", "p[3,3] ord='-2'", "p[2,2] ord='inf'", "p[2,2] ord='nuc'", "[2,2]=1,2,2,4 ord='1' !EINVAL A is singular: pivot 2", "[2,3] ord='1' !ESHAPE expected square matrices")
-SOMA__LINES(matrix_power, "[3,3] n=3", "s[2,3,3] n=2", "p[3,3] n=-2", "[2,2] n=0 ~", "[0,0] n=3", "[1,1] n=5", "[2,2] n=1", "[2,2]=1,2,2,4 n=-1 !EINVAL A is singular: pivot 2", "[2,3] n=2 !ESHAPE A is [2, 3] f32, expected square")
+SOMA__LINES(cond, "[4,3]", "s[2,3,3]", "[3,3] ord='fro'", "p[2,2] ord='1'", "p[3,3] ord='-2'", "p[2,2] ord='inf'", "p[2,2] ord='nuc'",
+            "[2,2]=1,2,2,4 ord='1' !EINVAL A is singular: pivot 2", "[2,3] ord='1' !ESHAPE expected square matrices")
+SOMA__LINES(matrix_power, "[3,3] n=3", "s[2,3,3] n=2", "p[3,3] n=-2", "[2,2] n=0 ~", "[0,0] n=3", "[1,1] n=5", "[2,2] n=1",
+            "[2,2]=1,2,2,4 n=-1 !EINVAL A is singular: pivot 2", "[2,3] n=2 !ESHAPE A is [2, 3] f32, expected square")
 SOMA__LINES(matrix_exp, "[3,3]", "s[2,3,3]@-3:3", "[1,1]", "[0,0]", "[2,1,2,2]", "y[4,4]", "[2,3] !ESHAPE A is [2, 3] f32, expected square")
 
 #define UPPER_ATTR SOMA_DEF_BOOL("upper", false, "an upper triangle instead of a lower")
-#define ENTRY(NAME, OUTPUTS, ...)                                                                                          \
-    static const soma_op NAME##_op = {                                                                                     \
-        .name = #NAME, .family = "linalg", .outputs = OUTPUTS, .dtypes = MATRIX_DTYPES, .promote = SOMA_PROMOTE_SAME,      \
-        .compose = NAME##_compose, .samples = NAME##_samples, .errors = NAME##_errors, __VA_ARGS__                         \
-    };
+#define ENTRY(NAME, OUTPUTS, ...)                                                                                                          \
+    static const soma_op NAME##_op = {.name = #NAME,                                                                                       \
+                                      .family = "linalg",                                                                                  \
+                                      .outputs = OUTPUTS,                                                                                  \
+                                      .dtypes = MATRIX_DTYPES,                                                                             \
+                                      .promote = SOMA_PROMOTE_SAME,                                                                        \
+                                      .compose = NAME##_compose,                                                                           \
+                                      .samples = NAME##_samples,                                                                           \
+                                      .errors = NAME##_errors,                                                                             \
+                                      __VA_ARGS__};
 #define ONE .in = {{.name = "A"}}, .n_in = 1, .backward = SOMA_COMPOSED
 #define TWO(A, B) .in = {{.name = A}, {.name = B}}, .n_in = 2, .backward = SOMA_COMPOSED
-ENTRY(cholesky, 1, ONE, .attrs = SOMA_ATTRS(UPPER_ATTR), .doc = "L of A = L Lᵀ for symmetric positive definite matrices, whose lower triangle is read; upper: U of A = Uᵀ U from the "
-      "upper one. The gradient is that over symmetric matrices.")
+ENTRY(cholesky, 1, ONE, .attrs = SOMA_ATTRS(UPPER_ATTR),
+      .doc = "L of A = L Lᵀ for symmetric positive definite matrices, whose lower triangle is read; upper: U of A = Uᵀ U from the "
+             "upper one. The gradient is that over symmetric matrices.")
 ENTRY(cholesky_solve, 1, TWO("B", "L"), .attrs = SOMA_ATTRS(UPPER_ATTR), .doc = "Solution of A X = B from A's Cholesky factor L.")
-ENTRY(cholesky_inverse, 1, .in = {{.name = "L"}}, .n_in = 1, .backward = SOMA_COMPOSED, .attrs = SOMA_ATTRS(UPPER_ATTR), .doc = "A⁻¹ from A's Cholesky factor L.")
-ENTRY(qr, 2, ONE, .attrs = SOMA_ATTRS(SOMA_DEF_STRING("mode", "reduced", "reduced: Q [m, k], R [k, n], k = min(m, n); complete: Q [m, m], R [m, n]; r: R alone")),
-      .doc = "A = Q R with orthogonal columns Q and upper triangular R, by Householder's reflections (1958); LAPACK's signs. No gradient for complete with m > n.")
+ENTRY(cholesky_inverse, 1, .in = {{.name = "L"}}, .n_in = 1, .backward = SOMA_COMPOSED, .attrs = SOMA_ATTRS(UPPER_ATTR),
+      .doc = "A⁻¹ from A's Cholesky factor L.")
+ENTRY(qr, 2, ONE,
+      .attrs = SOMA_ATTRS(SOMA_DEF_STRING("mode", "reduced",
+                                          "reduced: Q [m, k], R [k, n], k = min(m, n); complete: Q [m, m], R [m, n]; r: R alone")),
+      .doc = "A = Q R with orthogonal columns Q and upper triangular R, by Householder's reflections (1958); LAPACK's signs. No gradient "
+             "for complete with m > n.")
 ENTRY(svd, 3, ONE, .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("full_matrices", true, "U and Vh are square")),
-      .doc = "A = U diag(S) Vh with singular values S >= 0 in falling order, by one-sided Jacobi rotations, accurate also for small values. Signs are fixed: of each pair "
-             "of vectors the longer one's largest element is positive. The gradient through U and Vh is infinite where values are equal; that of S is not (svdvals). "
+      .doc = "A = U diag(S) Vh with singular values S >= 0 in falling order, by one-sided Jacobi rotations, accurate also for small "
+             "values. Signs are fixed: of each pair "
+             "of vectors the longer one's largest element is positive. The gradient through U and Vh is infinite where values are equal; "
+             "that of S is not (svdvals). "
              "The columns that full_matrices adds have no gradient.")
 ENTRY(svdvals, 1, ONE, .doc = "Singular values in falling order; their gradient is finite also where they are equal.")
 #define UPLO_ATTR SOMA_DEF_STRING("UPLO", "L", "the triangle that is read: L or U")
-ENTRY(eigh, 2, ONE, .attrs = SOMA_ATTRS(UPLO_ATTR), .doc = "Eigenvalues of symmetric matrices in rising order and eigenvectors in columns, the largest element of each positive. The gradient "
-      "through vectors is infinite where values are equal.")
+ENTRY(
+    eigh, 2, ONE, .attrs = SOMA_ATTRS(UPLO_ATTR),
+    .doc =
+        "Eigenvalues of symmetric matrices in rising order and eigenvectors in columns, the largest element of each positive. The gradient "
+        "through vectors is infinite where values are equal.")
 ENTRY(eigvalsh, 1, ONE, .attrs = SOMA_ATTRS(UPLO_ATTR), .doc = "Eigenvalues of symmetric matrices in rising order.")
 ENTRY(inverse, 1, ONE, .doc = "A⁻¹ by LU factorisation. To solve an equation, solve is faster and more accurate.")
 ENTRY(solve, 1, TWO("A", "B"), .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("left", true, "A X = B; else X A = B")),
-      .doc = "Solution of A X = B by LU factorisation with partial pivoting; B [..., n, k], a vector [n], or vectors with A's leading dimensions.")
-ENTRY(solve_triangular, 1, TWO("A", "B"), .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("upper", false, "A is upper triangular; the other triangle is not read"), SOMA_DEF_BOOL("left", true, "A X = B; else X A = B"),
-      SOMA_DEF_BOOL("unitriangular", false, "the diagonal is taken as ones")), .doc = "Solution of A X = B for triangular A. Zeros on the diagonal give infinities, as in PyTorch.")
-ENTRY(pinv, 1, ONE, .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("atol", 0, "singular values up to this count as 0"), SOMA_DEF_FLOAT("rtol", -1, "and up to this much of the largest; -1: epsilon times the larger size")),
+      .doc = "Solution of A X = B by LU factorisation with partial pivoting; B [..., n, k], a vector [n], or vectors with A's leading "
+             "dimensions.")
+ENTRY(solve_triangular, 1, TWO("A", "B"),
+      .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("upper", false, "A is upper triangular; the other triangle is not read"),
+                          SOMA_DEF_BOOL("left", true, "A X = B; else X A = B"),
+                          SOMA_DEF_BOOL("unitriangular", false, "the diagonal is taken as ones")),
+      .doc = "Solution of A X = B for triangular A. Zeros on the diagonal give infinities, as in PyTorch.")
+ENTRY(pinv, 1, ONE,
+      .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("atol", 0, "singular values up to this count as 0"),
+                          SOMA_DEF_FLOAT("rtol", -1, "and up to this much of the largest; -1: epsilon times the larger size")),
       .doc = "Moore-Penrose inverse, by singular values. The gradient holds where the rank does not change (Golub & Pereyra 1973).")
-ENTRY(lstsq, 1, TWO("A", "B"), .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("rcond", -1, "singular values up to this much of the largest count as 0; -1: epsilon times the larger size")),
-      .doc = "X with the least |A X - B|, of those the one with the least |X|, through the pseudo-inverse, so A may be of any rank. PyTorch's other outputs (residuals, rank, singular "
+ENTRY(lstsq, 1, TWO("A", "B"),
+      .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("rcond", -1,
+                                         "singular values up to this much of the largest count as 0; -1: epsilon times the larger size")),
+      .doc = "X with the least |A X - B|, of those the one with the least |X|, through the pseudo-inverse, so A may be of any rank. "
+             "PyTorch's other outputs (residuals, rank, singular "
              "values) come from matrix_norm, matrix_rank and svdvals.")
 ENTRY(logdet, 1, ONE, .doc = "Logarithm of the determinant: NaN where it is negative, -inf where it is 0.")
-ENTRY(matrix_rank, 1, .in = {{.name = "A"}}, .n_in = 1, .backward = SOMA_NONDIFF, .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("atol", 0, "singular values up to this count as 0"),
-      SOMA_DEF_FLOAT("rtol", -1, "and up to this much of the largest; -1: epsilon times the larger size"), SOMA_DEF_BOOL("hermitian", false, "A is symmetric: by eigenvalues")),
+ENTRY(matrix_rank, 1, .in = {{.name = "A"}}, .n_in = 1, .backward = SOMA_NONDIFF,
+      .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("atol", 0, "singular values up to this count as 0"),
+                          SOMA_DEF_FLOAT("rtol", -1, "and up to this much of the largest; -1: epsilon times the larger size"),
+                          SOMA_DEF_BOOL("hermitian", false, "A is symmetric: by eigenvalues")),
       .doc = "Number of singular values that are not 0 by the tolerances, i64.")
-ENTRY(matrix_norm, 1, ONE, .attrs = SOMA_ATTRS(SOMA_DEF_STRING("ord", "fro", "fro: root of the sum of squares; nuc: sum of singular values; 2, -2: their largest, smallest; 1, -1: of column sums; inf, -inf: of row sums"),
-      SOMA_DEF_INTS("dims", "the two dimensions of the matrices", 2, -2, -1), SOMA_DEF_BOOL("keepdim", false, "leave them with size 1")), .doc = "Norms of matrices.")
-ENTRY(cond, 1, ONE, .attrs = SOMA_ATTRS(SOMA_DEF_STRING("ord", "2", "norm, as of matrix_norm; 2 and -2 take any matrix, the others square ones")),
+ENTRY(matrix_norm, 1, ONE,
+      .attrs = SOMA_ATTRS(SOMA_DEF_STRING("ord", "fro",
+                                          "fro: root of the sum of squares; nuc: sum of singular values; 2, -2: their largest, smallest; "
+                                          "1, -1: of column sums; inf, -inf: of row sums"),
+                          SOMA_DEF_INTS("dims", "the two dimensions of the matrices", 2, -2, -1),
+                          SOMA_DEF_BOOL("keepdim", false, "leave them with size 1")),
+      .doc = "Norms of matrices.")
+ENTRY(cond, 1, ONE,
+      .attrs = SOMA_ATTRS(SOMA_DEF_STRING("ord", "2", "norm, as of matrix_norm; 2 and -2 take any matrix, the others square ones")),
       .doc = "Condition number |A| |A⁻¹|: by how much solving multiplies relative errors.")
-ENTRY(matrix_power, 1, ONE, .attrs = SOMA_ATTRS(SOMA_NEED_INT("n", "exponent; below 0 of the inverse")), .doc = "A multiplied with itself n times, by squaring.")
+ENTRY(matrix_power, 1, ONE, .attrs = SOMA_ATTRS(SOMA_NEED_INT("n", "exponent; below 0 of the inverse")),
+      .doc = "A multiplied with itself n times, by squaring.")
 ENTRY(matrix_exp, 1, ONE, .doc = "The matrix exponential 1 + A + A²/2! + …, by scaling and squaring.")
 
 soma_tensor *soma_cholesky(soma_tensor *a, bool upper) { return SOMA__RUN(&cholesky_op, &SOMA_BOOLEAN("upper", upper), a); }
-soma_tensor *soma_cholesky_solve(soma_tensor *b, soma_tensor *l, bool upper) { return SOMA__RUN(&cholesky_solve_op, &SOMA_BOOLEAN("upper", upper), b, l); }
+soma_tensor *soma_cholesky_solve(soma_tensor *b, soma_tensor *l, bool upper) {
+    return SOMA__RUN(&cholesky_solve_op, &SOMA_BOOLEAN("upper", upper), b, l);
+}
 soma_tensor *soma_cholesky_inverse(soma_tensor *l, bool upper) { return SOMA__RUN(&cholesky_inverse_op, &SOMA_BOOLEAN("upper", upper), l); }
 
 /* Runs an operator of several outputs; NULL where the caller wants none. */
@@ -455,16 +523,18 @@ static soma_status run_all(const soma_op *op, soma_tensor *a, const soma_attr *a
             *to[i] = ok ? out[i] : NULL;
     return soma__ctx()->error;
 }
-soma_status soma_qr(soma_tensor *a, const char *mode, soma_tensor **q, soma_tensor **r) { return run_all(&qr_op, a, &SOMA_STRING("mode", mode ? mode : "reduced"), (soma_tensor **const[]){q, r}); }
+soma_status soma_qr(soma_tensor *a, const char *mode, soma_tensor **q, soma_tensor **r) {
+    return run_all(&qr_op, a, &SOMA_STRING("mode", mode ? mode : "reduced"), (soma_tensor * *const[]){q, r});
+}
 soma_status soma_svd(soma_tensor *a, bool full_matrices, soma_tensor **u, soma_tensor **s, soma_tensor **vh) {
-    return run_all(&svd_op, a, &SOMA_BOOLEAN("full_matrices", full_matrices), (soma_tensor **const[]){u, s, vh});
+    return run_all(&svd_op, a, &SOMA_BOOLEAN("full_matrices", full_matrices), (soma_tensor * *const[]){u, s, vh});
 }
 soma_tensor *soma_svdvals(soma_tensor *a) { return SOMA__RUN(&svdvals_op, NULL, a); }
 static soma_attr uplo_attr(const char *letter) { return SOMA_STRING("UPLO", letter); }
 soma_status soma_eigh(soma_tensor *a, char uplo, soma_tensor **values, soma_tensor **vectors) {
     const char letter[2] = {uplo ? uplo : 'L', 0};
     const soma_attr attr = uplo_attr(letter);
-    return run_all(&eigh_op, a, &attr, (soma_tensor **const[]){values, vectors});
+    return run_all(&eigh_op, a, &attr, (soma_tensor * *const[]){values, vectors});
 }
 soma_tensor *soma_eigvalsh(soma_tensor *a, char uplo) {
     const char letter[2] = {uplo ? uplo : 'L', 0};
@@ -495,5 +565,7 @@ soma_tensor *soma_cond(soma_tensor *a, const char *ord) { return SOMA__RUN(&cond
 soma_tensor *soma_matrix_power(soma_tensor *a, int64_t n) { return SOMA__RUN(&matrix_power_op, &SOMA_INT("n", n), a); }
 soma_tensor *soma_matrix_exp(soma_tensor *a) { return SOMA__RUN(&matrix_exp_op, NULL, a); }
 
-soma_op_list soma__linalg_ops = {&cholesky_op, &cholesky_solve_op, &cholesky_inverse_op, &qr_op, &svd_op, &svdvals_op, &eigh_op, &eigvalsh_op, &inverse_op, &solve_op, &solve_triangular_op, &pinv_op,
-                                 &lstsq_op, &logdet_op, &matrix_rank_op, &matrix_norm_op, &cond_op, &matrix_power_op, &matrix_exp_op, NULL};
+soma_op_list soma__linalg_ops = {
+    &cholesky_op, &cholesky_solve_op, &cholesky_inverse_op, &qr_op,   &svd_op,   &svdvals_op, &eigh_op,        &eigvalsh_op,
+    &inverse_op,  &solve_op,          &solve_triangular_op, &pinv_op, &lstsq_op, &logdet_op,  &matrix_rank_op, &matrix_norm_op,
+    &cond_op,     &matrix_power_op,   &matrix_exp_op,       NULL};

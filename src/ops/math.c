@@ -19,8 +19,6 @@ ONE(isposinf, "comparison", FLATS, soma_eq(x, no(INFINITY)), -3, 3, NULL, "true 
 ONE(isneginf, "comparison", FLATS, soma_eq(x, no(-INFINITY)), -3, 3, NULL, "true where x is -inf")
 ONE(signbit, "comparison", FLATS, soma_lt(soma_dtype_is_float(soma_dtype_of(x)) ? soma_copysign(no(1), x) : x, no(0)), -3, 3, NULL,
     "true where the sign of x is minus, -0 included")
-ONE(entr, "special", FLOATING, soma_where(soma_lt(x, no(0)), no(-INFINITY), soma_neg(soma_xlogy(x, x))), 0.2, 3, NULL,
-    "-x log(x), 0 at 0 and -inf below: a term of the entropy (torch.special.entr)")
 ONE(ndtr, "special", FLOATING, soma_mul_scalar(soma_erfc(soma_mul_scalar(x, -0.70710678118654752)), 0.5), -3, 3, NULL,
     "distribution function of the normal distribution (torch.special.ndtr)")
 
@@ -28,6 +26,8 @@ static soma_tensor *logit(soma_args *a, soma_tensor *x) {
     double eps = NUMBER(0);
     if (eps >= 0)
         x = soma_clamp(x, eps, 1 - eps);
+    else /* outside [0, 1] the gradient is NaN as well */
+        x = soma_mul(x, soma_where(soma_logical_and(soma_ge(x, no(0)), soma_le(x, no(1))), no(1), no(NAN)));
     return soma_sub(soma_log(x), soma_log1p(soma_neg(x)));
 }
 ONE(logit, "special", FLOATING, logit(a, x), 0.1, 0.9, NULL,
@@ -97,9 +97,14 @@ TWO(fmax, "elementwise", NUMERIC, soma_where(soma_logical_or(soma_ge(u, v), soma
     "the larger; a number wins over NaN (maximum: NaN wins); of equal ones a gets the gradient")
 TWO(fmin, "elementwise", NUMERIC, soma_where(soma_logical_or(soma_le(u, v), soma_isnan(v)), u, v), -3, 3, NULL,
     "the smaller; a number wins over NaN (minimum: NaN wins); of equal ones a gets the gradient")
-TWO(clamp_min, "elementwise", NUMERIC, soma_where(soma_logical_or(soma_lt(u, v), soma_isnan(v)), v, u), -3, 3, NULL,
+/* Where one is NaN the result is, and neither gets a gradient. */
+static soma_tensor *limited(soma_tensor *inside, soma_tensor *outside, soma_tensor *x, soma_tensor *bound) {
+    bool whole = !soma_dtype_is_float(soma_dtype_of(x));
+    return soma_where(inside, x, whole ? bound : soma_where(outside, bound, no(NAN)));
+}
+TWO(clamp_min, "elementwise", NUMERIC, limited(soma_ge(u, v), soma_lt(u, v), u, v), -3, 3, NULL,
     "a, but not below b; b gets the gradient where it is above a")
-TWO(clamp_max, "elementwise", NUMERIC, soma_where(soma_logical_or(soma_gt(u, v), soma_isnan(v)), v, u), -3, 3, NULL,
+TWO(clamp_max, "elementwise", NUMERIC, limited(soma_le(u, v), soma_gt(u, v), u, v), -3, 3, NULL,
     "a, but not above b; b gets the gradient where it is below a")
 TWO(logical_xor, "comparison", FLATS, soma_ne(soma_ne(u, no(0)), soma_ne(v, no(0))), -2, 2, "Xor", "true where exactly one of them is not 0")
 TWO(heaviside, "elementwise", FLAT, soma_where(soma_eq(u, no(0)), v, soma_to(soma_gt(u, no(0)), soma_dtype_of(u))), -2, 2, NULL,
@@ -261,7 +266,7 @@ static const soma_op clamp_tensor_op = {
 
 extern soma_op_list soma__math_ops;
 soma_op_list soma__math_ops = {
-    &frac_op, &sgn_op, &positive_op, &rad2deg_op, &deg2rad_op, &isinf_op, &isposinf_op, &isneginf_op, &signbit_op, &entr_op, &ndtr_op, &logit_op,
+    &frac_op, &sgn_op, &positive_op, &rad2deg_op, &deg2rad_op, &isinf_op, &isposinf_op, &isneginf_op, &signbit_op, &ndtr_op, &logit_op,
     &nan_to_num_op, &round_op, &mvlgamma_op, &bitwise_not_op, &rsub_op, &true_divide_op, &fmax_op, &fmin_op, &clamp_min_op, &clamp_max_op, &logical_xor_op,
     &heaviside_op, &float_power_op, &ldexp_op, &isclose_op, &allclose_op, &equal_op, &div_mode_op, &lerp_op, &addcmul_op, &addcdiv_op,
     &clamp_tensor_op, NULL};
@@ -270,7 +275,7 @@ soma_op_list soma__math_ops = {
 
 #define X1(n) \
     soma_tensor *soma_##n(soma_tensor *x) { return SOMA__RUN(&n##_op, NULL, x); }
-X1(frac) X1(sgn) X1(positive) X1(rad2deg) X1(deg2rad) X1(isinf) X1(isposinf) X1(isneginf) X1(signbit) X1(entr) X1(ndtr) X1(bitwise_not)
+X1(frac) X1(sgn) X1(positive) X1(rad2deg) X1(deg2rad) X1(isinf) X1(isposinf) X1(isneginf) X1(signbit) X1(ndtr) X1(bitwise_not)
 #define X2(n) \
     soma_tensor *soma_##n(soma_tensor *a, soma_tensor *b) { return SOMA__RUN(&n##_op, NULL, a, b); }
 X2(true_divide) X2(fmax) X2(fmin) X2(clamp_min) X2(clamp_max) X2(logical_xor) X2(heaviside) X2(float_power) X2(ldexp) X2(equal)

@@ -150,7 +150,7 @@ static bool diff_compose(soma_args *a) {
     for (int i = 0; i < 3; i++)
         if (a->in[i == 0 ? 1 : i == 1 ? 0 : 2])
             list[n++] = a->in[i == 0 ? 1 : i == 1 ? 0 : 2]; /* prepend, x, append */
-    x = n > 1 && soma__attr_int(a, 0) > 0 ? soma_cat(list, n, dim) : x; /* no differences: x alone, as PyTorch */
+    x = n > 1 && soma__attr_int(a, 0) > 0 ? soma_cat(list, n, dim) : x; /* 0 times: x alone, as PyTorch */
     for (int64_t k = 0; k < soma__attr_int(a, 0) && x && x->shape[dim] > 0; k++)
         x = difference(x, dim);
     return soma__return(a, x);

@@ -1,5 +1,5 @@
-/* Normalisations over other parts of [N, C, …] than batch_norm's and layer_norm's: groups of channels, single channels, neighbouring channels, and
- * by the root of the mean square. All are layer_norm or a few elementwise operators over another shape. */
+/* Normalisations over other parts of [N, C, …] than batch_norm's and layer_norm's: groups of channels, single channels, neighbouring
+ * channels, and by the root of the mean square. All are layer_norm or a few elementwise operators over another shape. */
 #include "ops/cases.h"
 
 #include <float.h>
@@ -35,11 +35,14 @@ static bool group_norm_compose(soma_args *a) {
     if (!has_channels(x, 2) || !is_row(a->in[1], "weight", x->shape[1]) || !is_row(a->in[2], "bias", x->shape[1]))
         return false;
     if (groups < 1 || x->shape[1] % groups != 0) {
-        soma_fail(SOMA_EINVAL, "group_norm: num_groups is %lld, expected a divisor of the %lld channels", (long long)groups, (long long)x->shape[1]);
+        soma_fail(SOMA_EINVAL, "group_norm: num_groups is %lld, expected a divisor of the %lld channels", (long long)groups,
+                  (long long)x->shape[1]);
         return false;
     }
     const int64_t rows = x->shape[0] * groups;
-    soma_tensor *y = rows == 0 || x->numel == 0 ? x : soma_layer_norm(soma_reshape(x, 2, (const int64_t[]){rows, x->numel / rows}), 1, NULL, NULL, soma__attr_float(a, 1));
+    soma_tensor *y = rows == 0 || x->numel == 0 ? x
+                                                : soma_layer_norm(soma_reshape(x, 2, (const int64_t[]){rows, x->numel / rows}), 1, NULL,
+                                                                  NULL, soma__attr_float(a, 1));
     a->out[0] = affine(soma_reshape(y, x->ndim, x->shape), x, a->in[1], a->in[2]);
     return a->out[0] != NULL;
 }
@@ -154,51 +157,104 @@ static bool local_response_norm_compose(soma_args *a) {
 
 /* ---- Entries ---------------------------------------------------------------------------------------------------------- */
 
-SOMA__LINES(group_norm, "[2,4,3] [4] [4] num_groups=2", "s[1,6,2,2] - [6] num_groups=3", "[2,3,4] num_groups=1", "[3,4] [4] num_groups=2 eps=0.1", "[0,4,2] [4] [4] num_groups=2",
-            "s[2,2,2,1,2] s[2] num_groups=2", "[2,4,3] num_groups=3 !EINVAL num_groups is 3, expected a divisor of the 4 channels", "[2,4,3] [3] num_groups=2 !ESHAPE weight is [3] f32, expected one number a channel",
+SOMA__LINES(group_norm, "[2,4,3] [4] [4] num_groups=2", "s[1,6,2,2] - [6] num_groups=3", "[2,3,4] num_groups=1",
+            "[3,4] [4] num_groups=2 eps=0.1", "[0,4,2] [4] [4] num_groups=2", "s[2,2,2,1,2] s[2] num_groups=2",
+            "[2,4,3] num_groups=3 !EINVAL num_groups is 3, expected a divisor of the 4 channels",
+            "[2,4,3] [3] num_groups=2 !ESHAPE weight is [3] f32, expected one number a channel",
             "[4] num_groups=2 !ESHAPE group_norm: x is [4] f32, expected [N, C, …]")
-SOMA__LINES(instance_norm, "[2,3,4] - - [3] [3]", "s[1,2,3,2]", "[2,3,4] [3] [3]@0.5:2 [3] [3] use_input_stats=false", "[2,2,5] [2] [2]@0.5:2 - [2] momentum=0.3 ~", "[0,2,3] - - [2]", "s[2,2,2,2] - - s[2] eps=0.1",
-            "[2,3] !ESHAPE expected [N, C, …] with at least three dimensions", "[2,3,4] use_input_stats=false !EINVAL needs running_mean and running_var", "[2,3,1] !ESHAPE expected more than one element a channel")
-SOMA__LINES(rms_norm, "[2,5] [5] n_dims=1", "s[2,3,4] [3,4] n_dims=2", "[3,4] n_dims=1 eps=0.1", "[6] s[6] n_dims=1", "[0,3] [3] n_dims=1", "[2,2,3] n_dims=3", "[2,5] [4] n_dims=1 !ESHAPE weight is [4] f32, expected the last n_dims sizes of x",
+SOMA__LINES(instance_norm, "[2,3,4] - - [3] [3]", "s[1,2,3,2]", "[2,3,4] [3] [3]@0.5:2 [3] [3] use_input_stats=false",
+            "[2,2,5] [2] [2]@0.5:2 - [2] momentum=0.3 ~", "[0,2,3] - - [2]", "s[2,2,2,2] - - s[2] eps=0.1",
+            "[2,3] !ESHAPE expected [N, C, …] with at least three dimensions",
+            "[2,3,4] use_input_stats=false !EINVAL needs running_mean and running_var",
+            "[2,3,1] !ESHAPE expected more than one element a channel")
+SOMA__LINES(rms_norm, "[2,5] [5] n_dims=1", "s[2,3,4] [3,4] n_dims=2", "[3,4] n_dims=1 eps=0.1", "[6] s[6] n_dims=1", "[0,3] [3] n_dims=1",
+            "[2,2,3] n_dims=3", "[2,5] [4] n_dims=1 !ESHAPE weight is [4] f32, expected the last n_dims sizes of x",
             "[2,5] n_dims=3 !EINVAL n_dims is 3, expected 1 to 2")
-SOMA__LINES(local_response_norm, "[2,5,3] size=3", "s[1,4,2,2] size=2 alpha=0.5 beta=0.6 k=2.0", "[2,3,4] size=5 alpha=0.1", "[1,1,2] size=1 alpha=1.0", "[0,2,3] size=2", "[1,4,1,2,1] size=4 alpha=0.3",
-            "[2,3] size=2 !ESHAPE expected [N, C, …] with at least three dimensions", "[2,3,4] size=0 !EINVAL size is 0, expected 1 or more channels")
+SOMA__LINES(local_response_norm, "[2,5,3] size=3", "s[1,4,2,2] size=2 alpha=0.5 beta=0.6 k=2.0", "[2,3,4] size=5 alpha=0.1",
+            "[1,1,2] size=1 alpha=1.0", "[0,2,3] size=2", "[1,4,1,2,1] size=4 alpha=0.3",
+            "[2,3] size=2 !ESHAPE expected [N, C, …] with at least three dimensions",
+            "[2,3,4] size=0 !EINVAL size is 0, expected 1 or more channels")
 
 #define EPS_ATTR SOMA_DEF_FLOAT("eps", 1e-5, "added to the variance")
 static const soma_op group_norm_op = {
-    .name = "group_norm", .family = "norm", .onnx = "GroupNormalization",
-    .doc = "(x - mean) / sqrt(var + eps) weight + bias over num_groups groups of channels of x [N, C, …], each sample by itself; weight and bias [C]. "
+    .name = "group_norm",
+    .family = "norm",
+    .onnx = "GroupNormalization",
+    .doc = "(x - mean) / sqrt(var + eps) weight + bias over num_groups groups of channels of x [N, C, …], each sample by itself; weight "
+           "and bias [C]. "
            "Unlike batch_norm it does not depend on the batch, so it serves small batches (Wu & He 2018).",
-    .in = {{.name = "x"}, {.name = "weight", .optional = true}, {.name = "bias", .optional = true}}, .n_in = 3, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_NEED_INT("num_groups", "groups of channels"), EPS_ATTR), .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME,
-    .compose = group_norm_compose, .backward = SOMA_COMPOSED, .samples = group_norm_samples, .errors = group_norm_errors,
+    .in = {{.name = "x"}, {.name = "weight", .optional = true}, {.name = "bias", .optional = true}},
+    .n_in = 3,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_NEED_INT("num_groups", "groups of channels"), EPS_ATTR),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .compose = group_norm_compose,
+    .backward = SOMA_COMPOSED,
+    .samples = group_norm_samples,
+    .errors = group_norm_errors,
 };
 static const soma_op instance_norm_op = {
-    .name = "instance_norm", .family = "norm", .onnx = "InstanceNormalization",
-    .doc = "(x - mean) / sqrt(var + eps) weight + bias over each channel of each sample of x [N, C, …]; running statistics, if given, move by momentum and "
+    .name = "instance_norm",
+    .family = "norm",
+    .onnx = "InstanceNormalization",
+    .doc = "(x - mean) / sqrt(var + eps) weight + bias over each channel of each sample of x [N, C, …]; running statistics, if given, move "
+           "by momentum and "
            "are used instead when use_input_stats is false. For style transfer (Ulyanov et al. 2016).",
-    .in = {{.name = "x"}, {.name = "running_mean", .optional = true}, {.name = "running_var", .optional = true}, {.name = "weight", .optional = true}, {.name = "bias", .optional = true}},
-    .n_in = 5, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("use_input_stats", true, "statistics of x; else the running ones"), SOMA_DEF_FLOAT("momentum", 0.1, "share of the new in running statistics"), EPS_ATTR),
-    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = instance_norm_compose, .backward = SOMA_COMPOSED, .writes = 1u << 1 | 1u << 2, .no_grad_in = 1u << 1 | 1u << 2,
-    .samples = instance_norm_samples, .errors = instance_norm_errors,
+    .in = {{.name = "x"},
+           {.name = "running_mean", .optional = true},
+           {.name = "running_var", .optional = true},
+           {.name = "weight", .optional = true},
+           {.name = "bias", .optional = true}},
+    .n_in = 5,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("use_input_stats", true, "statistics of x; else the running ones"),
+                        SOMA_DEF_FLOAT("momentum", 0.1, "share of the new in running statistics"), EPS_ATTR),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .compose = instance_norm_compose,
+    .backward = SOMA_COMPOSED,
+    .writes = 1u << 1 | 1u << 2,
+    .no_grad_in = 1u << 1 | 1u << 2,
+    .samples = instance_norm_samples,
+    .errors = instance_norm_errors,
 };
 static const soma_op rms_norm_op = {
-    .name = "rms_norm", .family = "norm", .onnx = "RMSNormalization",
-    .doc = "x / sqrt(mean(x²) + eps) weight over the last n_dims dimensions: layer_norm without the mean, as cheap and as good in transformers (Zhang & "
+    .name = "rms_norm",
+    .family = "norm",
+    .onnx = "RMSNormalization",
+    .doc = "x / sqrt(mean(x²) + eps) weight over the last n_dims dimensions: layer_norm without the mean, as cheap and as good in "
+           "transformers (Zhang & "
            "Sennrich 2019). eps 0 is the dtype's own epsilon; f16 and bf16 are computed in f32.",
-    .in = {{.name = "x"}, {.name = "weight", .optional = true}}, .n_in = 2, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_INT("n_dims", 1, "dimensions that are normalised together, the last ones"), SOMA_DEF_FLOAT("eps", 0, "added to the mean square; 0: the dtype's epsilon")),
-    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = rms_norm_compose, .backward = SOMA_COMPOSED, .samples = rms_norm_samples, .errors = rms_norm_errors,
+    .in = {{.name = "x"}, {.name = "weight", .optional = true}},
+    .n_in = 2,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("n_dims", 1, "dimensions that are normalised together, the last ones"),
+                        SOMA_DEF_FLOAT("eps", 0, "added to the mean square; 0: the dtype's epsilon")),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .compose = rms_norm_compose,
+    .backward = SOMA_COMPOSED,
+    .samples = rms_norm_samples,
+    .errors = rms_norm_errors,
 };
 static const soma_op local_response_norm_op = {
-    .name = "local_response_norm", .family = "norm", .onnx = "LRN",
-    .doc = "x / (k + alpha mean(x²))^beta, the mean over `size` neighbouring channels with zeros beyond the ends. From AlexNet (Krizhevsky et al. 2012); batch_norm "
+    .name = "local_response_norm",
+    .family = "norm",
+    .onnx = "LRN",
+    .doc = "x / (k + alpha mean(x²))^beta, the mean over `size` neighbouring channels with zeros beyond the ends. From AlexNet (Krizhevsky "
+           "et al. 2012); batch_norm "
            "has taken its place.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_NEED_INT("size", "channels that are averaged"), SOMA_DEF_FLOAT("alpha", 1e-4, "factor of the mean square"), SOMA_DEF_FLOAT("beta", 0.75, "exponent"),
-                        SOMA_DEF_FLOAT("k", 1, "added below")),
-    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = local_response_norm_compose, .backward = SOMA_COMPOSED, .samples = local_response_norm_samples,
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_NEED_INT("size", "channels that are averaged"), SOMA_DEF_FLOAT("alpha", 1e-4, "factor of the mean square"),
+                        SOMA_DEF_FLOAT("beta", 0.75, "exponent"), SOMA_DEF_FLOAT("k", 1, "added below")),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .compose = local_response_norm_compose,
+    .backward = SOMA_COMPOSED,
+    .samples = local_response_norm_samples,
     .errors = local_response_norm_errors,
 };
 
@@ -206,7 +262,8 @@ soma_tensor *soma_group_norm(soma_tensor *x, int64_t num_groups, soma_tensor *we
     const soma_attr attrs[] = {SOMA_INT("num_groups", num_groups), SOMA_FLOAT("eps", eps)};
     return SOMA__RUN(&group_norm_op, attrs, x, weight, bias);
 }
-soma_tensor *soma_instance_norm(soma_tensor *x, soma_tensor *running_mean, soma_tensor *running_var, soma_tensor *weight, soma_tensor *bias, bool use_input_stats, double momentum, double eps) {
+soma_tensor *soma_instance_norm(soma_tensor *x, soma_tensor *running_mean, soma_tensor *running_var, soma_tensor *weight, soma_tensor *bias,
+                                bool use_input_stats, double momentum, double eps) {
     const soma_attr attrs[] = {SOMA_BOOLEAN("use_input_stats", use_input_stats), SOMA_FLOAT("momentum", momentum), SOMA_FLOAT("eps", eps)};
     return SOMA__RUN(&instance_norm_op, attrs, x, running_mean, running_var, weight, bias);
 }

@@ -1,6 +1,6 @@
-/* Pooling along one and three axes, with the places of the largest, and undone, by the planar operators of pool.c: one axis is a plane of height 1;
- * of three, windows over height and width come first and those over depth after them, since maxima and means of boxes are those of their
- * sides. Sizes and window rules are PyTorch's. */
+/* Pooling along one and three axes, with the places of the largest, and undone, by the planar operators of pool.c: one axis is a plane of
+ * height 1; of three, windows over height and width come first and those over depth after them, since maxima and means of boxes are those
+ * of their sides. Sizes and window rules are PyTorch's. */
 #include "ops/cases.h"
 #include "ops/shape.h"
 
@@ -29,7 +29,8 @@ static bool read_windows(soma_args *a, int axes, bool max, windows *w) {
     const char *op = a->op->name;
     *w = (windows){.axes = axes, .dilation = {1, 1, 1}};
     if (!takes_rank(a->in[0], axes) || !soma__attr_list(op, &a->attrs[KERNEL], axes, 1, NULL, w->kernel) ||
-        !soma__attr_list(op, &a->attrs[STRIDE], axes, 1, w->kernel, w->stride) || !soma__attr_list(op, &a->attrs[PADDING], axes, 0, zeros, w->padding) ||
+        !soma__attr_list(op, &a->attrs[STRIDE], axes, 1, w->kernel, w->stride) ||
+        !soma__attr_list(op, &a->attrs[PADDING], axes, 0, zeros, w->padding) ||
         (max && !soma__attr_list(op, &a->attrs[M_DILATION], axes, 1, ones, w->dilation)))
         return false;
     w->up = soma__attr_int(a, max ? M_CEIL : A_CEIL) != 0;
@@ -49,8 +50,9 @@ static bool run_plane(const char *name, soma_tensor *x, const windows *w, int ro
         v[3][i] = axis[i] < 0 ? 1 : w->dilation[axis[i]];
     }
     const bool max = name[0] == 'm';
-    const soma_attr attrs[] = {SOMA_INTS("kernel_size", v[0][0], v[0][1]), SOMA_INTS("stride", v[1][0], v[1][1]), SOMA_INTS("padding", v[2][0], v[2][1]),
-                               SOMA_BOOLEAN("ceil_mode", w->up), max ? SOMA_INTS("dilation", v[3][0], v[3][1]) : SOMA_BOOLEAN("count_include_pad", w->include_pad)};
+    const soma_attr attrs[] = {SOMA_INTS("kernel_size", v[0][0], v[0][1]), SOMA_INTS("stride", v[1][0], v[1][1]),
+                               SOMA_INTS("padding", v[2][0], v[2][1]), SOMA_BOOLEAN("ceil_mode", w->up),
+                               max ? SOMA_INTS("dilation", v[3][0], v[3][1]) : SOMA_BOOLEAN("count_include_pad", w->include_pad)};
     return x && soma_call(name, &x, 1, attrs, 5, out, n_out) == SOMA_OK;
 }
 
@@ -146,7 +148,8 @@ static bool max_pool2d_with_indices_compose(soma_args *a) { return max_compose(a
 static bool pad_for_sums(soma_tensor **x, windows *w) {
     int64_t pad[6] = {0};
     for (int i = 0; i < 3; i++) {
-        const int64_t size = (*x)->shape[(*x)->ndim - 3 + i], room = size + 2 * w->padding[i] - w->kernel[i] + (w->up ? w->stride[i] - 1 : 0);
+        const int64_t size = (*x)->shape[(*x)->ndim - 3 + i],
+                      room = size + 2 * w->padding[i] - w->kernel[i] + (w->up ? w->stride[i] - 1 : 0);
         int64_t n = room < 0 ? 0 : room / w->stride[i] + 1;
         n -= w->up && (n - 1) * w->stride[i] >= size + w->padding[i];
         pad[2 * (2 - i)] = w->padding[i];
@@ -240,77 +243,203 @@ static bool adaptive_max_pool1d_compose(soma_args *a) { return adaptive_compose(
 static bool adaptive_max_pool2d_compose(soma_args *a) { return adaptive_compose(a, 2, true); }
 static bool adaptive_max_pool3d_compose(soma_args *a) { return adaptive_compose(a, 3, true); }
 
+/* ---- Unpooling -------------------------------------------------------------------------------------------------------- */
+
+/* x at the places that `indices` names in planes of output_size, or of the size that windows which fit exactly had; zeros elsewhere. */
+static bool unpool_compose(soma_args *a, int axes) {
+    soma_tensor *x = a->in[0], *index = a->in[1];
+    const char *op = a->op->name;
+    int64_t kernel[3], stride[3], padding[3], size[3], shape[SOMA_MAX_DIMS], from = 1, to = 1, lead = 1;
+    if (!takes_rank(x, axes) || !soma__attr_list(op, &a->attrs[KERNEL], axes, 1, NULL, kernel) ||
+        !soma__attr_list(op, &a->attrs[STRIDE], axes, 1, kernel, stride) ||
+        !soma__attr_list(op, &a->attrs[PADDING], axes, 0, zeros, padding))
+        return false;
+    if (!soma__same_shape(x, index))
+        return soma__expected(index, "indices", "x's shape");
+    if (a->attrs[3].count > 0 && !soma__attr_list(op, &a->attrs[3], axes, 1, NULL, size))
+        return false;
+    memcpy(shape, x->shape, sizeof shape);
+    for (int i = 0; i < axes; i++) {
+        const int d = x->ndim - axes + i;
+        if (a->attrs[3].count == 0)
+            size[i] = (x->shape[d] - 1) * stride[i] - 2 * padding[i] + kernel[i];
+        if (size[i] < 1)
+            return soma__expected(x, "x", "sizes that give 1 or more elements along each axis");
+        shape[d] = size[i];
+        from *= x->shape[d];
+        to *= size[i];
+    }
+    for (int d = 0; d < x->ndim - axes; d++)
+        lead *= x->shape[d];
+    soma_tensor *y = soma_zeros(SOMA_SHAPE(lead, to), (soma_dtype)x->dtype);
+    y = soma_scatter(y, 1, soma_reshape(index, 2, (const int64_t[]){lead, from}), soma_reshape(x, 2, (const int64_t[]){lead, from}));
+    a->out[0] = soma_reshape(y, x->ndim, shape);
+    return a->out[0] != NULL;
+}
+static bool max_unpool1d_compose(soma_args *a) { return unpool_compose(a, 1); }
+static bool max_unpool2d_compose(soma_args *a) { return unpool_compose(a, 2); }
+static bool max_unpool3d_compose(soma_args *a) { return unpool_compose(a, 3); }
+
+SOMA__LINES(max_unpool1d, "[1,2,3] i[1,2,3]=1,2,5,0,3,4 kernel_size=2", "s[2,2] i[2,2]=0,3,1,2 kernel_size=2 stride=3 output_size=6",
+            "[1,1,1] i[1,1,1]=0 kernel_size=1", "[0,2,2] i[0,2,2]<4 kernel_size=2",
+            "[2,1,2] I[2,1,2]=0,2,1,2 kernel_size=3 stride=2 padding=1", "[1,1,3] i[1,1,3]=0,2,4 kernel_size=2",
+            "[1,2,3] i[1,2,2]<4 kernel_size=2 !ESHAPE expected x's shape", "[1,1,2] i[1,1,2]=0,4 kernel_size=2 !EINVAL index 4",
+            "[4] i[4]<4 kernel_size=2 !ESHAPE expected [N, C, L] or [C, L]")
+SOMA__LINES(max_unpool2d, "[1,2,2,2] i[1,2,2,2]=0,3,9,14,5,2,8,11 kernel_size=2",
+            "s[1,2,2] i[1,2,2]=0,3,9,14 kernel_size=2 output_size=5,4", "[1,1,1,1] i[1,1,1,1]=0 kernel_size=1",
+            "[0,1,2,2] i[0,1,2,2]<4 kernel_size=2", "[1,1,1,2] I[1,1,1,2]=3,6 kernel_size=2",
+            "[1,1,2,1] i[1,1,2,1]=2,4 kernel_size=3,2 stride=2 padding=1,0",
+            "[1,2,2,2] i[1,2,2,1]<4 kernel_size=2 !ESHAPE expected x's shape")
+SOMA__LINES(max_unpool3d, "[1,1,1,2,2] i[1,1,1,2,2]=0,3,9,14 kernel_size=2",
+            "s[1,1,2,2] i[1,1,2,2]=0,3,9,14 kernel_size=2 output_size=2,5,4", "[1,1,1,1,1] i[1,1,1,1,1]=0 kernel_size=1",
+            "[0,1,1,2,2] i[0,1,1,2,2]<4 kernel_size=2", "[1,1,1,1,2] I[1,1,1,1,2]=3,6 kernel_size=2",
+            "[1,1,2,1,1] i[1,1,2,1,1]=2,9 kernel_size=2", "[1,1,2,2] i[1,1,2,1]<4 kernel_size=2 !ESHAPE expected x's shape")
+
+#define UNPOOL(NAME, WITH)                                                                                                                 \
+    static const soma_op NAME##_op = {                                                                                                     \
+        .name = #NAME,                                                                                                                     \
+        .family = "pool",                                                                                                                  \
+        .onnx = "MaxUnpool",                                                                                                               \
+        .doc = "The partial inverse of " WITH                                                                                              \
+               ": x's elements at the places that indices name, zeros elsewhere. output_size says which of the sizes that pool to "        \
+               "x's is meant; without it, the one whose windows fit exactly.",                                                             \
+        .in = {{.name = "x"}, {.name = "indices", .dtypes = SOMA_BIT(SOMA_I64) | SOMA_BIT(SOMA_I32), .apart = true}},                      \
+        .n_in = 2,                                                                                                                         \
+        .outputs = 1,                                                                                                                      \
+        .attrs = SOMA_ATTRS(SOMA_NEED_INTS("kernel_size", "size of a window, one number an axis or one for all"),                          \
+                            SOMA_DEF_INTS("stride", "distance of windows; none given: the kernel's size", 0, 0),                           \
+                            SOMA_DEF_INTS("padding", "places that were added on each side", 1, 0),                                         \
+                            SOMA_DEF_INTS("output_size", "sizes of the result; none given: worked out", 0, 0)),                            \
+        .dtypes = SOMA_FLOATS,                                                                                                             \
+        .promote = SOMA_PROMOTE_SAME,                                                                                                      \
+        .compose = NAME##_compose,                                                                                                         \
+        .backward = SOMA_COMPOSED,                                                                                                         \
+        .no_grad_in = 1u << 1,                                                                                                             \
+        .samples = NAME##_samples,                                                                                                         \
+        .errors = NAME##_errors,                                                                                                           \
+    };                                                                                                                                     \
+    soma_tensor *soma_##NAME(soma_tensor *x, soma_tensor *indices, int n_sizes, const int64_t *sizes) {                                    \
+        soma_attr attrs[4] = {SOMA_INTS("kernel_size", 1), SOMA_INTS("stride", 1), SOMA_INTS("padding", 0)};                               \
+        return soma__ints_attr(&attrs[3], #NAME, "output_size", n_sizes, sizes) ? SOMA__RUN(&NAME##_op, attrs, x, indices) : NULL;         \
+    }
+UNPOOL(max_unpool1d, "max_pool1d_with_indices")
+UNPOOL(max_unpool2d, "max_pool2d_with_indices")
+UNPOOL(max_unpool3d, "max_pool3d_with_indices")
+
 /* ---- Entries ---------------------------------------------------------------------------------------------------------- */
 
-#define MAX_1D                                                                                                             \
-    "[2,3,8]@-3:3 kernel_size=2", "s[1,2,9]@-3:3 kernel_size=3 stride=2 padding=1", "[2,7]@-3:3 kernel_size=2 stride=3 ceil_mode=true", "[1,2,9]@-3:3 kernel_size=3 dilation=2", \
-        "[0,2,4] kernel_size=2", "[1,1,1]@-3:3 kernel_size=1"
-#define MAX_3D                                                                                                             \
-    "[1,2,4,4,4]@-3:3 kernel_size=2", "s[1,2,5,4,3]@-3:3 kernel_size=3,2,2 stride=2,1,1 padding=1", "[2,5,4,4]@-3:3 kernel_size=2 stride=3,2,2 ceil_mode=true",         \
-        "[1,1,4,5,4]@-3:3 kernel_size=2 dilation=1,2,1 stride=1", "[0,2,2,2,2] kernel_size=2", "[1,1,1,1,1]@-3:3 kernel_size=1"
-SOMA__LINES(max_pool1d, MAX_1D, "[8] kernel_size=2 !ESHAPE max_pool1d: x is [8] f32, expected [N, C, L] or [C, L]", "[1,2,8] kernel_size=9 !ESHAPE does not fit",
-            "[1,2,8] kernel_size=2 padding=2 !EINVAL is more than half of the kernel's", "[1,2,8] kernel_size=0 !EINVAL max_pool1d: kernel_size is [0], expected one number from 1",
+#define MAX_1D                                                                                                                             \
+    "[2,3,8]@-3:3 kernel_size=2", "s[1,2,9]@-3:3 kernel_size=3 stride=2 padding=1", "[2,7]@-3:3 kernel_size=2 stride=3 ceil_mode=true",    \
+        "[1,2,9]@-3:3 kernel_size=3 dilation=2", "[0,2,4] kernel_size=2", "[1,1,1]@-3:3 kernel_size=1"
+#define MAX_3D                                                                                                                             \
+    "[1,2,4,4,4]@-3:3 kernel_size=2", "s[1,2,5,4,3]@-3:3 kernel_size=3,2,2 stride=2,1,1 padding=1",                                        \
+        "[2,5,4,4]@-3:3 kernel_size=2 stride=3,2,2 ceil_mode=true", "[1,1,4,5,4]@-3:3 kernel_size=2 dilation=1,2,1 stride=1",              \
+        "[0,2,2,2,2] kernel_size=2", "[1,1,1,1,1]@-3:3 kernel_size=1"
+SOMA__LINES(max_pool1d, MAX_1D, "[8] kernel_size=2 !ESHAPE max_pool1d: x is [8] f32, expected [N, C, L] or [C, L]",
+            "[1,2,8] kernel_size=9 !ESHAPE does not fit", "[1,2,8] kernel_size=2 padding=2 !EINVAL is more than half of the kernel's",
+            "[1,2,8] kernel_size=0 !EINVAL max_pool1d: kernel_size is [0], expected one number from 1",
             "[1,2,0] kernel_size=1 !ESHAPE expected sizes of 1 or more behind the channels")
 SOMA__LINES(max_pool1d_with_indices, MAX_1D, "[8] kernel_size=2 !ESHAPE x is [8] f32, expected [N, C, L] or [C, L]")
-SOMA__LINES(max_pool2d_with_indices, "[2,3,4,6]@-3:3 kernel_size=2", "s[1,2,5,7]@-3:3 kernel_size=3 stride=2 padding=1", "[2,5,5]@-3:3 kernel_size=2 ceil_mode=true",
-            "[1,2,7,6]@-3:3 kernel_size=2 stride=1 dilation=2", "[0,2,4,4] kernel_size=2", "[1,1,1,1]@-3:3 kernel_size=1", "[8,8] kernel_size=2 !ESHAPE expected [N, C, H, W] or [C, H, W]")
-SOMA__LINES(max_pool3d, MAX_3D, "[2,4,4] kernel_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]", "[1,2,2,2,2] kernel_size=3 !ESHAPE does not fit")
+SOMA__LINES(max_pool2d_with_indices, "[2,3,4,6]@-3:3 kernel_size=2", "s[1,2,5,7]@-3:3 kernel_size=3 stride=2 padding=1",
+            "[2,5,5]@-3:3 kernel_size=2 ceil_mode=true", "[1,2,7,6]@-3:3 kernel_size=2 stride=1 dilation=2", "[0,2,4,4] kernel_size=2",
+            "[1,1,1,1]@-3:3 kernel_size=1", "[8,8] kernel_size=2 !ESHAPE expected [N, C, H, W] or [C, H, W]")
+SOMA__LINES(max_pool3d, MAX_3D, "[2,4,4] kernel_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]",
+            "[1,2,2,2,2] kernel_size=3 !ESHAPE does not fit")
 SOMA__LINES(max_pool3d_with_indices, MAX_3D, "[2,4,4] kernel_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]")
 SOMA__LINES(avg_pool1d, "[2,3,8] kernel_size=2", "s[1,2,9] kernel_size=3 stride=2 padding=1", "[2,7] kernel_size=2 stride=3 ceil_mode=true",
-            "[1,2,9] kernel_size=4 padding=2 count_include_pad=false", "[0,2,4] kernel_size=2", "[1,1,1] kernel_size=1", "[8] kernel_size=2 !ESHAPE expected [N, C, L] or [C, L]",
-            "[1,2,8] kernel_size=9 !ESHAPE does not fit an input")
-SOMA__LINES(avg_pool3d, "[1,2,4,4,4] kernel_size=2", "s[1,2,5,4,3] kernel_size=3,2,2 stride=2,1,1 padding=1", "[2,5,4,4] kernel_size=2 stride=3,2,2 ceil_mode=true",
-            "[1,1,4,5,4] kernel_size=3 padding=1 count_include_pad=false", "[0,2,2,2,2] kernel_size=2", "[1,2,4,3,3] kernel_size=2 padding=1 divisor_override=5 ceil_mode=true",
-            "[2,4,4] kernel_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]", "[1,2,4,4,4] kernel_size=2 divisor_override=-1 !EINVAL divisor_override is -1")
-SOMA__LINES(lp_pool1d, "[2,3,8]@0.5:2 norm_type=2.0 kernel_size=2", "s[1,2,9]@0.5:2 norm_type=3.0 kernel_size=3 stride=2", "[2,7]@0.5:2 norm_type=1.5 kernel_size=2 stride=3 ceil_mode=true",
-            "[2,3,8] norm_type=1.0 kernel_size=2 ~", "[0,2,4] norm_type=2.0 kernel_size=2", "[1,1,1]@0.5:2 norm_type=2.0 kernel_size=1",
-            "[8] norm_type=2.0 kernel_size=2 !ESHAPE expected [N, C, L] or [C, L]", "[1,2,8] norm_type=0.0 kernel_size=2 !EINVAL norm_type is 0")
-SOMA__LINES(lp_pool2d, "[2,2,4,5]@0.5:2 norm_type=2.0 kernel_size=2", "s[1,2,5,4]@0.5:2 norm_type=3.0 kernel_size=3,2 stride=2,1", "[2,5,5]@0.5:2 norm_type=1.5 kernel_size=2 stride=3 ceil_mode=true",
-            "[1,1,2,2]@0.5:2 norm_type=2.0 kernel_size=1", "[0,2,4,4] norm_type=2.0 kernel_size=2", "[1,2,3,3]@0.5:2 norm_type=4.0 kernel_size=3",
+            "[1,2,9] kernel_size=4 padding=2 count_include_pad=false", "[0,2,4] kernel_size=2", "[1,1,1] kernel_size=1",
+            "[8] kernel_size=2 !ESHAPE expected [N, C, L] or [C, L]", "[1,2,8] kernel_size=9 !ESHAPE does not fit an input")
+SOMA__LINES(avg_pool3d, "[1,2,4,4,4] kernel_size=2", "s[1,2,5,4,3] kernel_size=3,2,2 stride=2,1,1 padding=1",
+            "[2,5,4,4] kernel_size=2 stride=3,2,2 ceil_mode=true", "[1,1,4,5,4] kernel_size=3 padding=1 count_include_pad=false",
+            "[0,2,2,2,2] kernel_size=2", "[1,2,4,3,3] kernel_size=2 padding=1 divisor_override=5 ceil_mode=true",
+            "[2,4,4] kernel_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]",
+            "[1,2,4,4,4] kernel_size=2 divisor_override=-1 !EINVAL divisor_override is -1")
+SOMA__LINES(lp_pool1d, "[2,3,8]@0.5:2 norm_type=2.0 kernel_size=2", "s[1,2,9]@0.5:2 norm_type=3.0 kernel_size=3 stride=2",
+            "[2,7]@0.5:2 norm_type=1.5 kernel_size=2 stride=3 ceil_mode=true", "[2,3,8] norm_type=1.0 kernel_size=2 ~",
+            "[0,2,4] norm_type=2.0 kernel_size=2", "[1,1,1]@0.5:2 norm_type=2.0 kernel_size=1",
+            "[8] norm_type=2.0 kernel_size=2 !ESHAPE expected [N, C, L] or [C, L]",
+            "[1,2,8] norm_type=0.0 kernel_size=2 !EINVAL norm_type is 0")
+SOMA__LINES(lp_pool2d, "[2,2,4,5]@0.5:2 norm_type=2.0 kernel_size=2", "s[1,2,5,4]@0.5:2 norm_type=3.0 kernel_size=3,2 stride=2,1",
+            "[2,5,5]@0.5:2 norm_type=1.5 kernel_size=2 stride=3 ceil_mode=true", "[1,1,2,2]@0.5:2 norm_type=2.0 kernel_size=1",
+            "[0,2,4,4] norm_type=2.0 kernel_size=2", "[1,2,3,3]@0.5:2 norm_type=4.0 kernel_size=3",
             "[8,8] norm_type=2.0 kernel_size=2 !ESHAPE expected [N, C, H, W] or [C, H, W]")
-SOMA__LINES(adaptive_avg_pool1d, "[2,3,8] output_size=3", "s[1,2,9] output_size=1", "[2,5] output_size=7", "[0,2,4] output_size=2", "[1,1,1] output_size=1", "[3,4,6] output_size=6",
-            "[8] output_size=2 !ESHAPE expected [N, C, L] or [C, L]", "[1,2,8] output_size=0 !EINVAL output_size is [0], expected one number from 1")
-SOMA__LINES(adaptive_avg_pool3d, "[2,3,4,3,5] output_size=2", "s[1,2,3,4,4] output_size=1", "[2,3,3,5] output_size=2,4,3", "[0,2,2,2,2] output_size=2", "[1,1,1,1,1] output_size=1",
-            "[1,2,2,3,2] output_size=2,1,2", "[2,4,4] output_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]", "[1,2,4,4,4] output_size=1,0,1 !EINVAL output_size is [1, 0, 1]")
-SOMA__LINES(adaptive_max_pool1d, "[2,3,8]@-3:3 output_size=3", "s[1,2,9]@-3:3 output_size=1", "[2,5]@-3:3 output_size=7", "[0,2,4] output_size=2", "[1,1,1] output_size=1", "[3,4,6]@-3:3 output_size=6",
+SOMA__LINES(adaptive_avg_pool1d, "[2,3,8] output_size=3", "s[1,2,9] output_size=1", "[2,5] output_size=7", "[0,2,4] output_size=2",
+            "[1,1,1] output_size=1", "[3,4,6] output_size=6", "[8] output_size=2 !ESHAPE expected [N, C, L] or [C, L]",
+            "[1,2,8] output_size=0 !EINVAL output_size is [0], expected one number from 1")
+SOMA__LINES(adaptive_avg_pool3d, "[2,3,4,3,5] output_size=2", "s[1,2,3,4,4] output_size=1", "[2,3,3,5] output_size=2,4,3",
+            "[0,2,2,2,2] output_size=2", "[1,1,1,1,1] output_size=1", "[1,2,2,3,2] output_size=2,1,2",
+            "[2,4,4] output_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]",
+            "[1,2,4,4,4] output_size=1,0,1 !EINVAL output_size is [1, 0, 1]")
+SOMA__LINES(adaptive_max_pool1d, "[2,3,8]@-3:3 output_size=3", "s[1,2,9]@-3:3 output_size=1", "[2,5]@-3:3 output_size=7",
+            "[0,2,4] output_size=2", "[1,1,1] output_size=1", "[3,4,6]@-3:3 output_size=6",
             "[8] output_size=2 !ESHAPE expected [N, C, L] or [C, L]")
-SOMA__LINES(adaptive_max_pool2d, "[2,3,4,6]@-3:3 output_size=2,3", "s[1,2,5,7]@-3:3 output_size=1", "[2,5,5]@-3:3 output_size=3", "[0,2,4,4] output_size=2", "[1,1,1,1] output_size=1", "[1,2,2,3]@-3:3 output_size=3,5",
-            "[8,8] output_size=2 !ESHAPE expected [N, C, H, W] or [C, H, W]", "[1,2,3,3] output_size=0,1 !EINVAL output_size is [0, 1], expected one or two numbers from 1")
-SOMA__LINES(adaptive_max_pool3d, "[2,3,4,3,5]@-3:3 output_size=2", "s[1,2,3,4,4]@-3:3 output_size=1", "[2,3,3,5]@-3:3 output_size=2,4,3", "[0,2,2,2,2] output_size=2", "[1,1,1,1,1] output_size=1",
-            "[1,2,2,3,2]@-3:3 output_size=2,1,2", "[2,4,4] output_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]")
+SOMA__LINES(adaptive_max_pool2d, "[2,3,4,6]@-3:3 output_size=2,3", "s[1,2,5,7]@-3:3 output_size=1", "[2,5,5]@-3:3 output_size=3",
+            "[0,2,4,4] output_size=2", "[1,1,1,1] output_size=1", "[1,2,2,3]@-3:3 output_size=3,5",
+            "[8,8] output_size=2 !ESHAPE expected [N, C, H, W] or [C, H, W]",
+            "[1,2,3,3] output_size=0,1 !EINVAL output_size is [0, 1], expected one or two numbers from 1")
+SOMA__LINES(adaptive_max_pool3d, "[2,3,4,3,5]@-3:3 output_size=2", "s[1,2,3,4,4]@-3:3 output_size=1", "[2,3,3,5]@-3:3 output_size=2,4,3",
+            "[0,2,2,2,2] output_size=2", "[1,1,1,1,1] output_size=1", "[1,2,2,3,2]@-3:3 output_size=2,1,2",
+            "[2,4,4] output_size=2 !ESHAPE expected [N, C, D, H, W] or [C, D, H, W]")
 
-#define KERNEL_ATTRS SOMA_NEED_INTS("kernel_size", "size of a window, one number an axis or one for all"),                    \
-                     SOMA_DEF_INTS("stride", "distance of windows; none given: the kernel's size", 0, 0)
+#define KERNEL_ATTRS                                                                                                                       \
+    SOMA_NEED_INTS("kernel_size", "size of a window, one number an axis or one for all"),                                                  \
+        SOMA_DEF_INTS("stride", "distance of windows; none given: the kernel's size", 0, 0)
 #define CEIL_ATTR SOMA_DEF_BOOL("ceil_mode", false, "take windows too that the input fills only in part")
 #define PADDING_ATTR SOMA_DEF_INTS("padding", "places on each side, at most half of the kernel", 1, 0)
 #define MAX_ATTRS SOMA_ATTRS(KERNEL_ATTRS, PADDING_ATTR, SOMA_DEF_INTS("dilation", "distance of elements in a window", 1, 1), CEIL_ATTR)
 #define INCLUDE_ATTR SOMA_DEF_BOOL("count_include_pad", true, "padding counts as zeros; else divide by the elements inside")
 #define AVG1_ATTRS SOMA_ATTRS(KERNEL_ATTRS, PADDING_ATTR, CEIL_ATTR, INCLUDE_ATTR)
-#define AVG3_ATTRS SOMA_ATTRS(KERNEL_ATTRS, PADDING_ATTR, CEIL_ATTR, INCLUDE_ATTR, SOMA_DEF_INT("divisor_override", 0, "what sums are divided by; 0: the number of elements"))
+#define AVG3_ATTRS                                                                                                                         \
+    SOMA_ATTRS(KERNEL_ATTRS, PADDING_ATTR, CEIL_ATTR, INCLUDE_ATTR,                                                                        \
+               SOMA_DEF_INT("divisor_override", 0, "what sums are divided by; 0: the number of elements"))
 #define LP_ATTRS SOMA_ATTRS(SOMA_NEED_FLOAT("norm_type", "p of the norm"), KERNEL_ATTRS, CEIL_ATTR)
 #define SIZE_ATTRS SOMA_ATTRS(SOMA_NEED_INTS("output_size", "sizes of the result, one number an axis or one for all"))
-#define POOL(NAME, OUTPUTS, ATTRS, ONNX, DOC)                                                                              \
-    static const soma_op NAME##_op = {                                                                                     \
-        .name = #NAME, .family = "pool", .onnx = ONNX, .doc = DOC, .in = {{.name = "x"}}, .n_in = 1, .outputs = OUTPUTS,   \
-        .attrs = ATTRS, .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = NAME##_compose,                    \
-        .backward = SOMA_COMPOSED, .no_grad_out = 1u << 1, .samples = NAME##_samples, .errors = NAME##_errors,             \
+#define POOL(NAME, OUTPUTS, ATTRS, ONNX, DOC)                                                                                              \
+    static const soma_op NAME##_op = {                                                                                                     \
+        .name = #NAME,                                                                                                                     \
+        .family = "pool",                                                                                                                  \
+        .onnx = ONNX,                                                                                                                      \
+        .doc = DOC,                                                                                                                        \
+        .in = {{.name = "x"}},                                                                                                             \
+        .n_in = 1,                                                                                                                         \
+        .outputs = OUTPUTS,                                                                                                                \
+        .attrs = ATTRS,                                                                                                                    \
+        .dtypes = SOMA_FLOATS,                                                                                                             \
+        .promote = SOMA_PROMOTE_SAME,                                                                                                      \
+        .compose = NAME##_compose,                                                                                                         \
+        .backward = SOMA_COMPOSED,                                                                                                         \
+        .no_grad_out = 1u << 1,                                                                                                            \
+        .samples = NAME##_samples,                                                                                                         \
+        .errors = NAME##_errors,                                                                                                           \
     }
-POOL(max_pool1d, 1, MAX_ATTRS, "MaxPool", "The largest element of each window of x [N, C, L] or [C, L]. The first of equals gets the gradient; NaN is larger than anything.");
+POOL(max_pool1d, 1, MAX_ATTRS, "MaxPool",
+     "The largest element of each window of x [N, C, L] or [C, L]. The first of equals gets the gradient; NaN is larger than anything.");
 POOL(max_pool3d, 1, MAX_ATTRS, "MaxPool", "The largest element of each window of x [N, C, D, H, W] or [C, D, H, W].");
 POOL(max_pool1d_with_indices, 2, MAX_ATTRS, "MaxPool", "max_pool1d and the places of the largest (i64), which max_unpool1d takes.");
-POOL(max_pool2d_with_indices, 2, MAX_ATTRS, "MaxPool", "max_pool2d and the places of the largest in their planes (row * width + column, i64), which max_unpool2d takes.");
-POOL(max_pool3d_with_indices, 2, MAX_ATTRS, "MaxPool", "max_pool3d and the places of the largest in their boxes ((depth * height + row) * width + column, i64), which max_unpool3d takes.");
+POOL(max_pool2d_with_indices, 2, MAX_ATTRS, "MaxPool",
+     "max_pool2d and the places of the largest in their planes (row * width + column, i64), which max_unpool2d takes.");
+POOL(max_pool3d_with_indices, 2, MAX_ATTRS, "MaxPool",
+     "max_pool3d and the places of the largest in their boxes ((depth * height + row) * width + column, i64), which max_unpool3d takes.");
 POOL(avg_pool1d, 1, AVG1_ATTRS, "AveragePool", "The mean of each window of x [N, C, L] or [C, L].");
 POOL(avg_pool3d, 1, AVG3_ATTRS, "AveragePool", "The mean of each window of x [N, C, D, H, W] or [C, D, H, W].");
-POOL(lp_pool1d, 1, LP_ATTRS, "LpPool", "(sum x^p)^(1/p) over each window of x [N, C, L]: p = 1 sums, large p approaches the maximum. The gradient at a sum of 0 is not finite for p > 1, "
+POOL(lp_pool1d, 1, LP_ATTRS, "LpPool",
+     "(sum x^p)^(1/p) over each window of x [N, C, L]: p = 1 sums, large p approaches the maximum. The gradient at a sum of 0 is not "
+     "finite for p > 1, "
      "as in PyTorch.");
-POOL(lp_pool2d, 1, LP_ATTRS, "LpPool", "(sum x^p)^(1/p) over each window of x [N, C, H, W]: p = 1 sums, large p approaches the maximum. The gradient at a sum of 0 is not finite for p > 1, "
+POOL(lp_pool2d, 1, LP_ATTRS, "LpPool",
+     "(sum x^p)^(1/p) over each window of x [N, C, H, W]: p = 1 sums, large p approaches the maximum. The gradient at a sum of 0 is not "
+     "finite for p > 1, "
      "as in PyTorch.");
-POOL(adaptive_avg_pool1d, 1, SIZE_ATTRS, "GlobalAveragePool", "Means over output_size windows that divide x [N, C, L]: part i of n is from floor(i L / n) to ceil((i + 1) L / n).");
-POOL(adaptive_avg_pool3d, 1, SIZE_ATTRS, "GlobalAveragePool", "Means over output_size boxes that divide x [N, C, D, H, W]; 1 is global average pooling.");
-POOL(adaptive_max_pool1d, 2, SIZE_ATTRS, "GlobalMaxPool", "Largest of output_size windows that divide x [N, C, L] (see adaptive_avg_pool1d), and their places (i64).");
-POOL(adaptive_max_pool2d, 2, SIZE_ATTRS, "GlobalMaxPool", "Largest of output_size windows that divide x [N, C, H, W], and their places in the plane (i64); 1 is global max pooling.");
-POOL(adaptive_max_pool3d, 2, SIZE_ATTRS, "GlobalMaxPool", "Largest of output_size boxes that divide x [N, C, D, H, W], and their places (i64); 1 is global max pooling.");
+POOL(adaptive_avg_pool1d, 1, SIZE_ATTRS, "GlobalAveragePool",
+     "Means over output_size windows that divide x [N, C, L]: part i of n is from floor(i L / n) to ceil((i + 1) L / n).");
+POOL(adaptive_avg_pool3d, 1, SIZE_ATTRS, "GlobalAveragePool",
+     "Means over output_size boxes that divide x [N, C, D, H, W]; 1 is global average pooling.");
+POOL(adaptive_max_pool1d, 2, SIZE_ATTRS, "GlobalMaxPool",
+     "Largest of output_size windows that divide x [N, C, L] (see adaptive_avg_pool1d), and their places (i64).");
+POOL(adaptive_max_pool2d, 2, SIZE_ATTRS, "GlobalMaxPool",
+     "Largest of output_size windows that divide x [N, C, H, W], and their places in the plane (i64); 1 is global max pooling.");
+POOL(adaptive_max_pool3d, 2, SIZE_ATTRS, "GlobalMaxPool",
+     "Largest of output_size boxes that divide x [N, C, D, H, W], and their places (i64); 1 is global max pooling.");
 
 /* ---- C ---------------------------------------------------------------------------------------------------------------- */
 
@@ -335,7 +464,8 @@ static bool run_pool(const soma_op *op, int axes, soma_tensor *x, const int64_t 
     for (int i = 0; i < axes; i++)
         all[i] = kernel[i] ? kernel[i] : kernel[0];
     const bool max = op->name[0] == 'm';
-    soma_attr attrs[6] = {axis_attr("kernel_size", axes, all, all), axis_attr("stride", axes, o.stride, all), axis_attr("padding", axes, o.padding, zeros)};
+    soma_attr attrs[6] = {axis_attr("kernel_size", axes, all, all), axis_attr("stride", axes, o.stride, all),
+                          axis_attr("padding", axes, o.padding, zeros)};
     attrs[3] = max ? axis_attr("dilation", axes, o.dilation, ones) : SOMA_BOOLEAN("ceil_mode", o.ceil_mode);
     attrs[4] = max ? SOMA_BOOLEAN("ceil_mode", o.ceil_mode) : SOMA_BOOLEAN("count_include_pad", !o.count_exclude_pad);
     attrs[5] = SOMA_INT("divisor_override", o.divisor_override);
@@ -343,7 +473,8 @@ static bool run_pool(const soma_op *op, int axes, soma_tensor *x, const int64_t 
 }
 
 /* The pooled, and the places if the caller wants them. */
-static soma_tensor *run_max(const soma_op *plain, const soma_op *with, int axes, soma_tensor *x, const int64_t *kernel, const soma_pool_opts *opts, soma_tensor **indices) {
+static soma_tensor *run_max(const soma_op *plain, const soma_op *with, int axes, soma_tensor *x, const int64_t *kernel,
+                            const soma_pool_opts *opts, soma_tensor **indices) {
     soma_tensor *out[SOMA_MAX_OUTPUTS] = {0};
     bool ok = run_pool(indices ? with : plain, axes, x, kernel, opts, out);
     if (indices)
@@ -376,7 +507,8 @@ soma_tensor *soma_lp_pool1d(soma_tensor *x, double p, int64_t kernel, int64_t st
     return run_lp(&lp_pool1d_op, x, p, SOMA_INTS("kernel_size", kernel), SOMA_INTS("stride", stride ? stride : kernel), ceil_mode);
 }
 soma_tensor *soma_lp_pool2d(soma_tensor *x, double p, int64_t kh, int64_t kw, int64_t stride_h, int64_t stride_w, bool ceil_mode) {
-    return run_lp(&lp_pool2d_op, x, p, SOMA_INTS("kernel_size", kh, kw), SOMA_INTS("stride", stride_h ? stride_h : kh, stride_w ? stride_w : kw), ceil_mode);
+    return run_lp(&lp_pool2d_op, x, p, SOMA_INTS("kernel_size", kh, kw),
+                  SOMA_INTS("stride", stride_h ? stride_h : kh, stride_w ? stride_w : kw), ceil_mode);
 }
 static soma_tensor *run_adaptive(const soma_op *op, soma_tensor *x, int axes, const int64_t *size, soma_tensor **indices) {
     soma_attr attr;
@@ -391,11 +523,28 @@ soma_tensor *soma_adaptive_avg_pool3d(soma_tensor *x, int64_t out_d, int64_t out
     return run_adaptive(&adaptive_avg_pool3d_op, x, 3, (const int64_t[]){out_d, out_h, out_w}, NULL);
 }
 soma_tensor *soma_adaptive_max_pool1d(soma_tensor *x, int64_t out) { return run_adaptive(&adaptive_max_pool1d_op, x, 1, &out, NULL); }
-soma_tensor *soma_adaptive_max_pool2d(soma_tensor *x, int64_t out_h, int64_t out_w) { return run_adaptive(&adaptive_max_pool2d_op, x, 2, (const int64_t[]){out_h, out_w}, NULL); }
+soma_tensor *soma_adaptive_max_pool2d(soma_tensor *x, int64_t out_h, int64_t out_w) {
+    return run_adaptive(&adaptive_max_pool2d_op, x, 2, (const int64_t[]){out_h, out_w}, NULL);
+}
 soma_tensor *soma_adaptive_max_pool3d(soma_tensor *x, int64_t out_d, int64_t out_h, int64_t out_w) {
     return run_adaptive(&adaptive_max_pool3d_op, x, 3, (const int64_t[]){out_d, out_h, out_w}, NULL);
 }
 
-soma_op_list soma__pool_nd_ops = {&max_pool1d_op, &max_pool1d_with_indices_op, &max_pool2d_with_indices_op, &max_pool3d_op, &max_pool3d_with_indices_op, &avg_pool1d_op,
-                                  &avg_pool3d_op, &lp_pool1d_op, &lp_pool2d_op, &adaptive_avg_pool1d_op, &adaptive_avg_pool3d_op, &adaptive_max_pool1d_op, &adaptive_max_pool2d_op,
-                                  &adaptive_max_pool3d_op, NULL};
+soma_op_list soma__pool_nd_ops = {&max_unpool1d_op,
+                                  &max_unpool2d_op,
+                                  &max_unpool3d_op,
+                                  &max_pool1d_op,
+                                  &max_pool1d_with_indices_op,
+                                  &max_pool2d_with_indices_op,
+                                  &max_pool3d_op,
+                                  &max_pool3d_with_indices_op,
+                                  &avg_pool1d_op,
+                                  &avg_pool3d_op,
+                                  &lp_pool1d_op,
+                                  &lp_pool2d_op,
+                                  &adaptive_avg_pool1d_op,
+                                  &adaptive_avg_pool3d_op,
+                                  &adaptive_max_pool1d_op,
+                                  &adaptive_max_pool2d_op,
+                                  &adaptive_max_pool3d_op,
+                                  NULL};

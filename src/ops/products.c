@@ -1,5 +1,5 @@
-/* Products of vectors and matrices beside matmul, under PyTorch's names: all are matmul or mul over rearranged inputs, with checks of rank and size of
- * their own so that a vector given for a matrix is an error and not another product. */
+/* Products of vectors and matrices beside matmul, under PyTorch's names: all are matmul or mul over rearranged inputs, with checks of rank
+ * and size of their own so that a vector given for a matrix is an error and not another product. */
 #include "ops/cases.h"
 #include "ops/shape.h"
 
@@ -13,8 +13,8 @@ static bool sizes_agree(soma_args *a, int i, int64_t m, int k, int64_t n) {
     if (m == n)
         return true;
     char x[SOMA__SHAPE_TEXT], y[SOMA__SHAPE_TEXT];
-    soma_fail(SOMA_ESHAPE, "%s: %s is %s and %s is %s: sizes %lld and %lld must be equal", a->op->name, a->op->in[i].name, soma__tensor_text(a->in[i], x),
-              a->op->in[k].name, soma__tensor_text(a->in[k], y), (long long)m, (long long)n);
+    soma_fail(SOMA_ESHAPE, "%s: %s is %s and %s is %s: sizes %lld and %lld must be equal", a->op->name, a->op->in[i].name,
+              soma__tensor_text(a->in[i], x), a->op->in[k].name, soma__tensor_text(a->in[k], y), (long long)m, (long long)n);
     return false;
 }
 
@@ -27,20 +27,23 @@ static bool done(soma_args *a, soma_tensor *t) {
 
 static bool mm_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *y = a->in[1];
-    return rank_is(a, 0, 2, "a matrix") && rank_is(a, 1, 2, "a matrix") && sizes_agree(a, 0, x->shape[1], 1, y->shape[0]) && done(a, soma_matmul(x, y));
+    return rank_is(a, 0, 2, "a matrix") && rank_is(a, 1, 2, "a matrix") && sizes_agree(a, 0, x->shape[1], 1, y->shape[0]) &&
+           done(a, soma_matmul(x, y));
 }
 static bool bmm_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *y = a->in[1];
-    return rank_is(a, 0, 3, "matrices [b, n, m]") && rank_is(a, 1, 3, "matrices [b, m, p]") && sizes_agree(a, 0, x->shape[0], 1, y->shape[0]) &&
-           sizes_agree(a, 0, x->shape[2], 1, y->shape[1]) && done(a, soma_matmul(x, y));
+    return rank_is(a, 0, 3, "matrices [b, n, m]") && rank_is(a, 1, 3, "matrices [b, m, p]") &&
+           sizes_agree(a, 0, x->shape[0], 1, y->shape[0]) && sizes_agree(a, 0, x->shape[2], 1, y->shape[1]) && done(a, soma_matmul(x, y));
 }
 static bool mv_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *y = a->in[1];
-    return rank_is(a, 0, 2, "a matrix") && rank_is(a, 1, 1, "a vector") && sizes_agree(a, 0, x->shape[1], 1, y->shape[0]) && done(a, soma_matmul(x, y));
+    return rank_is(a, 0, 2, "a matrix") && rank_is(a, 1, 1, "a vector") && sizes_agree(a, 0, x->shape[1], 1, y->shape[0]) &&
+           done(a, soma_matmul(x, y));
 }
 static bool dot_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *y = a->in[1];
-    return rank_is(a, 0, 1, "a vector") && rank_is(a, 1, 1, "a vector") && sizes_agree(a, 0, x->shape[0], 1, y->shape[0]) && done(a, soma_matmul(x, y));
+    return rank_is(a, 0, 1, "a vector") && rank_is(a, 1, 1, "a vector") && sizes_agree(a, 0, x->shape[0], 1, y->shape[0]) &&
+           done(a, soma_matmul(x, y));
 }
 static bool inner_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *y = a->in[1];
@@ -97,7 +100,8 @@ static bool cross_compose(soma_args *a) {
         return soma__expected(x, "a", "size 3 along dim");
     for (int i = 0; i < 3; i++) {
         const int j = (i + 1) % 3, k = (i + 2) % 3;
-        part[i] = soma_sub(soma_mul(soma_select(x, dim, j), soma_select(y, dim, k)), soma_mul(soma_select(x, dim, k), soma_select(y, dim, j)));
+        part[i] = soma_sub(soma_mul(soma_select(x, dim, j), soma_select(y, dim, k)),
+                           soma_mul(soma_select(x, dim, k), soma_select(y, dim, j)));
     }
     return done(a, soma_stack(part, 3, dim));
 }
@@ -105,7 +109,8 @@ static bool cross_compose(soma_args *a) {
 /* ---- tensordot -------------------------------------------------------------------------------------------------------- */
 
 /* Order with `dims` first or last, and the sizes of both parts. */
-static bool split_dims(const char *op, const soma_tensor *x, const soma_attr *dims, bool last, int64_t *order, int64_t *rest_shape, int *n_rest) {
+static bool split_dims(const char *op, const soma_tensor *x, const soma_attr *dims, bool last, int64_t *order, int64_t *rest_shape,
+                       int *n_rest) {
     uint32_t mask = 0;
     if (dims->count > 0 && !soma__dim_mask(op, dims->count, dims->value.ints, x->ndim, &mask))
         return false;
@@ -133,7 +138,8 @@ static bool tensordot_compose(soma_args *a) {
     int nx, ny;
     if (dx.count == 0 && dy.count == 0) {
         if (n < 0 || n > x->ndim || n > y->ndim) {
-            soma_fail(SOMA_EINVAL, "tensordot: dims is %lld, expected 0 to the dimensions of both, %d and %d", (long long)n, x->ndim, y->ndim);
+            soma_fail(SOMA_EINVAL, "tensordot: dims is %lld, expected 0 to the dimensions of both, %d and %d", (long long)n, x->ndim,
+                      y->ndim);
             return false;
         }
         for (dx.count = dy.count = 0; dx.count < n; dx.count++, dy.count++) {
@@ -169,9 +175,11 @@ static bool combine(soma_args *a, soma_tensor *product) {
     if (!product)
         return false;
     const bool whole = !soma_dtype_is_float((soma_dtype)product->dtype);
-    soma_tensor *by_alpha = whole ? soma_scalar_int((int64_t)alpha) : soma_scalar(alpha), *by_beta = whole ? soma_scalar_int((int64_t)beta) : soma_scalar(beta);
+    soma_tensor *by_alpha = whole ? soma_scalar_int((int64_t)alpha) : soma_scalar(alpha),
+                *by_beta = whole ? soma_scalar_int((int64_t)beta) : soma_scalar(beta);
     soma_meta m;
-    if (!soma__broadcast(a->op->name, (soma_tensor *const[]){input, product}, 2, &m) || m.ndim != product->ndim || soma__numel(m.ndim, m.shape) != product->numel)
+    if (!soma__broadcast(a->op->name, (soma_tensor *const[]){input, product}, 2, &m) || m.ndim != product->ndim ||
+        soma__numel(m.ndim, m.shape) != product->numel)
         return soma_error() != SOMA_OK ? false : soma__expected(input, "input", "something that broadcasts to the product's shape");
     if (alpha != 1)
         product = soma_mul(product, by_alpha);
@@ -182,11 +190,13 @@ static bool combine(soma_args *a, soma_tensor *product) {
 
 static bool addmm_compose(soma_args *a) {
     soma_tensor *x = a->in[1], *y = a->in[2];
-    return rank_is(a, 1, 2, "a matrix") && rank_is(a, 2, 2, "a matrix") && sizes_agree(a, 1, x->shape[1], 2, y->shape[0]) && combine(a, soma_matmul(x, y));
+    return rank_is(a, 1, 2, "a matrix") && rank_is(a, 2, 2, "a matrix") && sizes_agree(a, 1, x->shape[1], 2, y->shape[0]) &&
+           combine(a, soma_matmul(x, y));
 }
 static bool batches(soma_args *a) {
     const soma_tensor *x = a->in[1], *y = a->in[2];
-    return rank_is(a, 1, 3, "matrices [b, n, m]") && rank_is(a, 2, 3, "matrices [b, m, p]") && sizes_agree(a, 1, x->shape[0], 2, y->shape[0]) && sizes_agree(a, 1, x->shape[2], 2, y->shape[1]);
+    return rank_is(a, 1, 3, "matrices [b, n, m]") && rank_is(a, 2, 3, "matrices [b, m, p]") &&
+           sizes_agree(a, 1, x->shape[0], 2, y->shape[0]) && sizes_agree(a, 1, x->shape[2], 2, y->shape[1]);
 }
 static bool baddbmm_compose(soma_args *a) { return batches(a) && combine(a, soma_matmul(a->in[1], a->in[2])); }
 static bool addbmm_compose(soma_args *a) {
@@ -194,13 +204,17 @@ static bool addbmm_compose(soma_args *a) {
     if (!batches(a))
         return false;
     const int64_t b = x->shape[0], n = x->shape[1], m = x->shape[2], p = y->shape[2]; /* the sum over batches is part of one product */
-    return combine(a, soma_matmul(soma_reshape(soma_permute(x, SOMA_DIMS(1, 0, 2)), 2, (const int64_t[]){n, b * m}), soma_reshape(y, 2, (const int64_t[]){b * m, p})));
+    return combine(a, soma_matmul(soma_reshape(soma_permute(x, SOMA_DIMS(1, 0, 2)), 2, (const int64_t[]){n, b * m}),
+                                  soma_reshape(y, 2, (const int64_t[]){b * m, p})));
 }
 static bool addmv_compose(soma_args *a) {
     soma_tensor *x = a->in[1], *y = a->in[2];
-    return rank_is(a, 1, 2, "a matrix") && rank_is(a, 2, 1, "a vector") && sizes_agree(a, 1, x->shape[1], 2, y->shape[0]) && combine(a, soma_matmul(x, y));
+    return rank_is(a, 1, 2, "a matrix") && rank_is(a, 2, 1, "a vector") && sizes_agree(a, 1, x->shape[1], 2, y->shape[0]) &&
+           combine(a, soma_matmul(x, y));
 }
-static bool addr_compose(soma_args *a) { return rank_is(a, 1, 1, "a vector") && rank_is(a, 2, 1, "a vector") && combine(a, soma_outer(a->in[1], a->in[2])); }
+static bool addr_compose(soma_args *a) {
+    return rank_is(a, 1, 1, "a vector") && rank_is(a, 2, 1, "a vector") && combine(a, soma_outer(a->in[1], a->in[2]));
+}
 
 /* ---- multi_dot -------------------------------------------------------------------------------------------------------- */
 
@@ -223,13 +237,15 @@ static bool multi_dot_compose(soma_args *a) {
         m[i] = a->in[i];
         const bool edge = i == 0 || i == n - 1;
         if (m[i]->ndim != 2 && !(edge && m[i]->ndim == 1))
-            return soma__expected(m[i], "a tensor", edge ? "a matrix or a vector" : "a matrix (only the first and the last may be vectors)");
+            return soma__expected(m[i], "a tensor",
+                                  edge ? "a matrix or a vector" : "a matrix (only the first and the last may be vectors)");
         if (m[i]->ndim == 1)
             m[i] = soma_unsqueeze(m[i], i == 0 ? 0 : 1);
         if (!m[i])
             return false;
         if (i > 0 && m[i]->shape[0] != m[i - 1]->shape[1]) {
-            soma_fail(SOMA_ESHAPE, "multi_dot: tensor %d is %s, expected %lld rows", i, soma__tensor_text(a->in[i], text), (long long)m[i - 1]->shape[1]);
+            soma_fail(SOMA_ESHAPE, "multi_dot: tensor %d is %s, expected %lld rows", i, soma__tensor_text(a->in[i], text),
+                      (long long)m[i - 1]->shape[1]);
             return false;
         }
         size[i] = (double)m[i]->shape[0];
@@ -278,38 +294,59 @@ static bool vander_compose(soma_args *a) {
 
 /* ---- Entries ---------------------------------------------------------------------------------------------------------- */
 
-SOMA__LINES(mm, "[2,3] [3,4]", "s[3,2] s[2,2]", "[1,4] [4,1]", "[0,3] [3,2]", "[3,0] [0,2]", "[5,7] s[7,3]", "[2,3] [4,3] !ESHAPE mm: a is [2, 3] f32 and b is [4, 3] f32: sizes 3 and 4 must be equal",
+SOMA__LINES(mm, "[2,3] [3,4]", "s[3,2] s[2,2]", "[1,4] [4,1]", "[0,3] [3,2]", "[3,0] [0,2]", "[5,7] s[7,3]",
+            "[2,3] [4,3] !ESHAPE mm: a is [2, 3] f32 and b is [4, 3] f32: sizes 3 and 4 must be equal",
             "[3] [3,2] !ESHAPE mm: a is [3] f32, expected a matrix")
-SOMA__LINES(bmm, "[2,2,3] [2,3,2]", "s[3,2,2] s[3,2,1]", "[1,1,4] [1,4,1]", "[0,2,3] [0,3,2]", "[2,3,0] [2,0,2]", "[1,3,5] s[1,5,2]", "[2,2,3] [1,3,2] !ESHAPE sizes 2 and 1 must be equal",
-            "[2,3] [2,3,2] !ESHAPE expected matrices [b, n, m]")
-SOMA__LINES(mv, "[2,3] [3]", "s[3,2] s[2]", "[1,4] [4]", "[0,3] [3]", "[3,0] [0]", "[5,7] s[7]", "[2,3] [2] !ESHAPE sizes 3 and 2 must be equal", "[2,3] [3,1] !ESHAPE b is [3, 1] f32, expected a vector")
-SOMA__LINES(dot, "[3] [3]", "s[5] [5]", "[1] [1]", "[0] [0]", "[17] s[17]", "s[4] s[4]", "[3] [4] !ESHAPE sizes 3 and 4 must be equal", "[3,1] [3] !ESHAPE expected a vector")
+SOMA__LINES(bmm, "[2,2,3] [2,3,2]", "s[3,2,2] s[3,2,1]", "[1,1,4] [1,4,1]", "[0,2,3] [0,3,2]", "[2,3,0] [2,0,2]", "[1,3,5] s[1,5,2]",
+            "[2,2,3] [1,3,2] !ESHAPE sizes 2 and 1 must be equal", "[2,3] [2,3,2] !ESHAPE expected matrices [b, n, m]")
+SOMA__LINES(mv, "[2,3] [3]", "s[3,2] s[2]", "[1,4] [4]", "[0,3] [3]", "[3,0] [0]", "[5,7] s[7]",
+            "[2,3] [2] !ESHAPE sizes 3 and 2 must be equal", "[2,3] [3,1] !ESHAPE b is [3, 1] f32, expected a vector")
+SOMA__LINES(dot, "[3] [3]", "s[5] [5]", "[1] [1]", "[0] [0]", "[17] s[17]", "s[4] s[4]", "[3] [4] !ESHAPE sizes 3 and 4 must be equal",
+            "[3,1] [3] !ESHAPE expected a vector")
 #define vdot_lines dot_lines
-SOMA__LINES(inner, "[2,3] [4,3]", "s[2,2,3] [3]", "[3] s[2,3]", "[] [2,3]", "[0,3] [2,3]", "[4] [4]", "[2,0] [3,0]", "[2,3] [3,2] !ESHAPE sizes 3 and 2 must be equal")
-SOMA__LINES(kron, "[2,3] [3,2]", "s[2,2] [3]", "[] [2,2]", "[2] s[2,1,2]", "[0,2] [2,2]", "[1,2,2] s[2,1,3]", "[1,1,1,1,1] [2] !ESHAPE a is [1, 1, 1, 1, 1] f32, expected at most 4 dimensions")
-SOMA__LINES(cross, "[2,3] [2,3]", "s[3,4] [3,4] dim=0", "[2,3] [3]", "[3,1,2] s[3,2,1] dim=0", "[0,3] [0,3]", "[3] s[3]", "[2,4] [2,4] !ESHAPE a is [2, 4] f32, expected a dimension of size 3", "[2,3] [2,3] dim=0 !ESHAPE expected size 3 along dim")
-SOMA__LINES(tensordot, "[2,3,4] [3,4,2]", "s[2,3] [3,4] dims=1", "[2,3] [2,2] dims=0", "[2,3,4] s[4,2,3] dims_a=0,1 dims_b=1,2", "[3,2] [2,3] dims_a=-1,0 dims_b=0,1", "[0,3] [3,2] dims=1",
-            "[2,3] [4,2] dims=1 !ESHAPE sizes 3 and 4 must be equal", "[2,3] [3,2] dims_a=0,1 dims_b=0 !EINVAL 2 dims of a and 1 of b", "[2,3] [3] dims=2 !EINVAL dims is 2, expected 0 to the dimensions of both")
-SOMA__LINES(addmm, "[2,4] [2,3] [3,4]", "s[4] [3,2] s[2,4] beta=2 alpha=3", "[] [1,4] [4,1]", "[2,1] [2,2] [2,3] beta=0 ~", "[0,2] [0,3] [3,2]", "[3,2] [3,0] [0,2] alpha=2",
-            "[2,4] [2,3] [4,4] !ESHAPE mat1 is [2, 3] f32 and mat2 is [4, 4] f32: sizes 3 and 4 must be equal", "[3,4] [2,3] [3,4] !ESHAPE shapes [3, 4] and [2, 4] do not broadcast",
+SOMA__LINES(inner, "[2,3] [4,3]", "s[2,2,3] [3]", "[3] s[2,3]", "[] [2,3]", "[0,3] [2,3]", "[4] [4]", "[2,0] [3,0]",
+            "[2,3] [3,2] !ESHAPE sizes 3 and 2 must be equal")
+SOMA__LINES(kron, "[2,3] [3,2]", "s[2,2] [3]", "[] [2,2]", "[2] s[2,1,2]", "[0,2] [2,2]", "[1,2,2] s[2,1,3]",
+            "[1,1,1,1,1] [2] !ESHAPE a is [1, 1, 1, 1, 1] f32, expected at most 4 dimensions")
+SOMA__LINES(cross, "[2,3] [2,3]", "s[3,4] [3,4] dim=0", "[2,3] [3]", "[3,1,2] s[3,2,1] dim=0", "[0,3] [0,3]", "[3] s[3]",
+            "[2,4] [2,4] !ESHAPE a is [2, 4] f32, expected a dimension of size 3", "[2,3] [2,3] dim=0 !ESHAPE expected size 3 along dim")
+SOMA__LINES(tensordot, "[2,3,4] [3,4,2]", "s[2,3] [3,4] dims=1", "[2,3] [2,2] dims=0", "[2,3,4] s[4,2,3] dims_a=0,1 dims_b=1,2",
+            "[3,2] [2,3] dims_a=-1,0 dims_b=0,1", "[0,3] [3,2] dims=1", "[2,3] [4,2] dims=1 !ESHAPE sizes 3 and 4 must be equal",
+            "[2,3] [3,2] dims_a=0,1 dims_b=0 !EINVAL 2 dims of a and 1 of b",
+            "[2,3] [3] dims=2 !EINVAL dims is 2, expected 0 to the dimensions of both")
+SOMA__LINES(addmm, "[2,4] [2,3] [3,4]", "s[4] [3,2] s[2,4] beta=2 alpha=3", "[] [1,4] [4,1]", "[2,1] [2,2] [2,3] beta=0 ~",
+            "[0,2] [0,3] [3,2]", "[3,2] [3,0] [0,2] alpha=2",
+            "[2,4] [2,3] [4,4] !ESHAPE mat1 is [2, 3] f32 and mat2 is [4, 4] f32: sizes 3 and 4 must be equal",
+            "[3,4] [2,3] [3,4] !ESHAPE shapes [3, 4] and [2, 4] do not broadcast",
             "[2,2,4] [2,3] [3,4] !ESHAPE expected something that broadcasts to the product's shape")
-SOMA__LINES(addmv, "[2] [2,3] [3]", "s[3] s[3,2] [2] beta=2 alpha=3", "[] [1,4] [4]", "[1] [2,2] [2]", "[0] [0,3] [3]", "[3] [3,0] [0]", "[2] [2,3] [2] !ESHAPE mat is [2, 3] f32 and vec is [2] f32: sizes 3 and 2 must be equal")
-SOMA__LINES(addr, "[2,3] [2] [3]", "s[3,2] s[3] [2] beta=2 alpha=3", "[] [1] [4]", "[2,1] [2] [2]", "[0,3] [0] [3]", "[3] [2] s[3]", "[2,3] [2,1] [3] !ESHAPE vec1 is [2, 1] f32, expected a vector")
-SOMA__LINES(baddbmm, "[2,2,2] [2,2,3] [2,3,2]", "s[2,1] [3,2,2] s[3,2,1] beta=2 alpha=3", "[] [1,1,4] [1,4,1]", "[1,2,1] [2,2,2] [2,2,2]", "[0,2,2] [0,2,3] [0,3,2]", "[2,3,2] [2,3,0] [2,0,2]",
-            "[2,2,2] [2,2,3] [1,3,2] !ESHAPE sizes 2 and 1 must be equal")
-SOMA__LINES(addbmm, "[2,2] [2,2,3] [2,3,2]", "s[2,1] [3,2,2] s[3,2,1] beta=2 alpha=3", "[] [1,1,4] [1,4,1]", "[2] [2,2,2] [2,2,2]", "[2,2] [0,2,3] [0,3,2]", "[3,2] [2,3,0] [2,0,2]",
-            "[2,2] [2,2,3] [1,3,2] !ESHAPE sizes 2 and 1 must be equal")
-SOMA__LINES(multi_dot, "[2,3] [3,4]", "s[2,5] [5,1] [1,3]", "[3] [3,2] [2,4] [4]", "[2,3] s[3,2] [2]", "[1,2] [2,3] [3,1] [1,4]", "[0,2] [2,3] [3,2]", "[2,3] [4,2] !ESHAPE tensor 1 is [4, 2] f32, expected 3 rows", "[2,3] !EINVAL 1 tensors, expected 2 to 24",
+SOMA__LINES(addmv, "[2] [2,3] [3]", "s[3] s[3,2] [2] beta=2 alpha=3", "[] [1,4] [4]", "[1] [2,2] [2]", "[0] [0,3] [3]", "[3] [3,0] [0]",
+            "[2] [2,3] [2] !ESHAPE mat is [2, 3] f32 and vec is [2] f32: sizes 3 and 2 must be equal")
+SOMA__LINES(addr, "[2,3] [2] [3]", "s[3,2] s[3] [2] beta=2 alpha=3", "[] [1] [4]", "[2,1] [2] [2]", "[0,3] [0] [3]", "[3] [2] s[3]",
+            "[2,3] [2,1] [3] !ESHAPE vec1 is [2, 1] f32, expected a vector")
+SOMA__LINES(baddbmm, "[2,2,2] [2,2,3] [2,3,2]", "s[2,1] [3,2,2] s[3,2,1] beta=2 alpha=3", "[] [1,1,4] [1,4,1]", "[1,2,1] [2,2,2] [2,2,2]",
+            "[0,2,2] [0,2,3] [0,3,2]", "[2,3,2] [2,3,0] [2,0,2]", "[2,2,2] [2,2,3] [1,3,2] !ESHAPE sizes 2 and 1 must be equal")
+SOMA__LINES(addbmm, "[2,2] [2,2,3] [2,3,2]", "s[2,1] [3,2,2] s[3,2,1] beta=2 alpha=3", "[] [1,1,4] [1,4,1]", "[2] [2,2,2] [2,2,2]",
+            "[2,2] [0,2,3] [0,3,2]", "[3,2] [2,3,0] [2,0,2]", "[2,2] [2,2,3] [1,3,2] !ESHAPE sizes 2 and 1 must be equal")
+SOMA__LINES(multi_dot, "[2,3] [3,4]", "s[2,5] [5,1] [1,3]", "[3] [3,2] [2,4] [4]", "[2,3] s[3,2] [2]", "[1,2] [2,3] [3,1] [1,4]",
+            "[0,2] [2,3] [3,2]", "[2,3] [4,2] !ESHAPE tensor 1 is [4, 2] f32, expected 3 rows", "[2,3] !EINVAL 1 tensors, expected 2 to 24",
             "[2,3] [3] [3,2] !ESHAPE expected a matrix (only the first and the last may be vectors)")
-SOMA__LINES(vander, "[4]", "s[3] N=5", "[3] N=2 increasing=true", "[2,3] N=4", "[1] N=1 increasing=true ~", "[0] N=2", "[3] N=0 !ESHAPE N of 1 or more", "[] !ESHAPE expected [..., n]")
+SOMA__LINES(vander, "[4]", "s[3] N=5", "[3] N=2 increasing=true", "[2,3] N=4", "[1] N=1 increasing=true ~", "[0] N=2",
+            "[3] N=0 !ESHAPE N of 1 or more", "[] !ESHAPE expected [..., n]")
 
-#define PAIR(NAME, ...)                                                                                                    \
-    static const soma_op NAME##_op = {                                                                                     \
-        .name = #NAME, .family = "matmul", .in = {{.name = "a"}, {.name = "b"}}, .n_in = 2, .outputs = 1, .dtypes = SOMA_NUMBERS, \
-        .promote = SOMA_PROMOTE_SAME, .compose = NAME##_compose, .backward = SOMA_COMPOSED, .samples = NAME##_samples,     \
-        .errors = NAME##_errors, __VA_ARGS__                                                                               \
-    };
-#define PAIR_C(NAME)                                                                                                       \
+#define PAIR(NAME, ...)                                                                                                                    \
+    static const soma_op NAME##_op = {.name = #NAME,                                                                                       \
+                                      .family = "matmul",                                                                                  \
+                                      .in = {{.name = "a"}, {.name = "b"}},                                                                \
+                                      .n_in = 2,                                                                                           \
+                                      .outputs = 1,                                                                                        \
+                                      .dtypes = SOMA_NUMBERS,                                                                              \
+                                      .promote = SOMA_PROMOTE_SAME,                                                                        \
+                                      .compose = NAME##_compose,                                                                           \
+                                      .backward = SOMA_COMPOSED,                                                                           \
+                                      .samples = NAME##_samples,                                                                           \
+                                      .errors = NAME##_errors,                                                                             \
+                                      __VA_ARGS__};
+#define PAIR_C(NAME)                                                                                                                       \
     soma_tensor *soma_##NAME(soma_tensor *a, soma_tensor *b) { return SOMA__RUN(&NAME##_op, NULL, a, b); }
 PAIR(mm, .onnx = "MatMul", .doc = "Product of two matrices, a [n, m] and b [m, p]; nothing broadcasts (see matmul).")
 PAIR(bmm, .onnx = "MatMul", .doc = "Products of matrices in pairs: a [b, n, m] and b [b, m, p]; nothing broadcasts (see matmul).")
@@ -323,20 +360,39 @@ PAIR(inner, .doc = "Sums of products along the last dimensions: a [..., k] with 
 PAIR(kron, .doc = "Kronecker product: each element of a replaced by its multiple of b; shapes are filled up with ones in front.")
 PAIR(cross, .doc = "Cross product of vectors of three elements along dim (not given: the first dimension of size 3); the others broadcast.",
      .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", SOMA_NO_INDEX, "dimension of the three elements; not given: the first of size 3")))
-PAIR(tensordot, .doc = "Sum of products over several dimensions: the last `dims` of a with the first of b, or dims_a with dims_b in pairs; what is left of a, then of b.",
-     .attrs = SOMA_ATTRS(SOMA_DEF_INT("dims", 2, "number of dimensions, when no lists are given"), SOMA_DEF_INTS("dims_a", "dimensions of a", 0, 0), SOMA_DEF_INTS("dims_b", "those of b they meet", 0, 0)))
-PAIR_C(mm) PAIR_C(bmm) PAIR_C(mv) PAIR_C(dot) PAIR_C(vdot) PAIR_C(inner) PAIR_C(kron)
+PAIR(tensordot,
+     .doc = "Sum of products over several dimensions: the last `dims` of a with the first of b, or dims_a with dims_b in pairs; what is "
+            "left of a, then of b.",
+     .attrs = SOMA_ATTRS(SOMA_DEF_INT("dims", 2, "number of dimensions, when no lists are given"),
+                         SOMA_DEF_INTS("dims_a", "dimensions of a", 0, 0), SOMA_DEF_INTS("dims_b", "those of b they meet", 0, 0)))
+PAIR_C(mm)
+PAIR_C(bmm)
+PAIR_C(mv)
+PAIR_C(dot)
+PAIR_C(vdot)
+PAIR_C(inner)
+PAIR_C(kron)
 
-#define SUM_OF(NAME, ONE, TWO, DOC)                                                                                        \
-    static const soma_op NAME##_op = {                                                                                     \
-        .name = #NAME, .family = "matmul", .doc = DOC, .in = {{.name = "input"}, {.name = ONE}, {.name = TWO}}, .n_in = 3, \
-        .outputs = 1, .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("beta", 1, "factor of input; 0 leaves it out, NaN or not"), SOMA_DEF_FLOAT("alpha", 1, "factor of the product")), \
-        .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME, .compose = NAME##_compose, .backward = SOMA_COMPOSED,        \
-        .samples = NAME##_samples, .errors = NAME##_errors,                                                               \
-    };                                                                                                                     \
-    soma_tensor *soma_##NAME(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha) {              \
-        const soma_attr attrs[] = {SOMA_FLOAT("beta", beta), SOMA_FLOAT("alpha", alpha)};                                  \
-        return SOMA__RUN(&NAME##_op, attrs, input, a, b);                                                                  \
+#define SUM_OF(NAME, ONE, TWO, DOC)                                                                                                        \
+    static const soma_op NAME##_op = {                                                                                                     \
+        .name = #NAME,                                                                                                                     \
+        .family = "matmul",                                                                                                                \
+        .doc = DOC,                                                                                                                        \
+        .in = {{.name = "input"}, {.name = ONE}, {.name = TWO}},                                                                           \
+        .n_in = 3,                                                                                                                         \
+        .outputs = 1,                                                                                                                      \
+        .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("beta", 1, "factor of input; 0 leaves it out, NaN or not"),                                     \
+                            SOMA_DEF_FLOAT("alpha", 1, "factor of the product")),                                                          \
+        .dtypes = SOMA_NUMBERS,                                                                                                            \
+        .promote = SOMA_PROMOTE_SAME,                                                                                                      \
+        .compose = NAME##_compose,                                                                                                         \
+        .backward = SOMA_COMPOSED,                                                                                                         \
+        .samples = NAME##_samples,                                                                                                         \
+        .errors = NAME##_errors,                                                                                                           \
+    };                                                                                                                                     \
+    soma_tensor *soma_##NAME(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha) {                              \
+        const soma_attr attrs[] = {SOMA_FLOAT("beta", beta), SOMA_FLOAT("alpha", alpha)};                                                  \
+        return SOMA__RUN(&NAME##_op, attrs, input, a, b);                                                                                  \
     }
 SUM_OF(addmm, "mat1", "mat2", "beta input + alpha (mat1 mat2); input broadcasts to the product [n, p].")
 SUM_OF(addmv, "mat", "vec", "beta input + alpha (mat vec); input broadcasts to the product [n].")
@@ -345,14 +401,35 @@ SUM_OF(baddbmm, "batch1", "batch2", "beta input + alpha (batch1 batch2), matrice
 SUM_OF(addbmm, "batch1", "batch2", "beta input + alpha times the sum of the products of matrices in pairs; input broadcasts to [n, p].")
 
 static const soma_op multi_dot_op = {
-    .name = "multi_dot", .family = "matmul", .doc = "Product of a chain of matrices in the order that takes the fewest multiplications; the first and the last may be vectors.",
-    .in = {{.name = "tensors"}}, .n_in = 1, .variadic = true, .outputs = 1, .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME, .compose = multi_dot_compose,
-    .backward = SOMA_COMPOSED, .samples = multi_dot_samples, .errors = multi_dot_errors,
+    .name = "multi_dot",
+    .family = "matmul",
+    .doc = "Product of a chain of matrices in the order that takes the fewest multiplications; the first and the last may be vectors.",
+    .in = {{.name = "tensors"}},
+    .n_in = 1,
+    .variadic = true,
+    .outputs = 1,
+    .dtypes = SOMA_NUMBERS,
+    .promote = SOMA_PROMOTE_SAME,
+    .compose = multi_dot_compose,
+    .backward = SOMA_COMPOSED,
+    .samples = multi_dot_samples,
+    .errors = multi_dot_errors,
 };
 static const soma_op vander_op = {
-    .name = "vander", .family = "matmul", .doc = "Powers of x's elements in columns (a Vandermonde matrix): x^(N-1) … x⁰, or rising. N < 0: as many as elements.",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = SOMA_ATTRS(SOMA_DEF_INT("N", -1, "columns; -1: as many as x has elements"), SOMA_DEF_BOOL("increasing", false, "x⁰ comes first")),
-    .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME, .compose = vander_compose, .backward = SOMA_COMPOSED, .samples = vander_samples, .errors = vander_errors,
+    .name = "vander",
+    .family = "matmul",
+    .doc = "Powers of x's elements in columns (a Vandermonde matrix): x^(N-1) … x⁰, or rising. N < 0: as many as elements.",
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("N", -1, "columns; -1: as many as x has elements"),
+                        SOMA_DEF_BOOL("increasing", false, "x⁰ comes first")),
+    .dtypes = SOMA_NUMBERS,
+    .promote = SOMA_PROMOTE_SAME,
+    .compose = vander_compose,
+    .backward = SOMA_COMPOSED,
+    .samples = vander_samples,
+    .errors = vander_errors,
 };
 
 soma_tensor *soma_cross(soma_tensor *a, soma_tensor *b, int64_t dim) {
@@ -362,7 +439,8 @@ soma_tensor *soma_cross(soma_tensor *a, soma_tensor *b, int64_t dim) {
 soma_tensor *soma_tensordot(soma_tensor *a, soma_tensor *b, int n_dims, const int64_t *dims_a, const int64_t *dims_b) {
     soma_attr attrs[3] = {SOMA_INT("dims", n_dims)};
     const int listed = dims_a && dims_b ? n_dims : 0;
-    if (!soma__ints_attr(&attrs[1], "tensordot", "dims_a", listed, dims_a) || !soma__ints_attr(&attrs[2], "tensordot", "dims_b", listed, dims_b))
+    if (!soma__ints_attr(&attrs[1], "tensordot", "dims_a", listed, dims_a) ||
+        !soma__ints_attr(&attrs[2], "tensordot", "dims_b", listed, dims_b))
         return NULL;
     return SOMA__RUN(&tensordot_op, attrs, a, b);
 }
@@ -372,5 +450,6 @@ soma_tensor *soma_vander(soma_tensor *x, int64_t n, bool increasing) {
     return SOMA__RUN(&vander_op, attrs, x);
 }
 
-soma_op_list soma__products_ops = {&mm_op, &bmm_op, &mv_op, &dot_op, &vdot_op, &inner_op, &kron_op, &cross_op, &tensordot_op, &addmm_op, &addmv_op, &addr_op, &baddbmm_op, &addbmm_op,
-                                   &multi_dot_op, &vander_op, NULL};
+soma_op_list soma__products_ops = {&mm_op,      &bmm_op,    &mv_op,        &dot_op,    &vdot_op,  &inner_op,
+                                   &kron_op,    &cross_op,  &tensordot_op, &addmm_op,  &addmv_op, &addr_op,
+                                   &baddbmm_op, &addbmm_op, &multi_dot_op, &vander_op, NULL};

@@ -37,7 +37,9 @@ enum { MAX_OPS = 1024 };
     F(advanced) \
     F(pool) \
     F(random) \
+    F(draws) \
     F(create) \
+    F(like) \
     F(matmul) \
     F(rnn) \
     F(attention) \

@@ -67,7 +67,8 @@ static soma_tensor *along_axis(soma_tensor *x, int dim, int64_t out, int mode, d
     for (int d = 0; d < x->ndim; d++)
         shape[d] = d == dim ? out : 1;
     for (int k = 0; k < taps; k++) {
-        soma_tensor *part = soma_mul(soma_index_select(x, dim, index[k]), soma_to(soma_reshape(weight[k], x->ndim, shape), (soma_dtype)x->dtype));
+        soma_tensor *part = soma_mul(soma_index_select(x, dim, index[k]),
+                                     soma_to(soma_reshape(weight[k], x->ndim, shape), (soma_dtype)x->dtype));
         sum = sum ? soma_add(sum, part) : part;
     }
     return sum;
@@ -75,18 +76,27 @@ static soma_tensor *along_axis(soma_tensor *x, int dim, int64_t out, int mode, d
 
 /* Modes by name and the number of axes that each takes (0: any). */
 static int mode_of(const char *name, int axes) {
-    static const struct { const char *name; int mode, axes; } known[] = {{"nearest", NEAREST, 0}, {"nearest-exact", NEAREST_EXACT, 0}, {"area", AREA, 0}, {"linear", LINEAR, 1},
-                                                                       {"bilinear", LINEAR, 2}, {"trilinear", LINEAR, 3}, {"bicubic", BICUBIC, 2}};
+    static const struct {
+        const char *name;
+        int mode, axes;
+    } known[] = {{"nearest", NEAREST, 0}, {"nearest-exact", NEAREST_EXACT, 0},
+                 {"area", AREA, 0},       {"linear", LINEAR, 1},
+                 {"bilinear", LINEAR, 2}, {"trilinear", LINEAR, 3},
+                 {"bicubic", BICUBIC, 2}};
     for (size_t i = 0; i < SOMA_LEN(known); i++)
         if (strcmp(name, known[i].name) == 0 && (known[i].axes == 0 || known[i].axes == axes))
             return known[i].mode;
-    soma_fail(SOMA_EINVAL, "interpolate: mode is '%s' for %d ax%ss; expected nearest, nearest-exact, area, linear (one axis), bilinear or bicubic (two), trilinear (three)",
+    soma_fail(SOMA_EINVAL,
+              "interpolate: mode is '%s' for %d ax%ss; expected nearest, nearest-exact, area, linear (one axis), bilinear or bicubic "
+              "(two), trilinear (three)",
               name, axes, axes == 1 ? "i" : "e");
     return -1;
 }
 
 static soma_tensor *area(soma_tensor *x, int axes, const int64_t *out) {
-    return axes == 1 ? soma_adaptive_avg_pool1d(x, out[0]) : axes == 2 ? soma_adaptive_avg_pool2d(x, out[0], out[1]) : soma_adaptive_avg_pool3d(x, out[0], out[1], out[2]);
+    return axes == 1   ? soma_adaptive_avg_pool1d(x, out[0])
+           : axes == 2 ? soma_adaptive_avg_pool2d(x, out[0], out[1])
+                       : soma_adaptive_avg_pool3d(x, out[0], out[1], out[2]);
 }
 
 static bool interpolate_compose(soma_args *a) {
@@ -125,24 +135,41 @@ static bool interpolate_compose(soma_args *a) {
     return a->out[0] != NULL;
 }
 
-SOMA__LINES(interpolate, "[2,3,4,5] size=7,3", "s[1,2,5,4] scale_factor=2.0 mode='bilinear'", "[2,2,4] size=7 mode='linear' align_corners=true", "[1,1,3,4,3] size=4,6,2 mode='trilinear'",
-            "[1,2,4,5] size=7,8 mode='bicubic'", "s[1,2,6,6] scale_factor=0.5 mode='bicubic' align_corners=true", "[1,2,6,5] size=3,2 mode='area'", "[1,2,5] scale_factor=1.5 mode='nearest-exact'",
-            "[0,2,3,3] size=2 mode='bilinear'", "[1,1,1,1] size=3 mode='bilinear' align_corners=true", "[1,1,3,2,2] scale_factor=2.0", "[2,1,7] scale_factor=0.6 mode='linear' recompute_scale_factor=true",
-            "[4,4] size=2 !ESHAPE interpolate: x is [4, 4] f32, expected [N, C, L]", "[1,1,4,4] !EINVAL expected either size or a scale_factor",
-            "[1,1,4,4] size=2 mode='linear' !EINVAL mode is 'linear' for 2 axes", "[1,1,4] size=2 align_corners=true !EINVAL align_corners is for the linear and cubic modes",
+SOMA__LINES(interpolate, "[2,3,4,5] size=7,3", "s[1,2,5,4] scale_factor=2.0 mode='bilinear'",
+            "[2,2,4] size=7 mode='linear' align_corners=true", "[1,1,3,4,3] size=4,6,2 mode='trilinear'",
+            "[1,2,4,5] size=7,8 mode='bicubic'", "s[1,2,6,6] scale_factor=0.5 mode='bicubic' align_corners=true",
+            "[1,2,6,5] size=3,2 mode='area'", "[1,2,5] scale_factor=1.5 mode='nearest-exact'", "[0,2,3,3] size=2 mode='bilinear'",
+            "[1,1,1,1] size=3 mode='bilinear' align_corners=true", "[1,1,3,2,2] scale_factor=2.0",
+            "[2,1,7] scale_factor=0.6 mode='linear' recompute_scale_factor=true",
+            "[4,4] size=2 !ESHAPE interpolate: x is [4, 4] f32, expected [N, C, L]",
+            "[1,1,4,4] !EINVAL expected either size or a scale_factor",
+            "[1,1,4,4] size=2 mode='linear' !EINVAL mode is 'linear' for 2 axes",
+            "[1,1,4] size=2 align_corners=true !EINVAL align_corners is for the linear and cubic modes",
             "[1,1,4] scale_factor=0.1 !ESHAPE expected planes of 1 or more elements, in and out")
 
 static const soma_op interpolate_op = {
-    .name = "interpolate", .family = "resample", .onnx = "Resize",
-    .doc = "x [N, C, …] at another resolution along the last one to three axes, of `size` or scale_factor (one number for all axes) times as large. "
-           "nearest repeats, linear/bilinear/trilinear draw straight lines, bicubic uses Keys' cubic (a = -0.75), area averages. With align_corners the "
+    .name = "interpolate",
+    .family = "resample",
+    .onnx = "Resize",
+    .doc = "x [N, C, …] at another resolution along the last one to three axes, of `size` or scale_factor (one number for all axes) times "
+           "as large. "
+           "nearest repeats, linear/bilinear/trilinear draw straight lines, bicubic uses Keys' cubic (a = -0.75), area averages. With "
+           "align_corners the "
            "corners stay where they are; else the outer edges do. Shrinking by the linear and cubic modes skips elements (use area).",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_INTS("size", "sizes of the result, one number an axis or one for all", 0, 0), SOMA_DEF_FLOAT("scale_factor", 0, "how many times as large; 0: `size` says it"),
+    .in = {{.name = "x"}},
+    .n_in = 1,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_DEF_INTS("size", "sizes of the result, one number an axis or one for all", 0, 0),
+                        SOMA_DEF_FLOAT("scale_factor", 0, "how many times as large; 0: `size` says it"),
                         SOMA_DEF_STRING("mode", "nearest", "nearest, nearest-exact, linear, bilinear, trilinear, bicubic or area"),
                         SOMA_DEF_BOOL("align_corners", false, "the corners' elements stay in place"),
                         SOMA_DEF_BOOL("recompute_scale_factor", false, "scale by the rounded sizes instead of the given factor")),
-    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = interpolate_compose, .backward = SOMA_COMPOSED, .samples = interpolate_samples, .errors = interpolate_errors,
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .compose = interpolate_compose,
+    .backward = SOMA_COMPOSED,
+    .samples = interpolate_samples,
+    .errors = interpolate_errors,
 };
 
 soma_tensor *soma_interpolate_ex(soma_tensor *x, const soma_interpolate_opts *opts) {
@@ -152,7 +179,8 @@ soma_tensor *soma_interpolate_ex(soma_tensor *x, const soma_interpolate_opts *op
     soma_attr size = {.name = "size", .kind = SOMA_ATTR_INTS};
     for (int i = 0; i < 3 && o.size[i] > 0; i++)
         size.value.ints[size.count++] = o.size[i];
-    const soma_attr attrs[] = {size, SOMA_FLOAT("scale_factor", o.scale_factor), SOMA_STRING("mode", o.mode ? o.mode : "nearest"), SOMA_BOOLEAN("align_corners", o.align_corners),
+    const soma_attr attrs[] = {size, SOMA_FLOAT("scale_factor", o.scale_factor), SOMA_STRING("mode", o.mode ? o.mode : "nearest"),
+                               SOMA_BOOLEAN("align_corners", o.align_corners),
                                SOMA_BOOLEAN("recompute_scale_factor", o.recompute_scale_factor)};
     return SOMA__RUN(&interpolate_op, attrs, x);
 }
@@ -163,7 +191,8 @@ static bool plane_factor(soma_args *a, const char *name, int64_t of, int64_t by)
     if (by >= 1 && of % by == 0)
         return true;
     char text[SOMA__SHAPE_TEXT];
-    soma_fail(SOMA_ESHAPE, "%s: %s is %lld, which does not divide x, %s", a->op->name, name, (long long)soma__attr_int(a, 0), soma__tensor_text(a->in[0], text));
+    soma_fail(SOMA_ESHAPE, "%s: %s is %lld, which does not divide x, %s", a->op->name, name, (long long)soma__attr_int(a, 0),
+              soma__tensor_text(a->in[0], text));
     return false;
 }
 
@@ -223,27 +252,45 @@ static bool channel_shuffle_compose(soma_args *a) {
     return a->out[0] != NULL;
 }
 
-SOMA__LINES(pixel_shuffle, "[2,4,2,3] upscale_factor=2", "s[1,9,2,2] upscale_factor=3", "[8,2,1] upscale_factor=2", "[2,2,4,1,2] upscale_factor=2", "[0,4,2,2] upscale_factor=2", "[1,1,1] upscale_factor=1",
-            "[1,3,2,2] upscale_factor=2 !ESHAPE upscale_factor is 2, which does not divide x, [1, 3, 2, 2] f32", "[4,4] upscale_factor=2 !ESHAPE expected [..., C, H, W]")
-SOMA__LINES(pixel_unshuffle, "[2,1,4,6] downscale_factor=2", "s[1,2,3,6] downscale_factor=3", "[2,4,2] downscale_factor=2", "[2,2,1,2,2] downscale_factor=2", "[0,1,2,2] downscale_factor=2",
-            "[1,1,1] downscale_factor=1", "[1,1,3,4] downscale_factor=2 !ESHAPE downscale_factor is 2, which does not divide x", "[1,1,3,4] downscale_factor=0 !ESHAPE downscale_factor is 0")
-SOMA__LINES(channel_shuffle, "[2,4,2,3] groups=2", "s[1,6,2] groups=3", "[2,6,2,2] groups=2", "[1,4,1,1,2] groups=4", "[0,4,2] groups=2", "[1,1,1] groups=1", "[1,3,2] groups=2 !ESHAPE groups is 2, which does not divide x",
+SOMA__LINES(pixel_shuffle, "[2,4,2,3] upscale_factor=2", "s[1,9,2,2] upscale_factor=3", "[8,2,1] upscale_factor=2",
+            "[2,2,4,1,2] upscale_factor=2", "[0,4,2,2] upscale_factor=2", "[1,1,1] upscale_factor=1",
+            "[1,3,2,2] upscale_factor=2 !ESHAPE upscale_factor is 2, which does not divide x, [1, 3, 2, 2] f32",
+            "[4,4] upscale_factor=2 !ESHAPE expected [..., C, H, W]")
+SOMA__LINES(pixel_unshuffle, "[2,1,4,6] downscale_factor=2", "s[1,2,3,6] downscale_factor=3", "[2,4,2] downscale_factor=2",
+            "[2,2,1,2,2] downscale_factor=2", "[0,1,2,2] downscale_factor=2", "[1,1,1] downscale_factor=1",
+            "[1,1,3,4] downscale_factor=2 !ESHAPE downscale_factor is 2, which does not divide x",
+            "[1,1,3,4] downscale_factor=0 !ESHAPE downscale_factor is 0")
+SOMA__LINES(channel_shuffle, "[2,4,2,3] groups=2", "s[1,6,2] groups=3", "[2,6,2,2] groups=2", "[1,4,1,1,2] groups=4", "[0,4,2] groups=2",
+            "[1,1,1] groups=1", "[1,3,2] groups=2 !ESHAPE groups is 2, which does not divide x",
             "[4,4] groups=2 !ESHAPE expected [N, C, …]")
 
-#define SHUFFLE(NAME, ATTR, HELP, ONNX, DOC)                                                                               \
-    static const soma_op NAME##_op = {                                                                                     \
-        .name = #NAME, .family = "resample", .onnx = ONNX, .doc = DOC, .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,      \
-        .attrs = SOMA_ATTRS(SOMA_NEED_INT(ATTR, HELP)), .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME,                  \
-        .compose = NAME##_compose, .backward = SOMA_COMPOSED, .samples = NAME##_samples, .errors = NAME##_errors,          \
-    };                                                                                                                     \
-    soma_tensor *soma_##NAME(soma_tensor *x, int64_t n) {                                                                  \
-        const soma_attr attr = SOMA_INT(ATTR, n);                                                                          \
-        return SOMA__RUN(&NAME##_op, &attr, x);                                                                            \
+#define SHUFFLE(NAME, ATTR, HELP, ONNX, DOC)                                                                                               \
+    static const soma_op NAME##_op = {                                                                                                     \
+        .name = #NAME,                                                                                                                     \
+        .family = "resample",                                                                                                              \
+        .onnx = ONNX,                                                                                                                      \
+        .doc = DOC,                                                                                                                        \
+        .in = {{.name = "x"}},                                                                                                             \
+        .n_in = 1,                                                                                                                         \
+        .outputs = 1,                                                                                                                      \
+        .attrs = SOMA_ATTRS(SOMA_NEED_INT(ATTR, HELP)),                                                                                    \
+        .dtypes = SOMA_ANY,                                                                                                                \
+        .promote = SOMA_PROMOTE_SAME,                                                                                                      \
+        .compose = NAME##_compose,                                                                                                         \
+        .backward = SOMA_COMPOSED,                                                                                                         \
+        .samples = NAME##_samples,                                                                                                         \
+        .errors = NAME##_errors,                                                                                                           \
+    };                                                                                                                                     \
+    soma_tensor *soma_##NAME(soma_tensor *x, int64_t n) {                                                                                  \
+        const soma_attr attr = SOMA_INT(ATTR, n);                                                                                          \
+        return SOMA__RUN(&NAME##_op, &attr, x);                                                                                            \
     }
 SHUFFLE(pixel_shuffle, "upscale_factor", "how many times as high and wide", "DepthToSpace",
         "[..., C r², H, W] to [..., C, H r, W r]: channels become pixels of a plane r times as large (Shi et al. 2016).")
-SHUFFLE(pixel_unshuffle, "downscale_factor", "how many times smaller", "SpaceToDepth", "The inverse of pixel_shuffle: [..., C, H r, W r] to [..., C r², H, W].")
-SHUFFLE(channel_shuffle, "groups", "groups that are mixed", NULL, "Channels of x [N, C, …] in groups, dealt out so that each new group has some of each (Zhang et al. 2018).")
+SHUFFLE(pixel_unshuffle, "downscale_factor", "how many times smaller", "SpaceToDepth",
+        "The inverse of pixel_shuffle: [..., C, H r, W r] to [..., C r², H, W].")
+SHUFFLE(channel_shuffle, "groups", "groups that are mixed", NULL,
+        "Channels of x [N, C, …] in groups, dealt out so that each new group has some of each (Zhang et al. 2018).")
 
 /* ---- grid_sample ------------------------------------------------------------------------------------------------------ */
 
@@ -251,7 +298,8 @@ enum { G_MODE, G_PADDING, G_ALIGN };
 
 /* Where coordinate g in [-1, 1] falls in 0 … size - 1. */
 static soma_tensor *unnormalise(soma_tensor *g, int64_t size, bool align) {
-    return align ? soma_mul_scalar(soma_add_scalar(g, 1), (double)(size - 1) / 2) : soma_add_scalar(soma_mul_scalar(soma_add_scalar(g, 1), (double)size / 2), -0.5);
+    return align ? soma_mul_scalar(soma_add_scalar(g, 1), (double)(size - 1) / 2)
+                 : soma_add_scalar(soma_mul_scalar(soma_add_scalar(g, 1), (double)size / 2), -0.5);
 }
 
 /* Folds v back and forth between low and high. */
@@ -310,8 +358,10 @@ static bool grid_sample_compose(soma_args *a) {
     const int64_t n = x->shape[0], c = x->shape[1], h = x->shape[2], w = x->shape[3], points = grid->shape[1] * grid->shape[2];
     const char *padding = a->attrs[G_PADDING].value.s;
     const bool align = soma__attr_int(a, G_ALIGN) != 0;
-    soma_tensor *flat = soma_reshape(x, 3, (const int64_t[]){n, c, h * w}), *g = soma_reshape(grid, 3, (const int64_t[]){n, points, 2}), *y = NULL;
-    soma_tensor *ix = into_plane(unnormalise(soma_select(g, 2, 0), w, align), w, padding, align), *iy = into_plane(unnormalise(soma_select(g, 2, 1), h, align), h, padding, align);
+    soma_tensor *flat = soma_reshape(x, 3, (const int64_t[]){n, c, h * w}), *g = soma_reshape(grid, 3, (const int64_t[]){n, points, 2}),
+                *y = NULL;
+    soma_tensor *ix = into_plane(unnormalise(soma_select(g, 2, 0), w, align), w, padding, align),
+                *iy = into_plane(unnormalise(soma_select(g, 2, 1), h, align), h, padding, align);
     if (a->attrs[G_MODE].value.s[0] == 'n') {
         y = pick(flat, soma_round(soma_detach(iy)), soma_round(soma_detach(ix)), h, w);
     } else {
@@ -327,25 +377,41 @@ static bool grid_sample_compose(soma_args *a) {
     return a->out[0] != NULL;
 }
 
-SOMA__LINES(grid_sample, "[2,3,4,5] [2,3,2,2]@-0.9:0.9", "s[1,2,4,4] s[1,2,3,2]@-1.5:1.5 padding_mode='border'", "[1,2,3,4] [1,3,3,2]@-2:2 padding_mode='reflection'",
-            "[1,2,4,5] [1,2,3,2]@-1:1 align_corners=true", "[2,1,3,3] [2,2,2,2]@-1:1 mode='nearest' ~", "[1,1,4,3] [1,2,2,2]@-2:2 padding_mode='reflection' align_corners=true", "[1,1,3,3] [1,0,2,2]",
-            "[2,2,3] [2,2,2,2] !ESHAPE expected [N, C, H, W]", "[2,2,3,3] [1,2,2,2] !ESHAPE grid is [1, 2, 2, 2] f32, expected [N, out height, out width, 2]",
-            "[1,1,3,3] [1,2,2,2] mode='cubic' !EINVAL mode is 'cubic'", "[1,1,3,3] [1,2,2,2] padding_mode='wrap' !EINVAL padding_mode is 'wrap'")
+SOMA__LINES(grid_sample, "[2,3,4,5] [2,3,2,2]@-0.9:0.9", "s[1,2,4,4] s[1,2,3,2]@-1.5:1.5 padding_mode='border'",
+            "[1,2,3,4] [1,3,3,2]@-2:2 padding_mode='reflection'", "[1,2,4,5] [1,2,3,2]@-1:1 align_corners=true",
+            "[2,1,3,3] [2,2,2,2]@-1:1 mode='nearest' ~", "[1,1,4,3] [1,2,2,2]@-2:2 padding_mode='reflection' align_corners=true",
+            "[1,1,3,3] [1,0,2,2]", "[2,2,3] [2,2,2,2] !ESHAPE expected [N, C, H, W]",
+            "[2,2,3,3] [1,2,2,2] !ESHAPE grid is [1, 2, 2, 2] f32, expected [N, out height, out width, 2]",
+            "[1,1,3,3] [1,2,2,2] mode='cubic' !EINVAL mode is 'cubic'",
+            "[1,1,3,3] [1,2,2,2] padding_mode='wrap' !EINVAL padding_mode is 'wrap'")
 
 static const soma_op grid_sample_op = {
-    .name = "grid_sample", .family = "resample", .onnx = "GridSample",
-    .doc = "x [N, C, H, W] at the places of grid [N, h, w, 2], whose (column, row) run from -1 to 1 over the plane: bilinear between neighbours, or the nearest. "
-           "Places outside read zeros, the border or the mirrored plane. For spatial transformers (Jaderberg et al. 2015). PyTorch's bicubic mode and "
+    .name = "grid_sample",
+    .family = "resample",
+    .onnx = "GridSample",
+    .doc = "x [N, C, H, W] at the places of grid [N, h, w, 2], whose (column, row) run from -1 to 1 over the plane: bilinear between "
+           "neighbours, or the nearest. "
+           "Places outside read zeros, the border or the mirrored plane. For spatial transformers (Jaderberg et al. 2015). PyTorch's "
+           "bicubic mode and "
            "volumes are not here.",
-    .in = {{.name = "x"}, {.name = "grid"}}, .n_in = 2, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_STRING("mode", "bilinear", "bilinear or nearest"), SOMA_DEF_STRING("padding_mode", "zeros", "zeros, border or reflection"),
+    .in = {{.name = "x"}, {.name = "grid"}},
+    .n_in = 2,
+    .outputs = 1,
+    .attrs = SOMA_ATTRS(SOMA_DEF_STRING("mode", "bilinear", "bilinear or nearest"),
+                        SOMA_DEF_STRING("padding_mode", "zeros", "zeros, border or reflection"),
                         SOMA_DEF_BOOL("align_corners", false, "-1 and 1 are the centres of the corner elements, not the plane's edges")),
-    .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64), .promote = SOMA_PROMOTE_SAME, .compose = grid_sample_compose, .backward = SOMA_COMPOSED, .samples = grid_sample_samples,
+    .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64),
+    .promote = SOMA_PROMOTE_SAME,
+    .compose = grid_sample_compose,
+    .backward = SOMA_COMPOSED,
+    .samples = grid_sample_samples,
     .errors = grid_sample_errors,
 };
 
 soma_tensor *soma_grid_sample(soma_tensor *x, soma_tensor *grid, const char *mode, const char *padding_mode, bool align_corners) {
-    const soma_attr attrs[] = {SOMA_STRING("mode", mode ? mode : "bilinear"), SOMA_STRING("padding_mode", padding_mode ? padding_mode : "zeros"), SOMA_BOOLEAN("align_corners", align_corners)};
+    const soma_attr attrs[] = {SOMA_STRING("mode", mode ? mode : "bilinear"),
+                               SOMA_STRING("padding_mode", padding_mode ? padding_mode : "zeros"),
+                               SOMA_BOOLEAN("align_corners", align_corners)};
     return SOMA__RUN(&grid_sample_op, attrs, x, grid);
 }
 

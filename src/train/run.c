@@ -93,7 +93,7 @@ void soma__run_tidy(const char *dir) {
 soma_status soma__run_save_model(const char *dir, soma_module *net, const soma_pair *meta, int n_meta) {
     char *path = soma__path_join(dir, "model.safetensors");
     if (!path) return soma_error();
-    soma_status status = soma__nn_save_meta(net, path, meta, n_meta);
+    soma_status status = soma_nn_save_meta(net, path, meta, n_meta);
     soma__free(path);
     return status;
 }

@@ -71,6 +71,15 @@ for n, with_, plain in ((1, "max_pool1d_with_indices", "max_pool1d"), (2, "max_p
             case(f"lp_pool{n}d", lambda x: getattr(F, f"lp_pool{n}d")(x, power, k, s, up), [f(2, 2, *SIZES[n], low=0.5, high=2)], norm_type=power,
                  kernel_size=[k] * n, stride=[s] * n, ceil_mode=up)
 
+for n in (1, 2, 3):
+    pool, unpool = getattr(F, f"max_pool{n}d"), getattr(F, f"max_unpool{n}d")
+    for k, s, size in ((2, 2, None), (3, 2, SIZES[n]), (2, 1, None)):
+        y, at = pool(f(2, 2, *SIZES[n]), k, s, return_indices=True)
+        if size is None and s == 2:  # windows that fit exactly
+            y, at = pool(f(2, 2, *[4] * n), k, s, return_indices=True)
+        more = dict(output_size=list(size)) if size else {}
+        case(f"max_unpool{n}d", lambda x, i: unpool(x, i, k, s, 0, size), [y, at], kernel_size=[k] * n, stride=[s] * n, **more)
+
 # ---- Other resolutions ----
 for shape, size, mode in (((1, 2, 5), (8,), "linear"), ((2, 1, 4, 3), (7, 2), "bilinear"), ((1, 2, 3, 2, 3), (4, 5, 2), "trilinear"), ((1, 1, 5, 4), (7, 8), "bicubic"), ((1, 2, 7, 6), (3, 4), "bicubic")):
     for align in (False, True):

@@ -98,7 +98,7 @@ for shape in ((3, 3), (2, 4, 4), (0, 0)):
     case("eigh", eigh, [symmetric(*shape)])
     case("matrix_exp", torch.matrix_exp, [f(*shape)])
 case("eigh", lambda x: eigh(x, "U"), [f(3, 3)], UPLO="U")
-case("det", torch.det, [torch.tensor([[1.0, 2, 3], [2, 4, 6], [1, 0, 1]], dtype=torch.float64)])
+case("det", torch.det, [torch.tensor([[1.0, 2, 3], [2, 4, 6], [1, 0, 1]], dtype=torch.float64)], grad=False)  # 1.13 gives 0 for the cofactors
 case("logdet", torch.logdet, [torch.tensor([[1.0, 2], [2, 1]], dtype=torch.float64)], grad=False)
 for upper in (False, True):
     l = regular(3, 3)
@@ -133,5 +133,12 @@ case("matrix_rank", L.matrix_rank, [torch.tensor([[1.0, 2], [2, 4]], dtype=torch
 case("matrix_rank", lambda x: L.matrix_rank(x, hermitian=True), [symmetric(3, 3)], grad=False, hermitian=True)
 for n in (0, 1, 3, 6, -2):
     case("matrix_power", lambda x: torch.matrix_power(x, n), [regular(2, 2, 2)], n=n)
+
+# ---- Made like another, or from nothing ----
+case("zeros_like", torch.zeros_like, [f(2, 3)], grad=False)
+case("ones_like", torch.ones_like, [f(2, 3)], grad=False)
+case("full_like", lambda x: torch.full_like(x, 2.5), [f(2, 3)], grad=False, fill_value=2.5)
+case("logspace", lambda: torch.logspace(-1, 2, 5, dtype=torch.float64), [], start=-1.0, end=2.0, steps=5, dtype=1)
+case("logspace", lambda: torch.logspace(0, 3, 4, base=2, dtype=torch.float64), [], start=0.0, end=3.0, steps=4, base=2.0, dtype=1)
 
 finish()

@@ -137,6 +137,7 @@ double soma__bessel_i1(double x) { return copysign(grown(soma__bessel_i1e(x), x)
 /* ---- Logarithms and the like ---- */
 
 double soma__sinc(double x) { return x == 0 ? 1 : sin(pi * x) / (pi * x); }
+double soma__entr(double x) { return x < 0 ? -INFINITY : x == 0 ? 0 : -x * log(x); }
 double soma__xlogy(double x, double y) { return y != y ? y : x == 0 ? 0 : x * log(y); }
 double soma__xlog1py(double x, double y) { return y != y ? y : x == 0 ? 0 : x * log1p(y); }
 

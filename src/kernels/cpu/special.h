@@ -15,6 +15,7 @@ double soma__bessel_i1e(double x);
 double soma__bessel_i0(double x);
 double soma__bessel_i1(double x);
 double soma__sinc(double x);                 /* sin(pi x) / (pi x) */
+double soma__entr(double x);                 /* -x log x */
 double soma__xlogy(double x, double y);      /* x log y, 0 where x is 0 and y no NaN */
 double soma__xlog1py(double x, double y);
 double soma__logaddexp(double a, double b);  /* log(e^a + e^b) */
