@@ -131,6 +131,10 @@ static bool divide(soma_args *a, soma_tensor *index, bags *b) {
     b->count = offsets ? offsets->numel - last : given->shape[0];
     if (offsets && !check_offsets(offsets, b->n))
         return false;
+    if (b->count < 1 && b->n > 0) {
+        soma_fail(SOMA_EINVAL, "embedding_bag: %lld indices and no bag: offsets has only the last offset", (long long)b->n);
+        return false;
+    }
     b->of = soma__index_row(b->n);
     b->used = soma_zeros(SOMA_SHAPE(b->count, 1), (soma_dtype)a->in[WEIGHT]->dtype);
     if (!b->of || !b->used || !b->of->data || !index->data)
@@ -222,7 +226,8 @@ SOMA__LINES(embedding_bag, "[6,3] i[2,4]<6 mode='sum'", "s[6,3] i[7]<6 i[3]=0,2,
             "[6,3] i[4]<6 !ESHAPE indices is [4] i64, expected [bags, n] without offsets",
             "[6,3] i[4]<6 i[2]=0,5 !EINVAL offset 5 at position [1], expected to start at 0",
             "[6,3] i[4]<6 i[2]=0,2 [4] mode='mean' !EINVAL per_sample_weights are for mode 'sum', not 'mean'",
-            "[6,3] i[2,2]<6 mode='median' !EINVAL mode is 'median'", "[6,3] i[2,2]=0,6,1,1 !EINVAL index 6 at position [1]")
+            "[6,3] i[2,2]<6 mode='median' !EINVAL mode is 'median'", "[6,3] i[2,2]=0,6,1,1 !EINVAL index 6 at position [1]",
+            "[6,3] i[2]<6 i[1]=0 include_last_offset=true !EINVAL 2 indices and no bag")
 
 static const soma_op embedding_bag_op = {
     .name = "embedding_bag",

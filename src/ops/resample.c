@@ -122,7 +122,7 @@ static bool interpolate_compose(soma_args *a) {
     for (int i = 0; i < axes; i++) {
         const int64_t in = x->shape[i + 2];
         if (factor > 0)
-            out[i] = (int64_t)floor((double)in * factor);
+            out[i] = (int64_t)fmin(floor((double)in * factor), INT32_MAX);
         if (in < 1 || out[i] < 1)
             return soma__expected(x, "x", "planes of 1 or more elements, in and out");
         double scale = factor > 0 && !recompute ? 1 / factor : (double)in / (double)out[i];
@@ -220,7 +220,7 @@ static bool pixel_shuffle_compose(soma_args *a) {
     soma_tensor *x = a->in[0];
     const int64_t r = soma__attr_int(a, 0);
     int64_t v[4];
-    if (!planes(x, v) || !plane_factor(a, "upscale_factor", v[1], r < 1 ? 0 : r * r))
+    if (!planes(x, v) || !plane_factor(a, "upscale_factor", v[1], r < 1 || r > INT16_MAX ? 0 : r * r))
         return false;
     const int64_t c = v[1] / (r * r);
     soma_tensor *y = soma_permute(soma_reshape(x, 6, (const int64_t[]){v[0], c, r, r, v[2], v[3]}), SOMA_DIMS(0, 1, 4, 2, 5, 3));
