@@ -42,6 +42,16 @@ def to_dtype(dtype):
     return lambda x, **rest: ([x], {"dtype": ("int", DT[dtype])})
 
 
+def logspace(start, end, steps=100, base=10.0, *, dtype=torch.float32, **rest):
+    inputs, attrs = linspace(start, end, steps, dtype=dtype)
+    return inputs, {**attrs, "base": float(base)}
+
+
+def max_unpool(x, indices, dims, kernel_size, stride=None, padding=0, output_size=None):
+    return [x, indices], {"kernel_size": numbers(kernel_size), "stride": None if stride is None else numbers(stride), "padding": numbers(padding),
+                          "output_size": None if output_size is None else numbers(output_size[-dims:])}
+
+
 def moved(x, source, destination):
     order = torch.empty(x.shape).movedim(source, destination) if x.dim() else x
     names = torch.arange(x.dim()).tolist()
@@ -76,7 +86,7 @@ def linspace(start, end, steps=100, *, dtype=torch.float32, **rest):
 
 
 # Entries whose call is made by hand: (inputs, attributes) of the operator that OPERATOR names, or that has the entry's own name (OWN).
-OWN = {"nn.functional.dropout", "nn.functional.embedding_bag", "nn.functional.max_pool1d", "nn.functional.max_pool2d", "nn.functional.max_pool3d", "tril_indices", "triu_indices",
+OWN = {"nn.functional.max_unpool1d", "nn.functional.max_unpool2d", "nn.functional.max_unpool3d", "logspace", "nn.functional.dropout", "nn.functional.embedding_bag", "nn.functional.max_pool1d", "nn.functional.max_pool2d", "nn.functional.max_pool3d", "tril_indices", "triu_indices",
        "nn.functional.adaptive_max_pool1d", "nn.functional.adaptive_max_pool2d", "nn.functional.adaptive_max_pool3d", "nn.functional.adaptive_avg_pool2d",
        "nn.functional.adaptive_avg_pool3d", "reshape", "view", "expand", "where", "arange", "linspace", "movedim", "layer_norm", "nn.functional.layer_norm", "broadcast_to", "narrow", "constant_pad_nd", "ravel"}
 ADAPT = {
@@ -112,7 +122,10 @@ ADAPT = {
     "new_ones": lambda x, shape, *, dtype=None, **rest: full_of(shape, 1, dtype or x.dtype),
     "new_zeros": lambda x, shape, *, dtype=None, **rest: full_of(shape, 0, dtype or x.dtype),
     "new_full": lambda x, shape, v, *, dtype=None, **rest: full_of(shape, v, dtype or x.dtype),
-    "arange": arange, "linspace": linspace,
+    "arange": arange, "linspace": linspace, "logspace": logspace,
+    "nn.functional.max_unpool1d": lambda x, indices, **rest: max_unpool(x, indices, 1, **rest),
+    "nn.functional.max_unpool2d": lambda x, indices, **rest: max_unpool(x, indices, 2, **rest),
+    "nn.functional.max_unpool3d": lambda x, indices, **rest: max_unpool(x, indices, 3, **rest),
     "nn.functional.adaptive_max_pool1d": lambda x, size, return_indices=False: adaptive(x, size, 1),
     "nn.functional.adaptive_max_pool2d": lambda x, size, return_indices=False: adaptive(x, size, 2),
     "nn.functional.adaptive_max_pool3d": lambda x, size, return_indices=False: adaptive(x, size, 3),
