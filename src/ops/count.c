@@ -186,8 +186,8 @@ soma_tensor *soma_bincount(soma_tensor *x, soma_tensor *weights, int64_t minleng
 
 /* ---- Histograms ---- */
 
-/* Edges from low to high; with low = high from the data's smallest to its largest. */
-static bool limits(const char *op, const numbers *v, int64_t bins, double *low, double *high) {
+/* Edges from low to high; with low = high from the data's smallest to its largest, or `room` below and above where these are equal too. */
+static bool limits(const char *op, const numbers *v, int64_t bins, double room, double *low, double *high) {
     if (bins < 1 || bins > INT32_MAX) {
         soma_fail(SOMA_EINVAL, "%s: %lld bins, expected 1 or more", op, (long long)bins);
         return false;
@@ -200,8 +200,8 @@ static bool limits(const char *op, const numbers *v, int64_t bins, double *low, 
         }
     }
     if (*low == *high) {
-        *low -= 1;
-        *high += 1;
+        *low -= room;
+        *high += room;
     }
     if (isfinite(*low) && isfinite(*high) && *low <= *high)
         return true;
@@ -216,7 +216,7 @@ static bool histc_compose(soma_args *a) {
     soma_tensor *t = soma_zeros(1, &bins, SOMA_F64);
     if (!t || soma__ctx()->shapes_only)
         return soma__return(a, soma_to(t, soma_dtype_of(a->in[0])));
-    if (!numbers_of(a->in[0], &v) || !limits("histc", &v, bins, &low, &high))
+    if (!numbers_of(a->in[0], &v) || !limits("histc", &v, bins, 1, &low, &high))
         return false;
     for (int64_t i = 0; i < v.n; i++)
         if (v.f[i] >= low && v.f[i] <= high) {
@@ -256,8 +256,12 @@ static soma_tensor *edges_of(soma_args *a, const numbers *v) {
     soma_tensor *bins = a->in[1];
     char text[SOMA__SHAPE_TEXT];
     double low = soma__attr_float(a, 1), high = soma__attr_float(a, 2);
+    if (low == high && v->n == 0) { /* PyTorch's for no data at all */
+        low = 0;
+        high = 1;
+    }
     if (!bins)
-        return limits("histogram", v, soma__attr_int(a, 0), &low, &high) ? soma_linspace(low, high, soma__attr_int(a, 0) + 1, SOMA_F64) : NULL;
+        return limits("histogram", v, soma__attr_int(a, 0), 0.5, &low, &high) ? soma_linspace(low, high, soma__attr_int(a, 0) + 1, SOMA_F64) : NULL;
     if (bins->ndim != 1 || bins->numel < 2) {
         soma_fail(SOMA_ESHAPE, "histogram: bins is %s, expected a vector of two edges or more", soma__tensor_text(bins, text));
         return NULL;

@@ -6,6 +6,7 @@ from opdb_bind import DTYPES as DT, Call, Refused
 # Entries of op_db (with or without the variant's name) and the operator that they are, where soma has none of the entry's own name. A variant's
 # name in full comes first.
 OPERATOR = {
+    "svd": "svd",
     "__radd__": "add", "__rsub__": "sub", "__rmul__": "mul", "__rdiv__": "div", "__rpow__": "pow", "__rmatmul__": "matmul", "rsub": "sub",
     "true_divide": "div", "div.no_rounding_mode": "div", "max.binary": "maximum", "min.binary": "minimum",
     "max.reduction_no_dim": "amax", "min.reduction_no_dim": "amin", "nn.functional.binary_cross_entropy_with_logits": "bce_with_logits",
@@ -20,7 +21,7 @@ OPERATOR = {
 }
 
 # Entries whose own name is another operator of soma's.
-NOT_BY_NAME = {"linalg.vander", "nn.functional.unfold"}
+NOT_BY_NAME = {"svd", "linalg.vander", "nn.functional.unfold"}
 
 # Names of arguments of one entry.
 RENAME = {
@@ -39,6 +40,16 @@ def full_of(shape, value, dtype):
 
 def to_dtype(dtype):
     return lambda x, **rest: ([x], {"dtype": ("int", DT[dtype])})
+
+
+def logspace(start, end, steps=100, base=10.0, *, dtype=torch.float32, **rest):
+    inputs, attrs = linspace(start, end, steps, dtype=dtype)
+    return inputs, {**attrs, "base": float(base)}
+
+
+def max_unpool(x, indices, dims, kernel_size, stride=None, padding=0, output_size=None):
+    return [x, indices], {"kernel_size": numbers(kernel_size), "stride": None if stride is None else numbers(stride), "padding": numbers(padding),
+                          "output_size": None if output_size is None else numbers(output_size[-dims:])}
 
 
 def moved(x, source, destination):
@@ -75,7 +86,7 @@ def linspace(start, end, steps=100, *, dtype=torch.float32, **rest):
 
 
 # Entries whose call is made by hand: (inputs, attributes) of the operator that OPERATOR names, or that has the entry's own name (OWN).
-OWN = {"nn.functional.dropout", "nn.functional.embedding_bag", "nn.functional.max_pool1d", "nn.functional.max_pool2d", "nn.functional.max_pool3d", "tril_indices", "triu_indices",
+OWN = {"nn.functional.max_unpool1d", "nn.functional.max_unpool2d", "nn.functional.max_unpool3d", "logspace", "nn.functional.dropout", "nn.functional.embedding_bag", "nn.functional.max_pool1d", "nn.functional.max_pool2d", "nn.functional.max_pool3d", "tril_indices", "triu_indices",
        "nn.functional.adaptive_max_pool1d", "nn.functional.adaptive_max_pool2d", "nn.functional.adaptive_max_pool3d", "nn.functional.adaptive_avg_pool2d",
        "nn.functional.adaptive_avg_pool3d", "reshape", "view", "expand", "where", "arange", "linspace", "movedim", "layer_norm", "nn.functional.layer_norm", "broadcast_to", "narrow", "constant_pad_nd", "ravel"}
 ADAPT = {
@@ -111,7 +122,10 @@ ADAPT = {
     "new_ones": lambda x, shape, *, dtype=None, **rest: full_of(shape, 1, dtype or x.dtype),
     "new_zeros": lambda x, shape, *, dtype=None, **rest: full_of(shape, 0, dtype or x.dtype),
     "new_full": lambda x, shape, v, *, dtype=None, **rest: full_of(shape, v, dtype or x.dtype),
-    "arange": arange, "linspace": linspace,
+    "arange": arange, "linspace": linspace, "logspace": logspace,
+    "nn.functional.max_unpool1d": lambda x, indices, **rest: max_unpool(x, indices, 1, **rest),
+    "nn.functional.max_unpool2d": lambda x, indices, **rest: max_unpool(x, indices, 2, **rest),
+    "nn.functional.max_unpool3d": lambda x, indices, **rest: max_unpool(x, indices, 3, **rest),
     "nn.functional.adaptive_max_pool1d": lambda x, size, return_indices=False: adaptive(x, size, 1),
     "nn.functional.adaptive_max_pool2d": lambda x, size, return_indices=False: adaptive(x, size, 2),
     "nn.functional.adaptive_max_pool3d": lambda x, size, return_indices=False: adaptive(x, size, 3),
@@ -120,10 +134,17 @@ ADAPT = {
     "nn.functional.max_pool1d": lambda x, **rest: max_pool(x, **rest), "nn.functional.max_pool2d": lambda x, **rest: max_pool(x, **rest),
     "nn.functional.max_pool3d": lambda x, **rest: max_pool(x, **rest), "nn.functional.dropout": lambda x, p=0.5, training=True: dropout(x, p, training),
     "nn.functional.embedding_bag": lambda weight, indices, **rest: embedding_bag(weight, indices, **rest),
+    "svd": lambda x, some=True, compute_uv=True: svd(x, some, compute_uv),
     "linalg.vander": lambda x, N=None: ([x], {"N": N, "increasing": True}),
     "tril_indices": lambda *args, **rest: indices_of(*args, **rest), "triu_indices": lambda *args, **rest: indices_of(*args, **rest),
     "constant_pad_nd": lambda x, pad, value=0.0: ([x], {"pad": ("ints", list(pad)), "value": float(value)}),
 }
+
+
+def svd(x, some, compute_uv):
+    if not compute_uv:
+        raise Refused("no vectors: svdvals")
+    return [x], {"full_matrices": not some}
 
 
 def numbers(v):
@@ -176,7 +197,7 @@ OUTPUTS = {
     "native_layer_norm": [0], "native_batch_norm": [0],
 }
 # No gradient is compared for these, and why.
-NO_GRADIENT = {}
+NO_GRADIENT = {"cholesky_inverse", "cholesky_solve", "linalg.det", "linalg.det.singular"}
 
 # Entries that soma has in some form but that are not compared, and why.
 NOT_COMPARED = {
@@ -296,6 +317,8 @@ def comparable(name, call, sample, outs):
         dim = dim if isinstance(dim, int) else dim[0] if dim else None
         if dim is not None and ties(call.inputs[0], dim):
             return outs[:1]
+    if call.op in ("svd", "eigh") and len(outs) > 1:  # vectors are so but for signs and order within equal values
+        return [o if i == (call.op == "svd") else None for i, o in enumerate(outs)]
     if call.op == "max_pool2d" and len(outs) == 2:  # soma's places are i32
         return [outs[0], outs[1].to(torch.int32)]
     if call.op in ("max_pool1d", "max_pool3d"):
@@ -310,7 +333,7 @@ FINITE_GRADIENT = {"nn.functional.softsign", "logit", "special.logit", "clamp_mi
                    "nn.functional.hardshrink", "nn.functional.softshrink", "nn.functional.elu", "nn.functional.celu", "nn.functional.selu", "nn.functional.hardtanh",
                    "nn.functional.relu6"}
 # Gradients are compared only where the function is defined: beyond, PyTorch gives NaN for the gradient of a NaN or of a constant.
-DOMAIN = {"logit": lambda x: (x >= 0) & (x <= 1), "entr": lambda x: x > 0, "digamma": lambda x: (x > 0) | (x != x.round())}
+DOMAIN = {"digamma": lambda x: (x > 0) | (x != x.round())}
 
 # Differences on purpose, for docs/parity.md.
 DIFFERENCES = [
@@ -328,5 +351,8 @@ DIFFERENCES = [
     "within that.",
     "The gradient at NaN of elu, celu, selu, hardtanh, relu6, hardshrink and softshrink: PyTorch's own differs between elements of one tensor (in and beyond a full "
     "vector).",
+    "Gradients of cholesky_inverse and cholesky_solve are those of the lower triangle, which alone is read; PyTorch has numbers above it too. The gradient of det is that "
+    "of the cofactors also where the matrix is singular; PyTorch's 1.13 is 0 or noise there. Checked by differences instead.",
+    "Vectors of svd and eigh are not compared, only values: their signs are a choice.",
     "Indices are i64 or i32; PyTorch takes other dtypes where there are none.",
 ]
