@@ -1,5 +1,7 @@
 /* Indexing: figures worked out by hand or by the plainest loop, sums that do not depend on threads, bad indices. */
-#include "family.h"
+#include "threads.h"
+
+#include "ops/op.h"
 
 static soma_tensor *ints(int ndim, const int64_t *shape, const int64_t *values) {
     return soma_from_array(values, ndim, shape, SOMA_I64);
@@ -111,19 +113,11 @@ static void threads(void **state) {
     }
 }
 
-static void family(void **state) {
-    (void)state;
-    assert_true(check_family("index") >= 9);
-    assert_true(check_composites("index") >= 14);
-    assert_true(check_composites("count") >= 8);
-    assert_true(check_composites("reduce") >= 30);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(select_and_add),    cmocka_unit_test(gather_and_scatter),
         cmocka_unit_test(masks_and_classes), cmocka_unit_test(large),
-        cmocka_unit_test(threads),           cmocka_unit_test(family),
+        cmocka_unit_test(threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,10 @@
-/* Softmax and the losses: against plain formulas in f64, derivatives, threads, targets that are out of range. */
-#include "entries.h"
+/* Softmax and the losses: against plain formulas in f64, threads, targets that are out of range. */
+#include "threads.h"
+
+#include "ops/op.h"
 
 #include <math.h>
 
-static const char *const differentiable[] = {"softmax",  "log_softmax", "cross_entropy",  "nll_loss",
-                                             "mse_loss", "l1_loss",     "bce_with_logits", "binary_cross_entropy_with_logits"};
-static const char *const internal[] = {"softmax_backward", "log_softmax_backward", "cross_entropy_backward",
-                                       "class_coefficients"};
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 /* ---- Softmax ----------------------------------------------------------------------------------------------------- */
@@ -301,40 +299,7 @@ static void test_elementwise(void **state) {
     check_ok();
 }
 
-/* ---- Derivatives, threads, strides, bad inputs ------------------------------------------------------------------- */
-
-static void test_gradients(void **state) {
-    (void)state;
-    int checked = 0;
-    for (size_t k = 0; k < COUNT(differentiable); k++)
-        check_entry_gradients(differentiable[k], &checked);
-    assert_true(checked >= 35);
-}
-
-/* The fused backward and the one in operators are the same function. */
-static void test_fused_gradients(void **state) {
-    (void)state;
-    for (size_t k = 0; k < COUNT(differentiable); k++)
-        for (int i = 0;; i++) {
-            soma_scope scope = soma_scope_begin();
-            bool in_place;
-            entry_call c = {.op = soma__op_find(differentiable[k], &in_place)};
-            bool more = c.op->samples(i, SOMA_F64, &c.s);
-            if (more) {
-                soma_tensor *x = soma_requires_grad_(c.s.in[0], true), *a, *b;
-                soma_backward_opts graph = {.create_graph = true, .size = sizeof graph}, plain = {.size = sizeof plain};
-                soma_grad_of(entry_scalar(&c, &x, 1), &x, 1, &graph, &a);
-                soma_grad_of(entry_scalar(&c, &x, 1), &x, 1, &plain, &b);
-                double off = soma_numel(x) ? soma_item(soma_amax(soma_abs(soma_sub(a, b)), SOMA_ALL, false)) : 0;
-                check_ok();
-                if (!(off <= 1e-13))
-                    fail_msg("%s, sample %d: fused and composed gradients differ by %g", differentiable[k], i, off);
-            }
-            soma_scope_end(scope);
-            if (!more)
-                break;
-        }
-}
+/* ---- Threads ------------------------------------------------------------------------------------------------------- */
 
 static void test_threads(void **state) {
     (void)state;
@@ -348,55 +313,18 @@ static void test_threads(void **state) {
     soma_attr smooth[] = {SOMA_FLOAT("label_smoothing", 0.1)};
     for (int64_t dim = 0; dim < 3; dim++) {
         soma_attr attr = SOMA_INT("dim", dim);
-        check_threads("softmax", &x, 1, &attr, 1);
-        check_threads("log_softmax", &x, 1, &attr, 1);
-        check_threads("softmax_backward", (soma_tensor *[]){g, x}, 2, &attr, 1);
-        check_threads("log_softmax_backward", (soma_tensor *[]){g, x}, 2, &attr, 1);
+        check_op_threads("softmax", &x, 1, &attr, 1);
+        check_op_threads("log_softmax", &x, 1, &attr, 1);
+        check_op_threads("softmax_backward", (soma_tensor *[]){g, x}, 2, &attr, 1);
+        check_op_threads("log_softmax_backward", (soma_tensor *[]){g, x}, 2, &attr, 1);
     }
-    check_threads("cross_entropy", (soma_tensor *[]){x, t, w}, 3, smooth, 1);
-    check_threads("cross_entropy", (soma_tensor *[]){rows, labels}, 2, NULL, 0);
-    check_threads("nll_loss", (soma_tensor *[]){rows, labels}, 2, NULL, 0);
-    check_threads("cross_entropy_backward", (soma_tensor *[]){one, x, t, lse, one, w}, 6, smooth, 1);
-    check_threads("mse_loss", (soma_tensor *[]){x, g}, 2, NULL, 0);
-    check_threads("l1_loss", (soma_tensor *[]){x, g}, 2, NULL, 0);
-    check_threads("bce_with_logits", (soma_tensor *[]){x, g}, 2, NULL, 0);
-}
-
-static void test_strides_and_errors(void **state) {
-    (void)state;
-    int checked = 0;
-    for (size_t k = 0; k < COUNT(differentiable); k++) {
-        check_entry_strides(differentiable[k]);
-        check_entry_errors(differentiable[k], &checked);
-    }
-    for (size_t k = 0; k < COUNT(internal); k++) {
-        if (strcmp(internal[k], "class_coefficients") != 0)
-            check_entry_strides(internal[k]);
-        check_entry_errors(internal[k], &checked);
-    }
-    assert_true(checked >= 20);
-}
-
-/* Each allocation of a loss and its backward fails in turn: SOMA_ENOMEM, and nothing stays behind. */
-static void test_out_of_memory(void **state) {
-    (void)state;
-    soma_tensor *x = soma_requires_grad_(soma__sample(SOMA_F16, -3, 3, 1, 2, (const int64_t[]){5, 7}), true);
-    soma_tensor *t = soma__sample(SOMA_I32, 0, 7, 2, 1, (const int64_t[]){5});
-    for (int64_t k = 1;; k++) {
-        soma_scope scope = soma_scope_begin();
-        soma_memory_fail_at(k);
-        soma_backward(soma_cross_entropy(x, t, .label_smoothing = 0.1));
-        soma_memory_fail_at(0);
-        soma_status status = soma_error();
-        soma_error_clear();
-        soma_scope_end(scope);
-        soma_set_grad(x, NULL);
-        if (status == SOMA_OK) {
-            assert_true(k > 5);
-            return;
-        }
-        assert_int_equal(status, SOMA_ENOMEM);
-    }
+    check_op_threads("cross_entropy", (soma_tensor *[]){x, t, w}, 3, smooth, 1);
+    check_op_threads("cross_entropy", (soma_tensor *[]){rows, labels}, 2, NULL, 0);
+    check_op_threads("nll_loss", (soma_tensor *[]){rows, labels}, 2, NULL, 0);
+    check_op_threads("cross_entropy_backward", (soma_tensor *[]){one, x, t, lse, one, w}, 6, smooth, 1);
+    check_op_threads("mse_loss", (soma_tensor *[]){x, g}, 2, NULL, 0);
+    check_op_threads("l1_loss", (soma_tensor *[]){x, g}, 2, NULL, 0);
+    check_op_threads("bce_with_logits", (soma_tensor *[]){x, g}, 2, NULL, 0);
 }
 
 int main(void) {
@@ -404,8 +332,7 @@ int main(void) {
         cmocka_unit_test(test_softmax),     cmocka_unit_test(test_softmax_special), cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_by_hand),     cmocka_unit_test(test_bad_targets),     cmocka_unit_test(test_elementwise),
         cmocka_unit_test(test_bad_values),  cmocka_unit_test(test_options),
-        cmocka_unit_test(test_gradients),   cmocka_unit_test(test_fused_gradients), cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_strides_and_errors), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,7 @@
-/* batch_norm, layer_norm, dropout: against plain loops in f64, running statistics, derivatives, threads, strides, bad inputs. */
-#include "entries.h"
+/* batch_norm, layer_norm, dropout: against plain loops in f64, running statistics, threads. */
+#include "threads.h"
+
+#include "ops/op.h"
 
 #include <math.h>
 
@@ -173,51 +175,7 @@ static void test_dropout_limits(void **state) {
     check_error(SOMA_EINVAL, "dropout: p is nan");
 }
 
-/* ---- Derivatives, threads, strides, bad inputs ------------------------------------------------------------------- */
-
-static const char *const all_names[] = {"batch_norm", "batch_norm_backward", "layer_norm", "layer_norm_backward",
-                                        "dropout",    "dropout_scale"};
-
-static void test_gradients(void **state) {
-    (void)state;
-    int checked = 0;
-    check_entry_gradients("batch_norm", &checked);
-    check_entry_gradients("layer_norm", &checked);
-    check_entry_gradients("dropout", &checked);
-    check_entry_gradients("dropout_scale", &checked);
-    assert_true(checked >= 16);
-}
-
-/* The fused backward and the one in operators are the same function. */
-static void test_fused_gradients(void **state) {
-    (void)state;
-    static const char *const names[] = {"batch_norm", "layer_norm"};
-    for (size_t k = 0; k < 2; k++)
-        for (int i = 0;; i++) {
-            soma_scope scope = soma_scope_begin();
-            bool in_place;
-            entry_call c = {.op = soma__op_find(names[k], &in_place), .place = {0, 1, 2}};
-            bool more = c.op->samples(i, SOMA_F64, &c.s);
-            int n = more && c.s.in[1] ? 3 : 1;
-            for (int j = 0; more && j < n; j++)
-                soma_requires_grad_(c.s.in[j], true);
-            if (more) {
-                soma_tensor *a[3], *b[3];
-                soma_backward_opts graph = {.create_graph = true, .size = sizeof graph}, plain = {.size = sizeof plain};
-                soma_grad_of(entry_scalar(&c, c.s.in, n), c.s.in, n, &graph, a);
-                soma_grad_of(entry_scalar(&c, c.s.in, n), c.s.in, n, &plain, b);
-                for (int j = 0; j < n; j++) {
-                    double off = soma_item(soma_amax(soma_abs(soma_sub(a[j], b[j])), SOMA_ALL, false));
-                    check_ok();
-                    if (!(off <= 1e-12))
-                        fail_msg("%s, sample %d, input %d: fused and composed gradients differ by %g", names[k], i, j, off);
-                }
-            }
-            soma_scope_end(scope);
-            if (!more)
-                break;
-        }
-}
+/* ---- Threads ------------------------------------------------------------------------------------------------------- */
 
 static void test_threads(void **state) {
     (void)state;
@@ -229,61 +187,24 @@ static void test_threads(void **state) {
                 *w = soma__sample(SOMA_F32, 0.5, 2, 6, 1, (const int64_t[]){500});
     soma_tensor *rows = soma__sample(SOMA_F32, 0.5, 2, 7, 1, (const int64_t[]){300});
     soma_attr training[] = {SOMA_BOOLEAN("training", true)};
-    check_threads("batch_norm", (soma_tensor *[]){x, c, c}, 3, training, 1);
-    check_threads("batch_norm", (soma_tensor *[]){flat, w, w}, 3, training, 1);
-    check_threads("batch_norm_backward", (soma_tensor *[]){g, x, c, c, c}, 5, training, 1);
-    check_threads("batch_norm_backward", (soma_tensor *[]){gf, flat, w, w, w}, 5, training, 1);
-    check_threads("layer_norm", (soma_tensor *[]){flat, w, w}, 3, NULL, 0);
-    check_threads("layer_norm_backward", (soma_tensor *[]){gf, flat, rows, rows, w}, 5, NULL, 0);
+    check_op_threads("batch_norm", (soma_tensor *[]){x, c, c}, 3, training, 1);
+    check_op_threads("batch_norm", (soma_tensor *[]){flat, w, w}, 3, training, 1);
+    check_op_threads("batch_norm_backward", (soma_tensor *[]){g, x, c, c, c}, 5, training, 1);
+    check_op_threads("batch_norm_backward", (soma_tensor *[]){gf, flat, w, w, w}, 5, training, 1);
+    check_op_threads("layer_norm", (soma_tensor *[]){flat, w, w}, 3, NULL, 0);
+    check_op_threads("layer_norm_backward", (soma_tensor *[]){gf, flat, rows, rows, w}, 5, NULL, 0);
     /* sums over rows are doubles: in f32 their last bits would not show */
     soma_tensor *in[] = {gf, flat, rows, rows, w};
     for (int i = 0; i < 5; i++)
         in[i] = soma_to(in[i], SOMA_F64);
-    check_threads("layer_norm_backward", in, 5, NULL, 0);
-    check_threads("dropout", &x, 1, NULL, 0);
-}
-
-static void test_strides_and_errors(void **state) {
-    (void)state;
-    int checked = 0;
-    for (size_t k = 0; k < COUNT(all_names); k++) {
-        check_entry_strides(all_names[k]);
-        check_entry_errors(all_names[k], &checked);
-    }
-    assert_true(checked >= 11);
-}
-
-/* Each allocation of a training step of both normalisations fails in turn. */
-static void test_out_of_memory(void **state) {
-    (void)state;
-    soma_tensor *x = soma_requires_grad_(soma__sample(SOMA_BF16, -3, 3, 1, 2, (const int64_t[]){5, 7}), true);
-    soma_tensor *w = soma_requires_grad_(soma_ones(SOMA_SHAPE(7), SOMA_F32), true);
-    for (int64_t k = 1;; k++) {
-        soma_scope scope = soma_scope_begin();
-        soma_memory_fail_at(k);
-        soma_tensor *y = soma_layer_norm(soma_batch_norm(x, w, NULL, NULL, NULL, true, 0.1, 1e-5), 1, w, w, 1e-5);
-        soma_backward(soma_sum(soma_dropout(y, 0.5, true), SOMA_ALL, false));
-        soma_memory_fail_at(0);
-        soma_status status = soma_error();
-        soma_error_clear();
-        soma_scope_end(scope);
-        soma_set_grad(x, NULL);
-        soma_set_grad(w, NULL);
-        if (status == SOMA_OK) {
-            assert_true(k > 10);
-            return;
-        }
-        assert_int_equal(status, SOMA_ENOMEM);
-    }
+    check_op_threads("layer_norm_backward", in, 5, NULL, 0);
+    check_op_threads("dropout", &x, 1, NULL, 0);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_batch_norm),         cmocka_unit_test(test_eval_mode),
-        cmocka_unit_test(test_layer_norm),         cmocka_unit_test(test_dropout),
-        cmocka_unit_test(test_dropout_limits),     cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_fused_gradients),    cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_strides_and_errors), cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_batch_norm), cmocka_unit_test(test_eval_mode),      cmocka_unit_test(test_layer_norm),
+        cmocka_unit_test(test_dropout),    cmocka_unit_test(test_dropout_limits), cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

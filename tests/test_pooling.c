@@ -1,6 +1,8 @@
 /* Pooling against the definition (each output from its window, by plain loops over coordinates), ties and NaN, gradients
  * that find their place, equal bits for all thread counts and instruction sets. */
-#include "family.h"
+#include "threads.h"
+
+#include "ops/op.h"
 
 #include "kernels/cpu/isa.h"
 
@@ -222,11 +224,6 @@ static void options(void **state) {
     check_error(SOMA_EINVAL, "dilation is for max_pool2d only");
 }
 
-static void family(void **state) {
-    (void)state;
-    assert_true(check_family("pool") >= 6);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(figures),
@@ -238,7 +235,6 @@ int main(void) {
         cmocka_unit_test(instruction_sets),
         cmocka_unit_test(same_as_reference),
         cmocka_unit_test(options),
-        cmocka_unit_test(family),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

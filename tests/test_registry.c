@@ -1,5 +1,5 @@
 /* Every operator, from its own entry: complete, the same as the f64 reference for each dtype, the same for any strides and number of
- * threads, right gradients of first and second order, and its bad inputs refused with their messages.
+ * threads, right gradients of first and second order, its bad inputs refused with their messages, and no allocation that may not fail.
  *
  * "test_registry 2/4" takes the second of four parts of the operators, so that ctest can run the parts side by side. SOMA_TEST_OPS="relu,conv" takes
  * those whose names start so. SOMA_TEST_LIST=1 lists what each operator was checked on. */
@@ -298,6 +298,70 @@ static void large_ones_give_the_same_bits(void **state) {
     assert_int_equal(complaints, 0);
 }
 
+/* ---- Memory ---- */
+
+/* The operator and the gradient of all that it gives, with the k-th allocation failing. */
+static soma_status fail_allocation(const soma_op *op, const soma_sample *s, soma_tensor **leaves, int n_leaves, int k) {
+    soma_tensor *sum = NULL, *grads[SOMA_MAX_NAMED_INPUTS];
+    result r = {0};
+    soma_scope scope = soma_scope_begin();
+    soma_memory_fail_at(k);
+    run_sample(op, s, s->in, &r);
+    for (int i = 0; n_leaves > 0 && i < r.n; i++)
+        if (soma_requires_grad(r.out[i])) {
+            soma_tensor *one = soma_sum(r.out[i], SOMA_ALL, false);
+            sum = sum ? soma_add(sum, one) : one;
+        }
+    if (sum)
+        soma_grad_of(sum, leaves, n_leaves, NULL, grads);
+    soma_memory_fail_at(0);
+    soma_status status = soma_error();
+    soma_error_clear();
+    soma_scope_end(scope);
+    return status;
+}
+
+static void fail_each_allocation(const soma_op *op, int sample, soma_sample *s) {
+    soma_tensor *leaves[SOMA_MAX_NAMED_INPUTS];
+    int n = 0;
+    copy_inputs(op, s, s->in);
+    for (int i = 0; i < s->n_in && soma__differentiable(op) && !op->writes && !s->no_gradcheck; i++)
+        if (s->in[i] && soma_dtype_is_float(soma_dtype_of(s->in[i])) && (op->variadic || !(op->no_grad_in & 1u << i)))
+            leaves[n++] = soma_requires_grad_(s->in[i], true);
+    soma_status status = SOMA_ENOMEM;
+    for (int k = 1; status == SOMA_ENOMEM; k++) {
+        int64_t before = soma_memory_stats().current;
+        status = fail_allocation(op, s, leaves, n, k);
+        int64_t after = soma_memory_stats().current;
+        if ((status != SOMA_OK && status != SOMA_ENOMEM) || after != before)
+            complain("%s, sample %d, allocation %d: %s, %lld bytes before and %lld after", op->name, sample, k, soma_status_name(status), (long long)before,
+                     (long long)after);
+    }
+}
+
+/* Each allocation fails in turn: an error that says so, and nothing is lost. */
+static void each_allocation_may_fail(void **state) {
+    (void)state;
+    soma_scope wide = soma_scope_begin(); /* the scope's list grows once, here, and keeps its room */
+    for (int i = 0; i < 4000; i++)
+        soma_scalar(0);
+    soma_scope_end(wide);
+    for (int i = 0; i < soma__op_count(); i++) {
+        const soma_op *op = soma__op_at(i);
+        soma_dtype dtype = takes(op, SOMA_F16) ? SOMA_F16 : takes(op, SOMA_F32) ? SOMA_F32 : (soma_dtype)__builtin_ctz(op->dtypes); /* f16 takes room to work in f32 */
+        bool have = wanted(op);
+        for (int k = 0; have; k++) {
+            soma_scope scope = soma_scope_begin();
+            soma_sample s;
+            have = get_sample(op, k, dtype, &s);
+            if (have)
+                fail_each_allocation(op, k, &s);
+            soma_scope_end(scope);
+        }
+    }
+    assert_int_equal(complaints, 0);
+}
+
 /* ---- Gradients ---- */
 
 typedef struct call {
@@ -369,6 +433,27 @@ static bool gives_floats(const soma_op *op, const soma_sample *s) {
     return any || soma_error() != SOMA_OK;
 }
 
+/* The fused kernels of first derivatives and the rules in operators, which derivatives of any order go through, are the same function. */
+static void check_both_forms(const soma_op *op, int k, const soma_sample *s, soma_tensor **in, const bool *wants) {
+    soma_tensor *leaves[SOMA_MAX_NAMED_INPUTS], *fused[SOMA_MAX_NAMED_INPUTS], *ruled[SOMA_MAX_NAMED_INPUTS];
+    int n = 0;
+    for (int i = 0; i < s->n_in; i++)
+        if (wants[i])
+            leaves[n++] = in[i];
+    for (int graph = 0; graph < 2; graph++) {
+        soma_tensor *y = call_for_check(&(call){op, s}, in, s->n_in);
+        soma_tensor *w = y ? soma__sample(SOMA_F64, 0.5, 1.5, 1000, soma_ndim(y), soma_shape(y)) : NULL;
+        soma_backward_opts opts = {.create_graph = graph, .size = sizeof opts};
+        if (y && soma_requires_grad(y))
+            soma_grad_of(soma_sum(soma_mul(y, w), SOMA_ALL, false), leaves, n, &opts, graph ? ruled : fused);
+        else
+            n = 0;
+    }
+    for (int i = 0; i < n && soma_error() == SOMA_OK; i++)
+        if (fused[i] && ruled[i])
+            compare(op, k, SOMA_F64, "the fused gradient against the rule", fused[i], ruled[i], relative_bound(SOMA_F64));
+}
+
 /* Every element on its own. */
 static void check_each_element(const soma_op *op, int k, const char *how, const soma_sample *s, tally *t) {
     soma_tensor *in[SOMA_MAX_NAMED_INPUTS];
@@ -385,6 +470,8 @@ static void check_each_element(const soma_op *op, int k, const char *how, const 
     count_kind(op, s, t);
     if (op->internal)
         return;
+    if (!op->compose && !op->random)
+        check_both_forms(op, k, s, in, wants);
     if (soma_gradcheck(call_for_check, &c, in, s->n_in, &(soma_gradcheck_opts){.order = 2}) != SOMA_OK)
         complain("%s, sample %d%s, second order: %s", op->name, k, how, soma_error_message());
     t->second++;
@@ -578,7 +665,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(entries_are_complete, fresh), cmocka_unit_test_setup(bad_inputs_are_refused, fresh), cmocka_unit_test_setup(kernels_agree_with_the_reference, fresh),
         cmocka_unit_test_setup(any_strides_will_do, fresh), cmocka_unit_test_setup(any_threads_give_the_same_bits, fresh), cmocka_unit_test_setup(large_ones_give_the_same_bits, fresh),
-        cmocka_unit_test_setup(gradients_are_right, fresh),
+        cmocka_unit_test_setup(each_allocation_may_fail, fresh), cmocka_unit_test_setup(gradients_are_right, fresh),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,7 @@
 
 /* ---- Matrices in and out ---------------------------------------------------------------------------------------------- */
 
-bool soma__is_matrix(const soma_tensor *x, const char *name) { return x->ndim >= 2 || soma__expected(x, name, "[..., m, n]"); }
+bool soma__is_matrix(const soma_tensor *x, const char *name) { return x && (x->ndim >= 2 || soma__expected(x, name, "[..., m, n]")); }
 bool soma__is_square(const soma_tensor *x, const char *name) {
     return (x->ndim >= 2 && x->shape[x->ndim - 1] == x->shape[x->ndim - 2]) || soma__expected(x, name, "square matrices [..., n, n]");
 }
@@ -537,10 +537,14 @@ static const char *eigh_kernel(soma_args *a) {
 
 /* Differences w_j - w_i, 1 on the diagonal. */
 static soma_tensor *differences(soma_tensor *w) {
+    if (!w)
+        return NULL;
     const int64_t n = w->shape[w->ndim - 1];
     return soma_add(soma_sub(soma_unsqueeze(w, -2), soma_unsqueeze(w, -1)), soma_eye(n, n, (soma_dtype)w->dtype));
 }
 static soma_tensor *off_diagonal(soma_tensor *x) {
+    if (!x)
+        return NULL;
     const int64_t n = x->shape[x->ndim - 1];
     return soma_mul(x, soma_add_scalar(soma_neg(soma_eye(n, n, (soma_dtype)x->dtype)), 1));
 }

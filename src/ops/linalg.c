@@ -62,6 +62,8 @@ static bool done(soma_args *a, soma_tensor *t) {
 }
 
 static soma_tensor *eye_like(const soma_tensor *x) {
+    if (!x)
+        return NULL;
     const int64_t n = x->shape[x->ndim - 1];
     return soma_expand(soma_eye(n, n, (soma_dtype)x->dtype), x->ndim, x->shape);
 }

@@ -28,6 +28,8 @@ static bool weighted(soma_args *a, soma_tensor *loss) {
 
 /* log(x), or log(1 - x) for `other`, not below -100; the gradient is that of x kept a little inside, so that it is finite at the edge. */
 static soma_tensor *clipped_log(soma_tensor *x, bool other) {
+    if (!x)
+        return NULL;
     double edge = x->dtype == SOMA_F64 ? 1e-12 : 5.9604644775390625e-08;
     soma_tensor *value = soma_clamp(soma_detach(other ? soma_log1p(soma_neg(x)) : soma_log(x)), -100, INFINITY);
     soma_tensor *inside = soma_add(x, soma_detach(soma_sub(other ? soma_clamp(x, -INFINITY, 1 - edge) : soma_clamp(x, 1e-12, INFINITY), x)));

@@ -45,7 +45,7 @@ static bool entropy_of_probabilities(soma_args *a) {
     double s = soma__attr_float(a, 2);
     int64_t reduction = soma__attr_int(a, 0);
     soma_tensor *x = in(a, 0), *t = a->in[1];
-    if (!soma__check_reduction("cross_entropy", reduction, SOMA_NONE) || !soma__loss_shapes(a, 0, 1))
+    if (!x || !soma__check_reduction("cross_entropy", reduction, SOMA_NONE) || !soma__loss_shapes(a, 0, 1))
         return false;
     if (soma__attr_int(a, 1) >= 0 || !(s >= 0 && s <= 1) || x->ndim == 0) {
         soma_fail(SOMA_EINVAL, "cross_entropy: targets that are probabilities have no ignore_index (%lld), label_smoothing from 0 to 1 (%g), and at least one dimension",
@@ -99,23 +99,25 @@ static bool focal_compose(soma_args *a) {
 }
 
 /* PyTorch takes one sample's class as [1] too, and a single number for one class. */
-static void as_rows(soma_args *a) {
+static bool as_rows(soma_args *a) {
     soma_tensor **list = (soma_tensor **)a->in, *x = a->in[0], *t = a->in[1];
     if (x->ndim == 0)
         list[0] = soma_unsqueeze(x, 0);
     else if (x->ndim == 1 && t->ndim == 1 && t->shape[0] == 1)
         list[0] = soma_unsqueeze(x, 0);
+    return a->in[0] != NULL;
 }
 
 static bool multi_margin_compose(soma_args *a) {
     double p = soma__attr_float(a, 0), margin = soma__attr_float(a, 1);
-    as_rows(a);
+    if (!as_rows(a))
+        return false;
     if (p != 1 && p != 2) {
         soma_fail(SOMA_EINVAL, "multi_margin_loss: p is %g, expected 1 or 2", p);
         return false;
     }
     soma_tensor *index = classes_of(a, 2), *x = in(a, 0);
-    if (!index)
+    if (!index || !x)
         return false;
     int64_t dim = class_dim(x), classes = x->shape[dim];
     soma_tensor *own = soma_to(soma_one_hot(soma_squeeze(index, 1, &dim), classes), (soma_dtype)x->dtype);
@@ -162,6 +164,8 @@ static bool kl_div_compose(soma_args *a) {
     if (!soma__loss_shapes(a, 0, 1) || (!log_target && !soma__loss_range(a, 1, 0, 1, false, "a probability, 0 to 1")))
         return false;
     soma_tensor *x = in(a, 0), *t = in(a, 1);
+    if (!x || !t)
+        return false;
     if (log_target)
         return soma__loss_reduce(a, soma_mul(soma_exp(t), soma_sub(t, x)));
     soma_tensor *log = soma_log(soma_where(soma_gt(t, soma_scalar(0)), t, soma_ones(SOMA_SCALAR, (soma_dtype)t->dtype)));
