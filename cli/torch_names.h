@@ -329,6 +329,7 @@ static const char *const torch_names[][2] = {
     {"rrelu", "torch.rrelu"},
     {"rsqrt", "torch.rsqrt"},
     {"rsub", "torch.rsub"},
+    {"scaled_dot_product_attention", "torch.nn.functional._scaled_dot_product_attention"},
     {"scatter", "torch.scatter"},
     {"scatter_add", "torch.scatter_add"},
     {"scatter_reduce", "torch.scatter_reduce"},

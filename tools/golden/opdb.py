@@ -227,8 +227,8 @@ def one_case(entry, info, adapt, raw, tag):
     lines.append("op " + call.op)
     for name, (kind, value) in sorted(call.attrs.items()):
         write_attr(name, kind, value)
-    if table.WITHIN.get(call.op):
-        lines.append(f"within {table.WITHIN[call.op]:g}")
+    if table.within(call):
+        lines.append(f"within {table.within(call):g}")
     for x in call.inputs:
         if x is None:
             lines.append("none")
