@@ -455,6 +455,22 @@ static void draw(const session *s)
     }
 }
 
+/* A run that failed before its first steps were written leaves nothing to go on with: its files go again. */
+static void drop_begun(const session *s)
+{
+    static const char *const files[] = {"metrics.jsonl", "config.json", "checkpoint-000000000.safetensors"};
+    char path[PATH_MAX + 64];
+    struct stat info;
+    snprintf(path, sizeof path, "%s/metrics.jsonl", s->run);
+    if (!s->resume && stat(path, &info) == 0 && info.st_size == 0)
+        for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+            snprintf(path, sizeof path, "%s/%s", s->run, files[i]);
+            unlink(path);
+        }
+    if (s->made_run)
+        rmdir(s->run); /* goes only when it is empty */
+}
+
 static int finish(session *s, soma_status status)
 {
     progress_end(&s->bar);
@@ -466,8 +482,7 @@ static int finish(session *s, soma_status status)
     }
     if (status != SOMA_OK) {
         int code = library_error(s->a);
-        if (s->made_run)
-            rmdir(s->run); /* goes only when it is empty */
+        drop_begun(s);
         return code;
     }
     if (!arg_flag(s->a, "json"))
@@ -484,6 +499,8 @@ static int fit(session *s)
         int code = new_run_folder(s);
         if (code)
             return code;
+    } else {
+        s->made_run = access(s->run, F_OK) != 0;
     }
     soma_loss_opts loss;
     soma_fit_opts o = {
