@@ -140,7 +140,7 @@ static int read_activity(const args *a, recipe *r)
     return 0;
 }
 
-/* A mistake in --loss, in the name or in the value of an option, is one in how the tool is used: it is computed once, of two numbers. */
+/* A mistake in --loss, in the name or in the value of an option, is one in how the tool is used: it is computed once, of zeros. */
 static int check_loss(const args *a, const recipe *r)
 {
     soma_loss_opts opts;
@@ -150,7 +150,7 @@ static int check_loss(const args *a, const recipe *r)
     soma_loss_fn fn = soma_loss_parse(r->loss, &opts);
     const soma_loss_info *info = fn ? soma_loss_find(r->loss) : NULL;
     soma_tensor *target = info && info->classes ? soma_zeros(SOMA_SHAPE(1), SOMA_I64) : soma_full(SOMA_SHAPE(1, 1), 0.5, SOMA_F32);
-    bool good = fn && fn(&opts, soma_full(SOMA_SHAPE(1, info->per_class ? 2 : 1), 0.5, SOMA_F32), target);
+    bool good = fn && fn(&opts, soma_zeros(SOMA_SHAPE(1, info->per_class ? 2 : 1), SOMA_F32), target);
     soma_scope_end(scope);
     if (good)
         return 0;
@@ -169,7 +169,7 @@ static int check_idle(const args *a, const recipe *r)
     if (arg_given(a, "gamma") && !stairs && strcmp(name, "multi_step") != 0 && strcmp(name, "exponential") != 0)
         return usage_error(a, "--gamma goes with --schedule step, multi_step or exponential, not with %s", name);
     if (r->swa > r->epochs)
-        return usage_error(a, "--swa is %lld: it would begin after the last of %lld epochs", (long long)r->swa, (long long)r->epochs);
+        note(a, "--swa %lld begins after the last of %lld epochs: only --resume with more --epochs gets there", (long long)r->swa, (long long)r->epochs);
     return 0;
 }
 

@@ -192,6 +192,19 @@ static int open_data(session *s)
     return soma_error() == SOMA_OK ? 0 : library_error(s->a);
 }
 
+/* A network that ends in softmax and a loss that takes raw scores: it trains, but slowly and not far. */
+static void warn_of_softmax(const session *s, int ndim, const int64_t *shape, const soma_loss_info *loss)
+{
+    int n = soma_nn_layers(s->net, ndim, shape, NULL, 0);
+    soma_layer_info *layers = n > 0 ? calloc((size_t)n, sizeof *layers) : NULL;
+    if (layers && soma_nn_layers(s->net, ndim, shape, layers, n) == n && loss && !strncmp(loss->output, "raw score", 9)) {
+        const char *type = layers[n - 1].type;
+        if (!strcmp(type, "Softmax") || !strcmp(type, "Sigmoid"))
+            note(s->a, "the network ends in %s, but %s takes raw scores and does that itself: leave it out", type, loss->name);
+    }
+    free(layers);
+}
+
 static int check_outputs(const session *s, int ndim, const int64_t *shape)
 {
     soma_layer_info out;
@@ -204,6 +217,7 @@ static int check_outputs(const session *s, int ndim, const int64_t *shape)
                           classify ? "numbers" : "classes", classify ? "classes" : "numbers");
     if (s->r.label_smoothing > 0 && loss && strcmp(loss->name, "cross_entropy"))
         return work_error(s->a, "--label-smoothing goes with --loss cross_entropy, not with %s", loss->name);
+    warn_of_softmax(s, ndim, shape, loss);
     if (!classify)
         return 0;
     int classes = soma_data_classes(s->train);
