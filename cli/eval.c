@@ -94,6 +94,54 @@ static soma_status draw_sheet(const args *a, const model *m, soma_dataset *d, co
     return status;
 }
 
+/* An autoencoder's: each sample, and beside it what came back, with its error. */
+static soma_status fill_pairs(sheet *s, const model *m, soma_dataset *d, int count)
+{
+    const int64_t *shape = soma_data_shape(d);
+    int64_t numbers = shape[0] * shape[1] * shape[2];
+    s->pixels = malloc((size_t)numbers * (size_t)count * 2);
+    s->x = malloc((size_t)numbers * sizeof *s->x);
+    s->items = calloc((size_t)count * 2, sizeof *s->items);
+    s->captions = calloc((size_t)count, sizeof *s->captions);
+    if (!s->pixels || !s->x || !s->items || !s->captions)
+        return soma_fail(SOMA_ENOMEM, "no memory for a sheet of %d images", count);
+    bool grad = soma_set_grad_enabled(false);
+    soma_loader *loader = model_loader(m, d, 64, 0);
+    for (soma_batch b = {.size = sizeof b}; s->n < 2 * count && soma_loader_next(loader, &b);) {
+        soma_tensor *back = soma_nn_forward(m->net, b.x);
+        for (int64_t i = 0; back && i < b.count && s->n < 2 * count; i++) {
+            double error = 0;
+            for (int k = 0; k < 2; k++, s->n++) {
+                uint8_t *pixels = s->pixels + (size_t)s->n * (size_t)numbers;
+                soma_tensor *one = soma_contiguous(soma_select(k ? back : b.x, 0, i));
+                if (soma_to_array(one, s->x, numbers, SOMA_F32) != SOMA_OK)
+                    break;
+                sheet_pixels(s->x, (int)shape[0], (int)shape[1], (int)shape[2], pixels);
+                s->items[s->n] = (sheet_item){.pixels = pixels, .width = (int)shape[2], .height = (int)shape[1], .channels = (int)shape[0]};
+            }
+            error = soma_item(soma_mean(soma_square(soma_sub(soma_select(back, 0, i), soma_select(b.x, 0, i))), SOMA_ALL, false));
+            snprintf(s->captions[s->n / 2 - 1][0], sizeof s->captions[0][0], "error %.4f", error);
+            s->items[s->n - 1].caption = s->captions[s->n / 2 - 1][0];
+        }
+    }
+    soma_loader_free(loader);
+    soma_set_grad_enabled(grad);
+    return soma_error();
+}
+
+static soma_status draw_pairs(const args *a, const model *m, soma_dataset *d, const char *path)
+{
+    sheet s = {0};
+    int64_t count = arg_int(a, "count");
+    if (count > soma_data_count(d))
+        count = soma_data_count(d);
+    soma_status status = fill_pairs(&s, m, d, (int)count);
+    if (status == SOMA_OK)
+        status = sheet_write(path, "samples, and what the network gives back", s.items, s.n, 10);
+    sheet_free(&s);
+    return status;
+}
+
 /* Plots are an extra: want of gnuplot is a note, anything else an error. */
 static int check_plot(const args *a, soma_status status, const char *path)
 {
@@ -116,6 +164,10 @@ static int draw(const args *a, const model *m, soma_dataset *d, const soma_metri
         return 0;
     if (mkdir(dir, 0777) && errno != EEXIST)
         return work_error(a, "%s: cannot make the folder: %s", dir, strerror(errno));
+    if (m->reconstruct && soma_data_ndim(d) == 3 && arg_int(a, "count") > 0) {
+        snprintf(path, sizeof path, "%s/samples.png", dir);
+        return check_plot(a, draw_pairs(a, m, d, path), path);
+    }
     if (r->task != SOMA_CLASSIFY)
         return 0;
     const char **names = calloc((size_t)r->classes + 1, sizeof *names);
@@ -196,7 +248,7 @@ static void print_text(const model *m, const soma_dataset *d, const soma_metrics
 
 static int evaluate(const args *a, const model *m, soma_dataset *d)
 {
-    if (soma_data_task(d) == SOMA_UNLABELLED)
+    if (soma_data_task(d) == SOMA_UNLABELLED && !m->reconstruct)
         return work_error(a, "%s: has no labels to compare with; soma predict needs none", arg_text(a, "data"));
     soma_loader *loader = model_loader(m, d, arg_int(a, "batch"), arg_int(a, "workers"));
     soma_metrics r = {0};

@@ -201,7 +201,7 @@ static int save(job *j)
         return 0;
     json_t *keep = json_array();
     soma_pair pairs[MODEL_PAIRS];
-    int n = model_pairs(j->fit.d, &j->norm, loss, j->found, j->names, keep, pairs);
+    int n = model_pairs(j->fit.d, NULL, &j->norm, loss, j->found, j->names, keep, pairs);
     soma_module *net = soma_nn_seq(soma_nn_flatten(), j->net); /* images and rows alike; it owns the model now */
     j->net = net ? soma_nn_child(net, 1, NULL) : NULL;
     soma_nn_to(net, SOMA_F32);

@@ -109,9 +109,10 @@ static int read_task(const args *a, model *m)
     const char *task = soma_safetensors_meta(m->file, "soma.task");
     m->loss_name = soma_safetensors_meta(m->file, "soma.loss");
     m->target = soma_safetensors_meta(m->file, "soma.target");
-    m->task = task && !strcmp(task, "regress") ? SOMA_REGRESS : SOMA_CLASSIFY;
-    if (task && strcmp(task, "regress") && strcmp(task, "classify"))
-        return bad_meta(a, m, "soma.task", "\"classify\" or \"regress\"");
+    m->reconstruct = task && !strcmp(task, "reconstruct");
+    m->task = m->reconstruct || (task && !strcmp(task, "regress")) ? SOMA_REGRESS : SOMA_CLASSIFY;
+    if (task && !m->reconstruct && strcmp(task, "regress") && strcmp(task, "classify"))
+        return bad_meta(a, m, "soma.task", "\"classify\", \"regress\" or \"reconstruct\"");
     if (m->loss_name && !(m->loss = soma_loss_parse(m->loss_name, &m->loss_opts))) {
         drop_error();
         return bad_meta(a, m, "soma.loss", "the name of a loss");
@@ -242,7 +243,7 @@ static bool same_names(const model *m, const char *path)
 soma_dataset *model_data(const model *m, const char *path, soma_part part, bool unlabelled, bool skip_bad)
 {
     soma_data_opts o = {.part = part, .skip_bad = skip_bad, .target = m->target, .n_classes = m->n_classes, .classes = m->classes,
-                        .task = unlabelled ? SOMA_UNLABELLED : m->task, .size = sizeof o};
+                        .task = unlabelled || m->reconstruct ? SOMA_UNLABELLED : m->task, .size = sizeof o};
     if (m->image)
         o.channels = (int)m->shape[0], o.height = (int)m->shape[1], o.width = (int)m->shape[2];
     soma_dataset *d = same_names(m, path) ? soma_data_open_ex(path, &o) : NULL;
@@ -258,7 +259,7 @@ soma_dataset *model_data(const model *m, const char *path, soma_part part, bool 
 
 soma_loader *model_loader(const model *m, soma_dataset *d, int64_t batch, int64_t workers)
 {
-    return soma_loader_new(d, .batch_size = batch, .workers = (int)workers, .norm = m->norm.n ? &m->norm : NULL);
+    return soma_loader_new(d, .batch_size = batch, .workers = (int)workers, .norm = m->norm.n ? &m->norm : NULL, .reconstruct = m->reconstruct);
 }
 
 static float limit(float v) { return v > 0 ? v < 1 ? v : 1 : 0; }
@@ -284,6 +285,8 @@ float *model_scores(const model *m, soma_tensor *x, int64_t *columns)
     if (out && (soma_ndim(out) < 2 || soma_size(out, 0) < 1))
         soma_fail(SOMA_ESHAPE, "%s: its output is not one row a sample", m->path);
     bool classify = m->task != SOMA_REGRESS;
+    if (out && m->reconstruct) /* the error of each sample: what is unlike the training data has a large one */
+        out = soma_mean(soma_flatten(soma_square(soma_sub(out, x)), 1, -1), SOMA_DIMS(1), true);
     if (soma_error() == SOMA_OK && classify)
         out = probabilities(m, out);
     if (soma_error() != SOMA_OK)
@@ -354,17 +357,17 @@ static json_t *input_json(const soma_dataset *d, json_t *names)
     return input;
 }
 
-int model_pairs(soma_dataset *d, const soma_norm_stats *norm, const char *loss, const char *target, json_t *names, json_t *keep,
+int model_pairs(soma_dataset *d, const char *task, const soma_norm_stats *norm, const char *loss, const char *target, json_t *names, json_t *keep,
                 soma_pair *pairs)
 {
     int n = 0;
     bool good = true;
-    pairs[n++] = (soma_pair){"soma.task", soma_data_task(d) == SOMA_REGRESS ? "regress" : "classify"};
+    pairs[n++] = (soma_pair){"soma.task", task ? task : soma_data_task(d) == SOMA_REGRESS ? "regress" : "classify"};
     if (loss)
         pairs[n++] = (soma_pair){"soma.loss", loss};
     if (target)
         pairs[n++] = (soma_pair){"soma.target", target};
-    if (soma_data_classes(d) > 0) {
+    if (soma_data_classes(d) > 0 && !task) {
         json_t *classes = json_array();
         for (int i = 0; i < soma_data_classes(d); i++)
             json_array_append_new(classes, json_string(soma_data_class(d, i)));

@@ -9,7 +9,7 @@
 #include <jansson.h>
 
 /* The metadata of a model file besides soma.network:
- *     soma.task      "classify" or "regress"
+ *     soma.task      "classify", "regress" or "reconstruct"
  *     soma.loss      the loss it was trained with
  *     soma.classes   ["T-shirt/top", …], classification
  *     soma.target    the target column's name, tables
@@ -20,6 +20,7 @@ typedef struct model {
     soma_module *net;
     soma_tensor_file *file;
     soma_task task;
+    bool reconstruct;       /* an autoencoder: task is SOMA_REGRESS, and the target the input */
     soma_loss_fn loss;
     soma_loss_opts loss_opts;    /* its options, when it has a name */
     const char *loss_name, *target;
@@ -42,14 +43,14 @@ soma_dataset *model_data(const model *m, const char *path, soma_part part, bool 
 soma_loader *model_loader(const model *m, soma_dataset *d, int64_t batch, int64_t workers);
 
 /* What the network says of a batch, one row a sample, to be freed: classification: a probability for each class; regression: the
- * values. *columns is the length of a row. NULL with the error recorded. */
+ * values; of an autoencoder the mean squared error of its reconstruction. *columns is the length of a row. NULL with the error recorded. */
 float *model_scores(const model *m, soma_tensor *x, int64_t *columns);
 /* The places of the `k` largest of `n` scores, falling; the first of equals first. */
 void top_scores(const float *scores, int64_t n, int k, int64_t *out);
 
 /* The pairs for soma_fit: `room` of at least MODEL_PAIRS; texts belong to `keep`, an array. Returns how many; -1: no memory. */
 enum { MODEL_PAIRS = 8 };
-int model_pairs(soma_dataset *d, const soma_norm_stats *norm, const char *loss, const char *target, json_t *names, json_t *keep,
+int model_pairs(soma_dataset *d, const char *task, const soma_norm_stats *norm, const char *loss, const char *target, json_t *names, json_t *keep,
                 soma_pair *pairs);
 /* Of a table: the feature columns' names, a new array, and the target's (NULL: the last column's) in `found`, to be freed. NULL for
  * what is no .csv file. */

@@ -97,7 +97,7 @@ static void put_sample(report *r, const char *id, const float *scores, int64_t c
         fputs("id", r->csv);
         for (int64_t i = 0; i < columns; i++) {
             putc(',', r->csv);
-            put_cell(r->csv, columns == 1 && r->m->target ? r->m->target : "prediction");
+            put_cell(r->csv, r->m->reconstruct ? "error" : columns == 1 && r->m->target ? r->m->target : "prediction");
         }
         putc('\n', r->csv);
     }

@@ -405,7 +405,8 @@ soma_dataset *recipe_open_data(const recipe *r, const char *path, soma_part part
     const char *names[4096];
     soma_data_opts o = {.channels = (int)r->channels, .height = (int)r->height, .width = (int)r->width, .skip_bad = r->skip_bad,
                         .target = r->target, .part = part, .auto_task = !strcmp(r->task, "auto"),
-                        .task = !strcmp(r->task, "regress") ? SOMA_REGRESS : SOMA_CLASSIFY, .size = sizeof o};
+                        .task = !strcmp(r->task, "reconstruct") ? SOMA_UNLABELLED : !strcmp(r->task, "regress") ? SOMA_REGRESS : SOMA_CLASSIFY,
+                        .size = sizeof o};
     if (like) { /* the same task, classes and image size as the training data */
         o.task = soma_data_task(like);
         o.auto_task = false;

@@ -65,7 +65,7 @@ static const option options[] = {
     {"size", 0, OPT_TEXT, "HxW", "images: resize to this height and width", NULL},
     {"channels", 0, OPT_INT, "1|3", "images: grey or colour", "(as the first image)"},
     {"target", 0, OPT_TEXT, "COLUMN", "tables: the column to predict", "(the last)"},
-    {"task", 0, OPT_TEXT, "auto|classify|regress", "tables: classes or numbers", "auto"},
+    {"task", 0, OPT_TEXT, "auto|classify|regress|reconstruct", "what to learn: classes, numbers, or to give back the input (autoencoders)", "auto"},
     {"skip-bad", 0, OPT_FLAG, NULL, "leave out samples that cannot be read", NULL},
     {"seed", 0, OPT_SEED, "N", "seed of all random numbers", "0"},
 };
@@ -73,7 +73,7 @@ static const option options[] = {
 typedef struct session {
     const args *a;
     recipe r;
-    bool resume;
+    bool resume, reconstruct;
     char run[PATH_MAX];
     bool made_run;                  /* the folder is new: removed again when nothing came to be in it */
     soma_dataset *all, *train, *val;
@@ -170,7 +170,9 @@ static int open_data(session *s)
     if (!s->all)
         return library_error(s->a);
     snprintf(s->described, sizeof s->described, "%s", soma_data_describe(s->all));
-    if (soma_data_task(s->all) == SOMA_UNLABELLED)
+    s->reconstruct = !strcmp(s->r.task, "reconstruct");
+    s->r.no_normalise |= s->reconstruct && soma_data_ndim(s->all) == 3; /* pixels stay between 0 and 1 */
+    if (soma_data_task(s->all) == SOMA_UNLABELLED && !s->reconstruct)
         return work_error(s->a, "%s: has no labels to learn from", s->r.data);
     if (soma_data_count(s->all) == 0)
         return work_error(s->a, "%s: has no samples", s->r.data);
@@ -185,10 +187,11 @@ static int open_data(session *s)
     int64_t batch = s->r.batch ? s->r.batch : soma_data_count(s->train);
     s->train_loader = soma_loader_new(s->train, .batch_size = batch, .shuffle = true, .seed = s->r.seed,
                                       .workers = (int)s->r.workers, .norm = s->r.no_normalise ? NULL : &s->norm, .flip = s->r.flip,
-                                      .shift = (int)s->r.shift, .crop = (int)s->r.crop, .erase = s->r.erase, .cutout = (int)s->r.cutout);
+                                      .shift = (int)s->r.shift, .crop = (int)s->r.crop, .erase = s->r.erase, .cutout = (int)s->r.cutout,
+                                      .reconstruct = s->reconstruct);
     if (s->train_loader && s->val)
         s->val_loader = soma_loader_new(s->val, .batch_size = s->r.batch ? s->r.batch : soma_data_count(s->val), .seed = s->r.seed, .workers = (int)s->r.workers,
-                                        .norm = s->r.no_normalise ? NULL : &s->norm);
+                                        .norm = s->r.no_normalise ? NULL : &s->norm, .reconstruct = s->reconstruct);
     return soma_error() == SOMA_OK ? 0 : library_error(s->a);
 }
 
@@ -205,19 +208,34 @@ static void warn_of_softmax(const session *s, int ndim, const int64_t *shape, co
     free(layers);
 }
 
+/* What is learnt: an autoencoder's targets are numbers, whatever labels the data has. */
+static soma_task task_of(const session *s) { return s->reconstruct ? SOMA_REGRESS : soma_data_task(s->train); }
+
+static int check_reconstruction(const session *s, int ndim, const int64_t *shape, const soma_layer_info *out)
+{
+    char want[128], have[128];
+    if (out->out_ndim == ndim && !memcmp(out->out_shape + 1, shape + 1, (size_t)(ndim - 1) * sizeof *shape))
+        return 0;
+    return work_error(s->a, "--task reconstruct: the network gives [N, %s] for [N, %s], but must give back its input: \"unflatten %s\" at the end "
+                            "shapes rows", sizes_text(out->out_ndim - 1, out->out_shape + 1, have, sizeof have),
+                      sizes_text(ndim - 1, shape + 1, want, sizeof want), ndim == 4 ? "CxHxW" : "FEATURES");
+}
+
 static int check_outputs(const session *s, int ndim, const int64_t *shape)
 {
     soma_layer_info out;
     if (soma_nn_layers(s->net, ndim, shape, &out, 1) < 0)
         return library_error(s->a);
-    const soma_loss_info *loss = soma_loss_find(s->r.loss ? s->r.loss : soma_data_task(s->train) == SOMA_CLASSIFY ? "cross_entropy" : "mse");
-    bool classify = soma_data_task(s->train) == SOMA_CLASSIFY;
+    const soma_loss_info *loss = soma_loss_find(s->r.loss ? s->r.loss : task_of(s) == SOMA_CLASSIFY ? "cross_entropy" : "mse");
+    bool classify = task_of(s) == SOMA_CLASSIFY;
     if (loss && !(classify ? loss->classes : loss->numbers))
         return work_error(s->a, "--loss %s is for %s, but the data has %s as targets: see soma train --loss list", loss->name,
                           classify ? "numbers" : "classes", classify ? "classes" : "numbers");
     if (s->r.label_smoothing > 0 && loss && strcmp(loss->name, "cross_entropy"))
         return work_error(s->a, "--label-smoothing goes with --loss cross_entropy, not with %s", loss->name);
     warn_of_softmax(s, ndim, shape, loss);
+    if (s->reconstruct)
+        return check_reconstruction(s, ndim, shape, &out);
     if (!classify)
         return 0;
     int classes = soma_data_classes(s->train);
@@ -344,7 +362,7 @@ static int write_config(session *s)
                                "data", "description", soma_data_describe(s->train), "train",
                                (json_int_t)soma_data_count(s->train), "validation",
                                (json_int_t)(s->val ? soma_data_count(s->val) : 0), "task",
-                               soma_data_task(s->train) == SOMA_REGRESS ? "regress" : "classify", "shape", shape, "classes", classes,
+                               s->reconstruct ? "reconstruct" : task_of(s) == SOMA_REGRESS ? "regress" : "classify", "shape", shape, "classes", classes,
                                "parameters", (json_int_t)soma_nn_count(s->net), "isa", soma_isa());
     s->config = config ? json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(config);
@@ -376,14 +394,14 @@ static int check_same_data(const session *s)
 
 static const char *figure(const session *s, double v, char out[HUMAN])
 {
-    if (soma_data_task(s->train) == SOMA_REGRESS)
+    if (task_of(s) == SOMA_REGRESS)
         snprintf(out, HUMAN, isnan(v) ? "-" : "%.4f", v);
     else
         human_percent(out, v);
     return out;
 }
 
-static const char *figure_name(const session *s) { return soma_data_task(s->train) == SOMA_REGRESS ? "R²" : "acc"; }
+static const char *figure_name(const session *s) { return task_of(s) == SOMA_REGRESS ? "R²" : "acc"; }
 
 static int on_step(void *user, const soma_progress *p)
 {
@@ -445,7 +463,7 @@ static void print_result_text(const session *s)
 {
     const soma_history *h = &s->history;
     char a[HUMAN], t[HUMAN];
-    const char *what = soma_data_task(s->train) == SOMA_REGRESS ? "R²" : "accuracy";
+    const char *what = task_of(s) == SOMA_REGRESS ? "R²" : "accuracy";
     printf("run         %s\n", s->run);
     if (h->best >= 0) {
         const soma_epoch *e = &h->epochs[h->best];
@@ -550,10 +568,11 @@ static int prepare(session *s)
         code = write_config(s);
     if (code)
         return code;
-    const char *loss = s->r.loss ? s->r.loss : soma_data_task(s->train) == SOMA_REGRESS ? "mse" : "cross_entropy";
+    const char *loss = s->r.loss ? s->r.loss : task_of(s) == SOMA_REGRESS ? "mse" : "cross_entropy";
     s->keep = json_array();
     json_t *names = table_names(s->r.data, s->r.target, &s->target);
-    s->n_pairs = model_pairs(s->train, s->r.no_normalise ? NULL : &s->norm, loss, s->target, names, s->keep, s->pairs);
+    s->n_pairs = model_pairs(s->train, s->reconstruct ? "reconstruct" : NULL, s->r.no_normalise ? NULL : &s->norm, loss, s->target, names, s->keep,
+                             s->pairs);
     json_decref(names);
     return s->n_pairs >= 0 ? 0 : work_error(s->a, "no memory for the model's description");
 }

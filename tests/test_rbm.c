@@ -136,8 +136,8 @@ static void mistakes_are_named(void **state) {
     check_error(SOMA_ESHAPE, "expected [N, …] with 4 numbers a sample");
     assert_null(soma_rbm_loss(other, soma_zeros(SOMA_SHAPE(2, V), SOMA_F32), 1, NULL));
     check_error(SOMA_EINVAL, "rbm_loss: takes an RBM, got Linear");
-    assert_null(soma_nn_rbm(0, 3));
-    check_error(SOMA_EINVAL, "visible");
+    assert_null(soma_nn_rbm(3, 0));
+    check_error(SOMA_EINVAL, "hidden");
     soma_nn_free(m);
     soma_nn_free(other);
     soma_scope_end(scope);

@@ -99,6 +99,7 @@ typedef struct soma_loader_opts {
     bool flip;                     /* images: mirrored with probability 1/2 */
     int shift;                     /* images: moved by up to so many pixels in each direction, edges 0 before normalisation */
     int crop;                      /* images: random crop after padding by so many pixels, same size (He et al. 2016) */
+    bool reconstruct;              /* y is x itself, for autoencoders; the data's own targets are left out */
     double erase;                  /* images: probability of a random rectangle of zeros, after normalisation (Zhong et al. 2020) */
     int cutout;                    /* images: side of a square of zeros, its centre anywhere in the image (DeVries & Taylor 2017) */
     size_t size;
@@ -123,6 +124,10 @@ typedef struct soma_batch {
 SOMA_API bool soma_loader_next(soma_loader *l, soma_batch *batch);
 SOMA_API int64_t soma_loader_batches(const soma_loader *l);  /* in an epoch */
 SOMA_API soma_dataset *soma_loader_dataset(const soma_loader *l);
+/* What the batches' y is: the data set's task, or SOMA_REGRESS with `reconstruct`. */
+SOMA_API soma_task soma_loader_task(const soma_loader *l);
+/* The loader was made with `reconstruct`. */
+SOMA_API bool soma_loader_reconstructs(const soma_loader *l);
 /* The place to go on from: the next soma_loader_next gives batch `batch` of epoch `epoch`; when `batch` is the number of batches,
  * it ends that epoch. */
 SOMA_API soma_status soma_loader_seek(soma_loader *l, int64_t epoch, int64_t batch);

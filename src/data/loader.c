@@ -55,7 +55,7 @@ struct soma_loader {
 /* ---- One batch ---- */
 
 static size_t y_bytes(const soma_loader *l) {
-    return l->root->labels ? sizeof(int64_t) : l->root->targets ? (size_t)l->root->target_numel * sizeof(float) : 0;
+    return l->opts.reconstruct ? 0 : l->root->labels ? sizeof(int64_t) : l->root->targets ? (size_t)l->root->target_numel * sizeof(float) : 0;
 }
 
 static void slot_clear(slot *s) {
@@ -72,6 +72,8 @@ static void slot_clear(slot *s) {
 
 static void put_target(const soma_loader *l, slot *s, int64_t k, int64_t place) {
     const soma_dataset *root = l->root;
+    if (l->opts.reconstruct)
+        return;
     if (root->labels)
         ((int64_t *)s->y)[k] = root->labels[place];
     else if (root->targets)
@@ -292,6 +294,8 @@ static soma_status wrap_batch(soma_loader *l, slot *s, soma_batch *batch) {
         memcpy(shape + 1, root->target_shape, (size_t)root->target_ndim * sizeof *shape);
         batch->y = root->labels ? wrap(&s->y, SOMA_I64, 1, shape) : wrap(&s->y, SOMA_F32, root->target_ndim + 1, shape);
     }
+    if (l->opts.reconstruct)
+        batch->y = batch->x;
     if (!batch->x || (s->y && !batch->y))
         return soma__ctx()->error;
     memcpy(l->samples, s->samples, (size_t)s->count * sizeof *l->samples);
@@ -509,6 +513,10 @@ void soma_loader_free(soma_loader *l) {
 /* ---- The place in the data ---- */
 
 int64_t soma_loader_batches(const soma_loader *l) { return l ? l->n_batches : 0; }
+soma_task soma_loader_task(const soma_loader *l) {
+    return soma_loader_reconstructs(l) ? SOMA_REGRESS : soma_data_task(l ? l->data : NULL);
+}
+bool soma_loader_reconstructs(const soma_loader *l) { return l && l->opts.reconstruct; }
 soma_dataset *soma_loader_dataset(const soma_loader *l) { return l ? l->data : NULL; }
 
 soma_status soma_loader_seek(soma_loader *l, int64_t epoch, int64_t batch) {

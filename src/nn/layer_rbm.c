@@ -2,9 +2,25 @@
  * F(data) - F(sample), with the sample held fixed, is the difference of the two sides' statistics (Hinton 2002). */
 #include "nn/nn.h"
 
-typedef struct rbm_state {
-    int64_t visible, hidden;
-} rbm_state;
+typedef soma__nn_rbm_state rbm_state;
+
+static bool made(soma_module *m) { return soma__nn_slot(m, "weight") && soma__nn_slot(m, "visible_bias") && soma__nn_slot(m, "hidden_bias"); }
+
+static bool sizes_of(soma_module *m, int ndim, const int64_t *shape, int64_t *in) {
+    const rbm_state *s = m->state;
+    *in = ndim == 2 ? shape[1] : 0;
+    return ndim == 2 && shape[0] == s->hidden;
+}
+
+static soma_status make(soma_module *m, const int64_t *in) {
+    rbm_state *s = m->state;
+    soma__nn_new_param(m, "weight", SOMA_SHAPE(s->hidden, in[0]));
+    soma__nn_new_param(m, "visible_bias", SOMA_SHAPE(in[0]));
+    soma__nn_new_param(m, "hidden_bias", SOMA_SHAPE(s->hidden));
+    if (!soma__failed())
+        s->visible = in[0];
+    return soma__ctx()->error;
+}
 
 /* Hinton's practical guide (2010): small random weights, biases 0. */
 static void reset(soma_module *m) {
@@ -16,7 +32,8 @@ static void reset(soma_module *m) {
 /* Samples as rows [N, visible]; images may come as they are. */
 static soma_tensor *rows(soma_module *m, soma_tensor *v) {
     const rbm_state *s = m->state;
-    if (!v || soma__failed())
+    int64_t numbers = v && soma_ndim(v) >= 2 && soma_size(v, 0) > 0 ? soma_numel(v) / soma_size(v, 0) : 0;
+    if (!v || soma__failed() || (numbers > 0 && !soma__nn_ready(m, &numbers)))
         return NULL;
     char text[SOMA__SHAPE_TEXT];
     if (soma_ndim(v) < 2 || soma_size(v, 0) * s->visible != soma_numel(v)) {
@@ -40,35 +57,28 @@ static soma_tensor *forward(soma_module *m, soma_tensor *const *in, int n) {
     return back ? soma_reshape(back, soma_ndim(in[0]), soma_shape(in[0])) : NULL;
 }
 
-static const soma_module_class rbm_class = {
+const soma_module_class soma__nn_rbm_class = {
     .size = sizeof(soma_module_class), .name = "RBM", .state_bytes = sizeof(rbm_state), .forward = forward, .reset = reset,
+    .describe = soma__nn_describe_word,
 };
+static const soma__nn_lazy lazy = {.cls = &soma__nn_rbm_class, .sizes_of = sizes_of, .make = make, .made = made, .keeps_fill = true};
 
 static bool is_rbm(soma_module *m, const char *what) {
     if (soma__failed())
         return false;
-    if (m && m->cls == &rbm_class)
+    if (m && m->cls == &soma__nn_rbm_class)
         return true;
     soma_fail(SOMA_EINVAL, "%s: takes an RBM, got %s", what, m ? m->cls->name : "NULL");
     return false;
 }
 
 soma_module *soma_nn_rbm(int64_t n_visible, int64_t n_hidden) {
-    if (!soma__nn_size_ok("RBM", "visible", n_visible, false) || !soma__nn_size_ok("RBM", "hidden", n_hidden, false))
+    if (!soma__nn_size_ok("RBM", "visible", n_visible, true) || !soma__nn_size_ok("RBM", "hidden", n_hidden, false))
         return NULL;
-    soma_module *m = soma_nn_module_new(&rbm_class);
-    if (!m)
-        return NULL;
-    *(rbm_state *)m->state = (rbm_state){n_visible, n_hidden};
-    soma__nn_new_param(m, "weight", SOMA_SHAPE(n_hidden, n_visible));
-    soma__nn_new_param(m, "visible_bias", SOMA_SHAPE(n_visible));
-    soma__nn_new_param(m, "hidden_bias", SOMA_SHAPE(n_hidden));
-    if (soma__failed()) {
-        soma_nn_free(m);
-        return NULL;
-    }
-    reset(m);
-    return m;
+    soma_module *m = soma__nn_lazy_new(&lazy);
+    if (m)
+        *(rbm_state *)m->state = (rbm_state){n_visible, n_hidden};
+    return soma__nn_settled(m);
 }
 
 soma_tensor *soma_rbm_free_energy(soma_module *m, soma_tensor *v) {

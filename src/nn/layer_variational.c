@@ -64,18 +64,10 @@ soma_module *soma_nn_variational(int64_t latent, soma_module *encoder, soma_modu
     return NULL;
 }
 
-/* The first Variational in the tree. */
-static soma_module *find(soma_module *m) {
-    soma_module *found = m && m->cls == &soma__nn_variational_class ? m : NULL;
-    for (int i = 0; m && i < m->n_children && !found; i++)
-        found = find(m->children[i]);
-    return found;
-}
-
 soma_status soma_nn_latent(soma_module *m, soma_tensor **mu, soma_tensor **logvar) {
     if (soma__failed())
         return soma__ctx()->error;
-    soma_module *v = find(m);
+    soma_module *v = soma__nn_find(m, &soma__nn_variational_class);
     if (!v)
         return soma_fail(SOMA_ENOTFOUND, "soma_nn_latent: there is no Variational in this network");
     const state *s = v->state;

@@ -233,7 +233,7 @@ extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_clas
     soma__nn_layer_norm_class, soma__nn_dropout_class, soma__nn_flatten_class, soma__nn_reshape_class,
     soma__nn_unflatten_class, soma__nn_shuffle_class, soma__nn_unshuffle_class, soma__nn_dropout1d_class, soma__nn_dropout2d_class,
     soma__nn_dropout3d_class, soma__nn_alpha_dropout_class, soma__nn_feature_alpha_dropout_class, soma__nn_noise_class,
-    soma__nn_variational_class, soma__nn_identity_class,
+    soma__nn_variational_class, soma__nn_rbm_class, soma__nn_identity_class,
     soma__nn_threshold_class, soma__nn_prelu_class, soma__nn_glu_class, soma__nn_step_class, soma__nn_softmax_class, soma__nn_softmin_class,
     soma__nn_log_softmax_class;
 #define ACT0(id, ...) extern const soma_module_class soma__nn_##id##_class;
@@ -257,6 +257,9 @@ typedef struct soma__nn_parallel_state {
     bool sum;
     int64_t dim;
 } soma__nn_parallel_state;
+typedef struct soma__nn_rbm_state {
+    int64_t visible, hidden;
+} soma__nn_rbm_state;
 typedef struct soma__nn_linear_state {
     int64_t in, out;
     bool no_bias;
@@ -321,6 +324,14 @@ typedef struct soma__nn_act_state {
     double a, b;
     int64_t dim;
 } soma__nn_act_state;
+
+/* ---- Learning to give back the input (objective.c) ------------------------------------------------------------------- */
+
+/* The first module of the class in the tree; NULL when there is none. */
+soma_module *soma__nn_find(soma_module *m, const soma_module_class *cls);
+/* What to differentiate when the last forward of `x` had `loss`: contrastive divergence for a network that is an RBM, the loss and the code's divergence
+ * from N(0, 1) for one with a Variational (the negative ELBO, a number of the input), else the loss. */
+soma_tensor *soma__nn_objective(soma_module *m, soma_tensor *x, soma_tensor *loss);
 
 /* ---- Text ------------------------------------------------------------------------------------------------------------- */
 

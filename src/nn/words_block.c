@@ -102,6 +102,13 @@ static bool variational_put(soma_module *m, soma__text *text) {
     return ok;
 }
 
+static soma_module *rbm_make(const soma__nn_value *v) { return soma_nn_rbm(0, v[0].i[0]); }
+static bool rbm_read(soma_module *m, soma__nn_value *v) {
+    SOMA__STATE(rbm);
+    v[0] = soma__nn_int(true, s->hidden);
+    return true;
+}
+
 const soma__nn_word soma__nn_words_block[] = {
     {.word = "residual", .cls = &soma__nn_residual_class, .body = SOMA__BODY_ROWS, .min_rows = 1, .max_rows = 2,
      .inner_activation = true, .wrap = residual_wrap, .read = soma__nn_nothing_read, .put_rows = residual_put,
@@ -120,5 +127,9 @@ const soma__nn_word soma__nn_words_block[] = {
      .args = SOMA__ARGS({SOMA__ARG_INT, NULL, "latent", true, SOMA__SIZE_FROM(1)})},
     {.word = "repeat", .body = SOMA__BODY_REPEAT, .help = "the layers in the parentheses, written so many times",
      .args = SOMA__ARGS({SOMA__ARG_INT, NULL, "times", true, 1, 4096})},
+    {.word = "rbm", .cls = &soma__nn_rbm_class, .make = rbm_make, .read = rbm_read,
+     .help = "restricted Boltzmann machine with so many hidden units, for values from 0 to 1; gives the reconstruction. `soma train --task "
+             "reconstruct` trains it by contrastive divergence",
+     .args = SOMA__ARGS({SOMA__ARG_INT, NULL, "hidden", true, SOMA__SIZE_FROM(1)})},
     {.word = NULL},
 };

@@ -183,8 +183,13 @@ static bool index_compose(soma_args *a) {
     soma_tensor *t = soma_reshape(soma_index_select(as_rows(a->in[0], &s), 0, s.places), n, shape);
     return soma__return(a, s.at ? soma_permute(t, n, order) : t);
 }
-SOMA__CASES(index, "X:4,3 I=2,0,-1|X~:4,3 I=1,3 J=0,-1|X:2,3,4 - I:2,2=0,1,2,0|X:2,3,4 I=1,0 - I=3,1|X:3 B=1,0,1|X:2,3,2 B:2,3=1,0,1,0,1,1|X:3,2 - B=0,1|X:4,2 I:=1|X:0,2 I:0|X:3,4 I:2,1=0,2 I=1,3|X:2,3 B:2,3=0,0,0,0,0,0",
-            "X:4,3 I=2,4 !e index: index 4 at position [1] is out of range for dimension 0 of size 4|X:4,3 - I=0,-4 !e index -4 at position [1] is out of range for dimension 1|X:4 I=0 I=0 !s index: index 1 is [1] i64, which does not fit [4] f32 at dimension 1|X:4 B=1,0 !s index 0 is [2] bool, which does not fit|X:4,3 I=0,1 I=0,1,2 !s broadcast|X:4 - !e no index tensor")
+SOMA__LINES(index, "[4,3] i[3]=2,0,-1", "s[4,3] i[2]=1,3 I[2]=0,-1", "[2,3,4] - i[2,2]=0,1,2,0", "[2,3,4] i[2]=1,0 - i[2]=3,1", "[3] b[3]=1,0,1",
+            "[2,3,2] b[2,3]=1,0,1,0,1,1", "[3,2] - b[2]=0,1", "[4,2] i[]=1", "[0,2] i[0]", "[3,4] i[2,1]=0,2 i[2]=1,3", "[2,3] b[2,3]=0,0,0,0,0,0",
+            "[4,3] i[2]=2,4 !EINVAL index: index 4 at position [1] is out of range for dimension 0 of size 4",
+            "[4,3] - i[2]=0,-4 !EINVAL index -4 at position [1] is out of range for dimension 1",
+            "[4] i[1]=0 i[1]=0 !ESHAPE index: index 1 is [1] i64, which does not fit [4] f32 at dimension 1",
+            "[4] b[2]=1,0 !ESHAPE index 0 is [2] bool, which does not fit", "[4,3] i[2]=0,1 i[3]=0,1,2 !ESHAPE broadcast",
+            "[4] - !EINVAL no index tensor")
 static const soma_op index_op = {
     SOMA__COMPOSITE(index), .family = "index", .in = {{.name = "x"}, {.name = "indices", .dtypes = INDEX_DTYPES | SOMA_BIT(SOMA_BOOL), .apart = true, .optional = true}}, .n_in = 2, .variadic = true,
     .outputs = 1, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
@@ -222,8 +227,11 @@ static bool index_put_compose(soma_args *a) {
         back[s.order[d]] = d;
     return soma__return(a, soma_permute(soma_reshape(t, s.ndim, s.moved), s.ndim, back));
 }
-SOMA__CASES(index_put, "X:4,3 X:3 I=2,0|X~:4,3 X:2 I=1,3 J=0,-1|X:2,3,4 X:2,2,2,4 - I:2,2=0,1,2,0 accumulate=1|X:2,3,4 X:2,3 I=1,0 - I=3,1|X:3 X: B=1,0,1|X:2,3,2 X:4,2 B:2,3=1,0,1,0,1,1|X:4,2 X:2 I:=1|X:3 X:3 I=1,1,0 accumulate=1|X:3 X:3 I=1,1,0 %|X:0,2 X:2 I:0",
-            "X:4,3 X: I=2,4 !e index_put: index 4 at position [1] is out of range for dimension 0 of size 4|X:4,3 X:2 I=0,1 !s does not expand|X:4 X: I=0 I=0 !s index 1 is [1] i64")
+SOMA__LINES(index_put, "[4,3] [3] i[2]=2,0", "s[4,3] [2] i[2]=1,3 I[2]=0,-1", "[2,3,4] [2,2,2,4] - i[2,2]=0,1,2,0 accumulate=true",
+            "[2,3,4] [2,3] i[2]=1,0 - i[2]=3,1", "[3] [] b[3]=1,0,1", "[2,3,2] [4,2] b[2,3]=1,0,1,0,1,1", "[4,2] [2] i[]=1",
+            "[3] [3] i[3]=1,1,0 accumulate=true", "[3] [3] i[3]=1,1,0 ~", "[0,2] [2] i[0]",
+            "[4,3] [] i[2]=2,4 !EINVAL index_put: index 4 at position [1] is out of range for dimension 0 of size 4",
+            "[4,3] [2] i[2]=0,1 !ESHAPE does not expand", "[4] [] i[1]=0 i[1]=0 !ESHAPE index 1 is [1] i64")
 static const soma_op index_put_op = {
     SOMA__COMPOSITE(index_put), .family = "index",
     .in = {{.name = "x"}, {.name = "values"}, {.name = "indices", .dtypes = INDEX_DTYPES | SOMA_BIT(SOMA_BOOL), .apart = true, .optional = true}}, .n_in = 3, .variadic = true, .outputs = 1,
@@ -267,8 +275,10 @@ static bool index_fill_compose(soma_args *a) {
     soma_tensor *t = rows ? soma_index_copy(x, dim, rows, soma_expand(soma_full(x->ndim, one, soma__attr_float(a, 1), (soma_dtype)x->dtype), x->ndim, shape)) : NULL;
     return soma__return(a, a->in[0]->ndim ? t : soma_reshape(t, 0, NULL));
 }
-SOMA__CASES(index_fill, "X:4,3 I=2,0 dim=0 value=1.5|X~:4,3 J=-1,1 dim=1 value=2|X:2,3,4 I=1,1 dim=-2 value=0|X:5 I:0 dim=0 value=1|X:5 I:=3 dim=0 value=1|X:1,2 I=0 dim=0 value=3|X: I=0 dim=0 value=2",
-            "X:3 I=0,3 dim=0 value=1 !e index_fill: index 3 at position [1] is out of range|X:3 I:1,1=0 dim=0 value=1 !s index is [1, 1] i64|X:3 I=0 dim=1 value=1 !s dim 1 is out of range")
+SOMA__LINES(index_fill, "[4,3] i[2]=2,0 dim=0 value=1.5", "s[4,3] I[2]=-1,1 dim=1 value=2", "[2,3,4] i[2]=1,1 dim=-2 value=0",
+            "[5] i[0] dim=0 value=1", "[5] i[]=3 dim=0 value=1", "[1,2] i[1]=0 dim=0 value=3", "[] i[1]=0 dim=0 value=2",
+            "[3] i[2]=0,3 dim=0 value=1 !EINVAL index_fill: index 3 at position [1] is out of range",
+            "[3] i[1,1]=0 dim=0 value=1 !ESHAPE index is [1, 1] i64", "[3] i[1]=0 dim=1 value=1 !ESHAPE dim 1 is out of range")
 static const soma_op index_fill_op = {
     SOMA__COMPOSITE(index_fill), INDEXED, .in = WITH_INDEX, .n_in = 2, .doc = "x with a number in the rows (columns, planes …) along `dim` that the indices name; negative ones count from the end.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension that is indexed"), SOMA_NEED_FLOAT("value", "what is put there")),
@@ -286,7 +296,9 @@ static bool take_compose(soma_args *a) {
     soma_tensor *places = flat_places(a);
     return soma__return(a, places ? soma_reshape(soma_index_select(soma_flatten(a->in[0], 0, -1), 0, places), a->in[1]->ndim, a->in[1]->shape) : NULL);
 }
-SOMA__CASES(take, "X:3,4 I:2,2=0,5,-1,5|X~:3,4 J=7,1|X: I:2=0,-1|X:5 I:0|X:5 I:=3|X:2,1,3 I:1,2=5,-6", "X:3 I=0,3 !e take: index 3 at position [1] is out of range for x seen as one dimension of size 3|X:0 I=0 !e out of range")
+SOMA__LINES(take, "[3,4] i[2,2]=0,5,-1,5", "s[3,4] I[2]=7,1", "[] i[2]=0,-1", "[5] i[0]", "[5] i[]=3", "[2,1,3] i[1,2]=5,-6",
+            "[3] i[2]=0,3 !EINVAL take: index 3 at position [1] is out of range for x seen as one dimension of size 3",
+            "[0] i[1]=0 !EINVAL out of range")
 static const soma_op take_op = {SOMA__COMPOSITE(take), INDEXED, .in = WITH_INDEX, .n_in = 2, .doc = "Elements of x by their place in row-major order, in the shape of the index; negative ones count from the end."};
 soma_tensor *soma_take(soma_tensor *x, soma_tensor *index) { return SOMA__RUN(&take_op, NULL, x, index); }
 
@@ -302,8 +314,9 @@ static bool put_compose(soma_args *a) {
     soma_tensor *t = (soma__attr_int(a, 0) ? soma_index_add : soma_index_copy)(soma_flatten(x, 0, -1), 0, places, soma_flatten(source, 0, -1));
     return soma__return(a, soma_reshape(t, x->ndim, x->shape));
 }
-SOMA__CASES(put, "X:3,4 I:2,2=0,5,-1,3 X:4|X~:3,4 J=7,1 X~:2,1|X:3 I=0,0,2 X:3 accumulate=1|X:5 I:0 X:0|X:5 I:=3 X:|X:2,1,3 I:1,2=5,-6 X:2 accumulate=1",
-            "X:3 I=0,3 X:2 !e put: index 3 at position [1] is out of range|X:3 I=0,1 X:3 !s put: source is [3] f32 and index is [2] i64, expected as many elements")
+SOMA__LINES(put, "[3,4] i[2,2]=0,5,-1,3 [4]", "s[3,4] I[2]=7,1 s[2,1]", "[3] i[3]=0,0,2 [3] accumulate=true", "[5] i[0] [0]", "[5] i[]=3 []",
+            "[2,1,3] i[1,2]=5,-6 [2] accumulate=true", "[3] i[2]=0,3 [2] !EINVAL put: index 3 at position [1] is out of range",
+            "[3] i[2]=0,1 [3] !ESHAPE put: source is [3] f32 and index is [2] i64, expected as many elements")
 static const soma_op put_op = {
     SOMA__COMPOSITE(put), .family = "index", .outputs = 1, .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
     .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "source"}}, .n_in = 3,
@@ -335,7 +348,9 @@ static bool take_along_dim_compose(soma_args *a) {
     }
     return soma__return(a, soma_gather(soma_expand(x, x->ndim, wide_x), dim, soma_expand(index, x->ndim, wide_index)));
 }
-SOMA__CASES(take_along_dim, "X:3,4 I4:3,2 dim=1|X~:3,4 I3:1,4 dim=0|X:2,3 I=5,0|X:1,3 J3:4,2 dim=-1|X:0,2 I:0,1 dim=1|X:5 I=4,4 dim=0", "X:3 I=0,3 dim=0 !e index 3 at position [1] is out of range|X:3,4 I:2,1 dim=1 !s expected sizes that broadcast|X:3 I=0 dim=1 !s dim 1")
+SOMA__LINES(take_along_dim, "[3,4] i[3,2]<4 dim=1", "s[3,4] i[1,4]<3 dim=0", "[2,3] i[2]=5,0", "[1,3] I[4,2]<3 dim=-1", "[0,2] i[0,1] dim=1",
+            "[5] i[2]=4,4 dim=0", "[3] i[2]=0,3 dim=0 !EINVAL index 3 at position [1] is out of range",
+            "[3,4] i[2,1] dim=1 !ESHAPE expected sizes that broadcast", "[3] i[1]=0 dim=1 !ESHAPE dim 1")
 static const soma_op take_along_dim_op = {
     SOMA__COMPOSITE(take_along_dim), INDEXED, .in = WITH_INDEX, .n_in = 2, .doc = "As gather, but x and the index broadcast in the other dimensions: takes what argmax, argsort and their like found. Without dim both are flattened.",
     .attrs = SOMA_ATTRS(SOMA_DEF_INTS("dim", "dimension that is indexed; none: all elements", 0, 0)),
@@ -364,7 +379,8 @@ static bool masked_select_compose(soma_args *a) {
     bool ok = meet(a, &x, &mask) && (places = true_places(a, mask)) != NULL;
     return soma__return(a, ok ? soma_index_select(soma_flatten(x, 0, -1), 0, places) : NULL);
 }
-SOMA__CASES(masked_select, "X:3,4 B:3,4|X~:2,3,4 B:4|X:1,4 B:2,3,1|X: B:|X:0 B:0|X:3 B=0,0,0", "X:3,4 B:3 !s masked_select: shapes [3, 4] and [3] do not broadcast|X:3 X:3 !d input 'mask' has dtype f32, expected bool")
+SOMA__LINES(masked_select, "[3,4] b[3,4]", "s[2,3,4] b[4]", "[1,4] b[2,3,1]", "[] b[]", "[0] b[0]", "[3] b[3]=0,0,0",
+            "[3,4] b[3] !ESHAPE masked_select: shapes [3, 4] and [3] do not broadcast", "[3] [3] !EDTYPE input 'mask' has dtype f32, expected bool")
 static const soma_op masked_select_op = {SOMA__COMPOSITE(masked_select), INDEXED, .in = {WITH_MASK}, .n_in = 2, .doc = "The elements of x where the mask is true, in row-major order: [number of trues]. The two broadcast."};
 soma_tensor *soma_masked_select(soma_tensor *x, soma_tensor *mask) { return SOMA__RUN(&masked_select_op, NULL, x, mask); }
 
@@ -385,7 +401,8 @@ static bool masked_scatter_compose(soma_args *a) {
     soma_tensor *t = soma_index_copy(soma_flatten(x, 0, -1), 0, places, soma_slice(soma_flatten(source, 0, -1), 0, 0, places->numel, 1));
     return soma__return(a, soma_reshape(t, x->ndim, x->shape));
 }
-SOMA__CASES(masked_scatter, "X:3,4 B:3,4 X:12|X~:2,3,4 B:4 X~:5,6|X:1,4 B:2,3,1 X:24|X: B: X:1|X:0 B:0 X:0|X:3 B=0,1,1 X:2", "X:3 B=1,1,1 X:2 !s masked_scatter: the mask has 3 trues, but source is [2] f32|X:3,4 B:3 X:9 !s do not broadcast")
+SOMA__LINES(masked_scatter, "[3,4] b[3,4] [12]", "s[2,3,4] b[4] s[5,6]", "[1,4] b[2,3,1] [24]", "[] b[] [1]", "[0] b[0] [0]", "[3] b[3]=0,1,1 [2]",
+            "[3] b[3]=1,1,1 [2] !ESHAPE masked_scatter: the mask has 3 trues, but source is [2] f32", "[3,4] b[3] [9] !ESHAPE do not broadcast")
 static const soma_op masked_scatter_op = {
     SOMA__COMPOSITE(masked_scatter), INDEXED, .in = {WITH_MASK, {.name = "source"}}, .n_in = 3, .doc = "x with the elements of source, one after the other, where the mask is true; x and mask broadcast.",
 };
@@ -403,8 +420,10 @@ static bool nonzero_compose(soma_args *a) {
 }
 static bool argwhere_compose(soma_args *a) { return nonzero_compose(a); }
 #define FOUND .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "index", .onnx = "NonZero", .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_NONDIFF
-SOMA__CASES(nonzero, "X=0,2,0,-1|X~:2,3=1,0,0,0,3,4|X:|X:=0|X:0,3|X:2,2,2=0,1,0,1,0,0,1,1|X:3=0,0,0", "!e takes 1 input, got 0")
-SOMA__CASES(argwhere, "X=0,2,0,-1|X~:2,3=1,0,0,0,3,4|X:|X:=0|X:0,3|X:2,2,2=0,1,0,1,0,0,1,1|X:3=0,0,0", "!e takes 1 input, got 0")
+SOMA__LINES(nonzero, "[4]=0,2,0,-1", "s[2,3]=1,0,0,0,3,4", "[]", "[]=0", "[0,3]", "[2,2,2]=0,1,0,1,0,0,1,1", "[3]=0,0,0",
+            "!EINVAL takes 1 input, got 0")
+SOMA__LINES(argwhere, "[4]=0,2,0,-1", "s[2,3]=1,0,0,0,3,4", "[]", "[]=0", "[0,3]", "[2,2,2]=0,1,0,1,0,0,1,1", "[3]=0,0,0",
+            "!EINVAL takes 1 input, got 0")
 static const soma_op nonzero_op = {SOMA__COMPOSITE(nonzero), FOUND, .doc = "The coordinates of all elements that are not 0, in row-major order: i64 [n, dimensions]. NaN is not 0."};
 static const soma_op argwhere_op = {SOMA__COMPOSITE(argwhere), FOUND, .doc = "The same as nonzero, under NumPy's name."};
 soma_tensor *soma_nonzero(soma_tensor *x) { return SOMA__RUN(&nonzero_op, NULL, x); }

@@ -158,39 +158,15 @@ static bool arg_shape(soma_args *a, soma_meta *out) {
 
 static int64_t line_flops(soma_args *a) { return a->in[0]->numel; }
 
-static bool arg_samples(int i, soma_dtype dtype, soma_sample *s) {
-    static const int64_t shape[] = {3, 4, 5};
-    if (i >= 4)
-        return false;
-    double low = dtype == SOMA_U8 ? 0 : -9;
-    *s = (soma_sample){.n_in = 1, .n_attrs = 2, .in = {soma__sample(dtype, low, 9, (uint64_t)i, i < 3 ? 3 : 1, shape)}};
-    if (i == 2)
-        s->in[0] = soma__strided(s->in[0]);
-    s->attrs[0] = SOMA_INT("dim", i < 3 ? i - 1 : 0);
-    s->attrs[1] = SOMA_BOOLEAN("keepdim", i == 1);
-    return true;
-}
-
-static bool argext_samples(int i, soma_dtype dtype, soma_sample *s) {
-    return i < 4 ? arg_samples(i, dtype, s) : soma__cases("X:3,4|X~:3,4 keepdim=1|X:|X=1,5,5,-2|X~:2,3,2", i - 4, dtype, s);
-}
-
-static bool arg_errors(int i, soma_dtype dtype, soma_sample *s) {
-    if (i >= 2)
-        return false;
-    *s = (soma_sample){.n_in = 1, .n_attrs = 1, .in = {soma__sample(dtype, 0, 2, 3, 2, (const int64_t[]){2, 0})},
-                       .status = SOMA_ESHAPE, .error = i == 0 ? "no elements" : "dim 2 is out of range"};
-    s->attrs[0] = SOMA_INT("dim", i == 0 ? 1 : 2);
-    return true;
-}
-
+SOMA__LINES(arg, "[3,4,5]@-9:9 dim=-1", "[3,4,5]@-9:9 dim=0 keepdim=true", "s[3,4,5]@-9:9 dim=1", "[3]@-9:9 dim=0", "[3,4]", "s[3,4] keepdim=true", "[]",
+            "[4]=1,5,5,-2", "s[2,3,2]", "[2,0] dim=1 !ESHAPE no elements", "[2,0] dim=2 !ESHAPE dim 2 is out of range")
 const soma_op soma__argmax_op = {
     .name = "argmax", .family = "reduce", .onnx = "ArgMax",
     .doc = "index of the largest element along dim, or among all in row-major order; the first of equals; NaN is largest",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,
     .attrs = SOMA_ATTRS(SOMA__DIM_OR_ALL("dimension to search; none: all elements"), SOMA_DEF_BOOL("keepdim", false, "leave it with size 1")),
     .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = arg_shape, .work = arg_work, .cpu = {arg_kernel}, .backward = SOMA_NONDIFF,
-    .flops = line_flops, .samples = argext_samples, .errors = arg_errors,
+    .flops = line_flops, .samples = arg_samples, .errors = arg_errors,
 };
 const soma_op soma__argmin_op = {
     .name = "argmin", .family = "reduce", .onnx = "ArgMin",
@@ -198,7 +174,7 @@ const soma_op soma__argmin_op = {
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,
     .attrs = SOMA_ATTRS(SOMA__DIM_OR_ALL("dimension to search; none: all elements"), SOMA_DEF_BOOL("keepdim", false, "leave it with size 1")),
     .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = arg_shape, .work = arg_work, .cpu = {arg_kernel}, .backward = SOMA_NONDIFF,
-    .flops = line_flops, .samples = argext_samples, .errors = arg_errors,
+    .flops = line_flops, .samples = arg_samples, .errors = arg_errors,
 };
 
 /* ---- cumsum ------------------------------------------------------------------------------------------------------ */
@@ -261,21 +237,7 @@ static void cumsum_backward(soma_grad_args *g) {
         g->gin[0] = soma_flip(soma_cumsum(soma_flip(g->gout[0], 1, &dim), dim), 1, &dim);
 }
 
-static bool cumsum_samples(int i, soma_dtype dtype, soma_sample *s) {
-    bool more = arg_samples(i, dtype, s);
-    s->n_attrs = 1;
-    return more;
-}
-
-static bool cumsum_errors(int i, soma_dtype dtype, soma_sample *s) {
-    if (i >= 1)
-        return false;
-    *s = (soma_sample){.n_in = 1, .n_attrs = 1, .in = {soma__sample(dtype, 0, 2, 3, 2, (const int64_t[]){2, 3})},
-                       .status = SOMA_ESHAPE, .error = "dim -3 is out of range"};
-    s->attrs[0] = SOMA_INT("dim", -3);
-    return true;
-}
-
+SOMA__LINES(cumsum, "[3,4,5]@-9:9 dim=-1", "[3,4,5]@-9:9 dim=0", "s[3,4,5]@-9:9 dim=1", "[3]@-9:9 dim=0", "[2,3] dim=-3 !ESHAPE dim -3 is out of range")
 const soma_op soma__cumsum_op = {
     .name = "cumsum", .family = "reduce", .onnx = "CumSum",
     .doc = "y[i] = x[0] + … + x[i] along dim; integers and bool give i64",
@@ -420,25 +382,8 @@ static bool topk_shape(soma_args *a, soma_meta *out) {
 
 static void topk_backward(soma_grad_args *g) { soma__chosen_backward(g, g->attrs[1].value.i); }
 
-static bool topk_samples(int i, soma_dtype dtype, soma_sample *s) {
-    bool more = arg_samples(i, dtype, s);
-    s->attrs[1] = s->attrs[0];
-    s->attrs[0] = SOMA_INT("k", 2);
-    if (more && i % 2)
-        s->attrs[s->n_attrs++] = SOMA_BOOLEAN("largest", false);
-    return more;
-}
-
-static bool topk_errors(int i, soma_dtype dtype, soma_sample *s) {
-    if (i >= 3)
-        return false;
-    *s = (soma_sample){.n_in = 1, .n_attrs = 2, .in = {soma__sample(dtype, 0, 2, 3, 2, (const int64_t[]){2, 3})},
-                       .status = i < 2 ? SOMA_EINVAL : SOMA_ESHAPE, .error = i < 2 ? "topk: k is" : "out of range"};
-    s->attrs[0] = SOMA_INT("k", i == 0 ? 4 : i == 1 ? -1 : 1);
-    s->attrs[1] = SOMA_INT("dim", i < 2 ? 1 : 2);
-    return true;
-}
-
+SOMA__LINES(topk, "[3,4,5]@-9:9 k=2 dim=-1", "[3,4,5]@-9:9 k=2 dim=0 largest=false", "s[3,4,5]@-9:9 k=2 dim=1", "[3]@-9:9 k=2 dim=0 largest=false",
+            "[2,3] k=4 dim=1 !EINVAL topk: k is", "[2,3] k=-1 dim=1 !EINVAL topk: k is", "[2,3] k=1 dim=2 !ESHAPE out of range")
 const soma_op soma__topk_op = {
     .name = "topk", .family = "reduce", .onnx = "TopK",
     .doc = "the k largest (or smallest) elements along dim, best first, and their indices; the lower index first among equals; NaN is largest",

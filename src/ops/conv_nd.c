@@ -1,7 +1,7 @@
 /* Convolutions along one and three axes, and the transposed ones, as planar convolutions of rearranged tensors: along one axis it is a
  * plane of height 1; along three, the slices that one output slice needs become channels of a plane, so that one conv2d does all the
  * arithmetic. A transposed convolution is the adjoint of a convolution with respect to its input. im2col and col2im are here too. */
-#include "ops/cases.h"
+#include "ops/op.h"
 #include "ops/conv.h"
 
 #include <stdio.h>

@@ -111,9 +111,11 @@ static bool unique_of(soma_args *a, int first, bool sorted) {
 }
 static bool unique_compose(soma_args *a) { return unique_of(a, 1, true); }
 static bool unique_consecutive_compose(soma_args *a) { return unique_of(a, 0, false); }
-#define UNIQUE_CASES "X=1,2,1,1,3,2,2|X~:2,3=1,1,2,2,2,1 return_inverse=1|X:3,2=1,2,0,5,1,2 dim=0 return_inverse=1 return_counts=1|X:2,4=1,1,0,1,2,2,3,2 dim=1 return_counts=1|X:|X:0|X=nan,1,nan,1 return_counts=1|X:0,2 dim=0"
-SOMA__CASES(unique, UNIQUE_CASES, "X:2 dim=1 !s unique: dim 1 is out of range")
-SOMA__CASES(unique_consecutive, UNIQUE_CASES, "X:2 dim=1 !s unique_consecutive: dim 1 is out of range")
+#define UNIQUE_SAMPLES "[7]=1,2,1,1,3,2,2", "s[2,3]=1,1,2,2,2,1 return_inverse=true", \
+    "[3,2]=1,2,0,5,1,2 dim=0 return_inverse=true return_counts=true", "[2,4]=1,1,0,1,2,2,3,2 dim=1 return_counts=true", "[]", "[0]", \
+    "[4]=nan,1,nan,1 return_counts=true", "[0,2] dim=0"
+SOMA__LINES(unique, UNIQUE_SAMPLES, "[2] dim=1 !ESHAPE unique: dim 1 is out of range")
+SOMA__LINES(unique_consecutive, UNIQUE_SAMPLES, "[2] dim=1 !ESHAPE unique_consecutive: dim 1 is out of range")
 #define UNIQUE_ATTRS SOMA_DEF_BOOL("return_inverse", false, "also the number of each element's group"), SOMA_DEF_BOOL("return_counts", false, "also the sizes of the groups"), \
                      SOMA_DEF_INTS("dim", "compare what lies along this dimension; none: all elements", 0, 0)
 #define UNIQUE COUNTING, .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .many = true, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME
@@ -169,7 +171,9 @@ static bool bincount_compose(soma_args *a) {
             ((int64_t *)t->data)[v.i[i]]++;
     return soma__return(a, w.f && weights->dtype == SOMA_F32 ? soma_to(t, SOMA_F32) : t);
 }
-SOMA__CASES(bincount, "I=1,3,1,0,1|I=2,0 P=0.5,1.5|J6:9 - minlength=8|I:0|I:0 - minlength=3|I~4:6 P:6 minlength=2", "I=1,-2 !e bincount: -2 at position 1|I3:2,2 !s bincount: x is [2, 2] i64|I=1,2 P:3 !s expected a vector, weights like it")
+SOMA__LINES(bincount, "i[5]=1,3,1,0,1", "i[2]=2,0 [2]=0.5,1.5", "I[9]<6 - minlength=8", "i[0]", "i[0] - minlength=3", "si[6]<4 [6]@0.3:3 minlength=2",
+            "i[2]=1,-2 !EINVAL bincount: -2 at position 1", "i[2,2] !ESHAPE bincount: x is [2, 2] i64",
+            "i[2]=1,2 [3] !ESHAPE expected a vector, weights like it")
 static const soma_op bincount_op = {
     SOMA__COMPOSITE(bincount), COUNTING, .in = {{.name = "x", .apart = true, .dtypes = SOMA_INTEGERS}, {.name = "weights", .optional = true, .apart = true, .dtypes = SOMA_NUMBERS}}, .n_in = 2, .outputs = 1,
     .dtypes = SOMA_INTEGERS, .promote = SOMA_PROMOTE_NONE, .doc = "How often each number from 0 on occurs in a vector of integers (i64), or the sum of the weights where it occurs (f32 for f32, else f64).",
@@ -182,8 +186,8 @@ soma_tensor *soma_bincount(soma_tensor *x, soma_tensor *weights, int64_t minleng
 
 /* ---- Histograms ---- */
 
-/* Edges from low to high; with low = high from the data's smallest to its largest. */
-static bool limits(const char *op, const numbers *v, int64_t bins, double *low, double *high) {
+/* Edges from low to high; with low = high from the data's smallest to its largest, or `room` below and above where these are equal too. */
+static bool limits(const char *op, const numbers *v, int64_t bins, double room, double *low, double *high) {
     if (bins < 1 || bins > INT32_MAX) {
         soma_fail(SOMA_EINVAL, "%s: %lld bins, expected 1 or more", op, (long long)bins);
         return false;
@@ -196,8 +200,8 @@ static bool limits(const char *op, const numbers *v, int64_t bins, double *low, 
         }
     }
     if (*low == *high) {
-        *low -= 1;
-        *high += 1;
+        *low -= room;
+        *high += room;
     }
     if (isfinite(*low) && isfinite(*high) && *low <= *high)
         return true;
@@ -212,7 +216,7 @@ static bool histc_compose(soma_args *a) {
     soma_tensor *t = soma_zeros(1, &bins, SOMA_F64);
     if (!t || soma__ctx()->shapes_only)
         return soma__return(a, soma_to(t, soma_dtype_of(a->in[0])));
-    if (!numbers_of(a->in[0], &v) || !limits("histc", &v, bins, &low, &high))
+    if (!numbers_of(a->in[0], &v) || !limits("histc", &v, bins, 1, &low, &high))
         return false;
     for (int64_t i = 0; i < v.n; i++)
         if (v.f[i] >= low && v.f[i] <= high) {
@@ -221,8 +225,9 @@ static bool histc_compose(soma_args *a) {
         }
     return soma__return(a, soma_to(t, (soma_dtype)a->in[0]->dtype));
 }
-SOMA__CASES(histc, "X:20 bins=4|X~:3,4 bins=3 min=-1 max=1|X:5 bins=2 min=0 max=0|X=1,1,1 bins=3|X=0,1,2,3,4 bins=4 min=0 max=4|X: bins=1|X:0 bins=3",
-            "X:3 bins=0 !e histc: 0 bins|X:3 bins=2 min=3 max=1 !e the range from 3 to 1 makes no sense|X=1,nan bins=2 !e makes no sense")
+SOMA__LINES(histc, "[20]@-3:3 bins=4", "s[3,4]@-3:3 bins=3 min=-1 max=1", "[5]@-3:3 bins=2 min=0 max=0", "[3]=1,1,1 bins=3",
+            "[5]=0,1,2,3,4 bins=4 min=0 max=4", "[]@-3:3 bins=1", "[0] bins=3", "[3] bins=0 !EINVAL histc: 0 bins",
+            "[3] bins=2 min=3 max=1 !EINVAL the range from 3 to 1 makes no sense", "[2]=1,nan bins=2 !EINVAL makes no sense")
 static const soma_op histc_op = {
     SOMA__COMPOSITE(histc), COUNTING, .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME,
     .doc = "How many elements fall into each of `bins` equal parts between min and max (the data's own when both are 0), in x's dtype. Each part includes its lower edge, the last one both; others do not count.",
@@ -251,8 +256,12 @@ static soma_tensor *edges_of(soma_args *a, const numbers *v) {
     soma_tensor *bins = a->in[1];
     char text[SOMA__SHAPE_TEXT];
     double low = soma__attr_float(a, 1), high = soma__attr_float(a, 2);
+    if (low == high && v->n == 0) { /* PyTorch's for no data at all */
+        low = 0;
+        high = 1;
+    }
     if (!bins)
-        return limits("histogram", v, soma__attr_int(a, 0), &low, &high) ? soma_linspace(low, high, soma__attr_int(a, 0) + 1, SOMA_F64) : NULL;
+        return limits("histogram", v, soma__attr_int(a, 0), 0.5, &low, &high) ? soma_linspace(low, high, soma__attr_int(a, 0) + 1, SOMA_F64) : NULL;
     if (bins->ndim != 1 || bins->numel < 2) {
         soma_fail(SOMA_ESHAPE, "histogram: bins is %s, expected a vector of two edges or more", soma__tensor_text(bins, text));
         return NULL;
@@ -291,8 +300,10 @@ static bool histogram_compose(soma_args *a) {
     a->out[1] = soma_to(edges, (soma_dtype)x->dtype);
     return a->out[0] && a->out[1];
 }
-SOMA__CASES(histogram, "X:20 - bins=4|X~:3,4 X=-2,0,0.5,2|X:5 - P:5 bins=2 density=1|X=1,1,1 - bins=3|X=0,1,2,3,4 - bins=4 range_min=0 range_max=4|X: - bins=1|X:6 - bins=3 range_min=-1 range_max=2 density=1",
-            "X:3 - bins=0 !e histogram: 0 bins|X:3 X=1,1 !e the edge 1 at position 1 does not rise|X:3 X=1 !s bins is [1] f32, expected a vector of two edges|X:3 - X:2 !s weight is [2] f32, expected the shape of x")
+SOMA__LINES(histogram, "[20]@-3:3 - bins=4", "s[3,4]@-3:3 [4]=-2,0,0.5,2", "[5]@-3:3 - [5]@0.3:3 bins=2 density=true", "[3]=1,1,1 - bins=3",
+            "[5]=0,1,2,3,4 - bins=4 range_min=0 range_max=4", "[]@-3:3 - bins=1", "[6]@-3:3 - bins=3 range_min=-1 range_max=2 density=true",
+            "[3] - bins=0 !EINVAL histogram: 0 bins", "[3] [2]=1,1 !EINVAL the edge 1 at position 1 does not rise",
+            "[3] [1]=1 !ESHAPE bins is [1] f32, expected a vector of two edges", "[3] - [2] !ESHAPE weight is [2] f32, expected the shape of x")
 static const soma_op histogram_op = {
     SOMA__COMPOSITE(histogram), COUNTING, .in = {{.name = "x"}, {.name = "bins", .optional = true}, {.name = "weight", .optional = true}}, .n_in = 3, .outputs = 2, .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64),
     .promote = SOMA_PROMOTE_SAME, .doc = "How many elements (or how much weight) lie between neighbouring edges, and the edges: those given as a rising vector, or `bins` equal parts between range_min and range_max (PyTorch's range; the data's own when both are "
@@ -341,9 +352,12 @@ static bool searchsorted_compose(soma_args *a) {
     return search(a, a->in[0], a->in[1], right);
 }
 static bool bucketize_compose(soma_args *a) { return search(a, a->in[1], a->in[0], soma__attr_int(a, 1)); }
-SOMA__CASES(searchsorted, "X=0,1,1,2 X=1,5,-1,2|X~=0,1,1,2 X~:2,3 right=1|X:2,3=0,1,2,-1,0,1 X:2,4 out_int32=1|X=0,1,2 X:|X:0 X:2|X=0,1,2 X:0 side=right|X=0,1,2 X=nan,1 side=left",
-            "X:2,3 X:3,2 !s searchsorted: the sequence is [2, 3] f32 and the values are [3, 2] f32|X:3 X:2 side=middle !e side is 'middle'|X:3 X:2 side=left right=1 !e no contradiction")
-SOMA__CASES(bucketize, "X=1,5,-1,2 X=0,1,1,2|X~:2,3 X~=0,1,1,2 right=1|X:2,4 X=0,1 out_int32=1|X: X=0,1,2|X:2 X:0|X:0 X=0,1,2", "X:2 X:2,2 !s bucketize: the sequence is [2, 2] f32")
+SOMA__LINES(searchsorted, "[4]=0,1,1,2 [4]=1,5,-1,2", "s[4]=0,1,1,2 s[2,3]@-3:3 right=true", "[2,3]=0,1,2,-1,0,1 [2,4]@-3:3 out_int32=true",
+            "[3]=0,1,2 []@-3:3", "[0] [2]@-3:3", "[3]=0,1,2 [0] side='right'", "[3]=0,1,2 [2]=nan,1 side='left'",
+            "[2,3] [3,2] !ESHAPE searchsorted: the sequence is [2, 3] f32 and the values are [3, 2] f32",
+            "[3] [2] side='middle' !EINVAL side is 'middle'", "[3] [2] side='left' right=true !EINVAL no contradiction")
+SOMA__LINES(bucketize, "[4]=1,5,-1,2 [4]=0,1,1,2", "s[2,3]@-3:3 s[4]=0,1,1,2 right=true", "[2,4]@-3:3 [2]=0,1 out_int32=true", "[]@-3:3 [3]=0,1,2",
+            "[2]@-3:3 [0]", "[0] [3]=0,1,2", "[2] [2,2] !ESHAPE bucketize: the sequence is [2, 2] f32")
 #define SEARCH COUNTING, .n_in = 2, .outputs = 1, .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME
 #define SEARCH_ATTRS SOMA_DEF_BOOL("out_int32", false, "i32 instead of i64"), SOMA_DEF_BOOL("right", false, "behind equals instead of before them")
 static const soma_op searchsorted_op = {SOMA__COMPOSITE(searchsorted), SEARCH, .in = {{.name = "sorted_sequence"}, {.name = "values"}}, .doc = "The places (i64) where values would have to be put in, for sequences along the last dimension to stay in order; before equals, with right behind them. One vector serves all values.",
@@ -371,7 +385,8 @@ static bool isin_compose(soma_args *a) {
     }
     return soma__return(a, t);
 }
-SOMA__CASES(isin, "X=1,2,3 X=2,5|X~:2,3=0,1,2,0,1,2 X:2,2=1,0,9,9 invert=1|X: X:3|X:0 X:2|X:3 X:0|X=nan,1 X=nan,1", "X:3 !e takes 2 inputs, got 1")
+SOMA__LINES(isin, "[3]=1,2,3 [2]=2,5", "s[2,3]=0,1,2,0,1,2 [2,2]=1,0,9,9 invert=true", "[]@-3:3 [3]@-3:3", "[0] [2]@-3:3", "[3]@-3:3 [0]",
+            "[2]=nan,1 [2]=nan,1", "[3] !EINVAL takes 2 inputs, got 1")
 static const soma_op isin_op = {
     SOMA__COMPOSITE(isin), COUNTING, .in = {{.name = "elements"}, {.name = "test_elements"}}, .n_in = 2, .outputs = 1, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME,
     .doc = "For each element whether it is one of test_elements (bool); NaN never is.", .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("assume_unique", false, "no matter here"), SOMA_DEF_BOOL("invert", false, "whether it is none of them")),

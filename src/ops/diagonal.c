@@ -57,8 +57,9 @@ static void diagonal_gradient(soma_grad_args *g) {
         g->gin[0] = diagonal_backward(g->gout[0], x->ndim, x->shape, g->attrs[0].value.i, g->attrs[1].value.i, g->attrs[2].value.i);
 }
 
-SOMA__CASES(diagonal, "X:3,4|X~:4,3 offset=1|X:3,3 offset=-1|X:2,3,4 offset=1 dim1=1 dim2=2|X:2,3,2 dim1=-1 dim2=0|X:2,2 offset=5|X:0,3",
-            "X:3 !s diagonal: x has 1 dimension, expected two or more|X:3,4 dim1=1 dim2=-1 !s dim1 and dim2 are both 1|X:3,4 dim2=2 !s dim 2 is out of range")
+SOMA__LINES(diagonal, "[3,4]", "s[4,3] offset=1", "[3,3] offset=-1", "[2,3,4] offset=1 dim1=1 dim2=2", "[2,3,2] dim1=-1 dim2=0", "[2,2] offset=5",
+            "[0,3]", "[3] !ESHAPE diagonal: x has 1 dimension, expected two or more", "[3,4] dim1=1 dim2=-1 !ESHAPE dim1 and dim2 are both 1",
+            "[3,4] dim2=2 !ESHAPE dim 2 is out of range")
 static const soma_op diagonal_op = {
     .name = "diagonal", ONE, .outputs = 1, .doc = "A view of a diagonal of two dimensions, which go; it becomes the last dimension.",
     .attrs = SOMA_ATTRS(OFFSET, SOMA_DEF_INT("dim1", 0, "rows"), SOMA_DEF_INT("dim2", 1, "columns")), .shape = diagonal_shape,
@@ -111,8 +112,10 @@ static void back_gradient(soma_grad_args *g) {
         g->gin[0] = soma_diagonal(g->gout[0], g->attrs[1].value.i, g->attrs[2].value.i, g->attrs[3].value.i);
 }
 
-SOMA__CASES(back, "X:3 shape=3,4|X~:2,2 shape=2,3,3 offset=-1 dim1=1 dim2=2|X:0 shape=2,2 offset=4|X:2 shape=3,3 offset=1|X:3,2 shape=2,3,4 offset=2 dim1=0 dim2=2|X:0 shape=0,3",
-            "X:3 shape=2,2 !s diagonal_backward: [3] f32 is not the diagonal of [2, 2]|X:3 shape=3, !s expected two or more|X:3 shape=3,-1 !s makes no sense")
+SOMA__LINES(back, "[3] shape=3,4", "s[2,2] shape=2,3,3 offset=-1 dim1=1 dim2=2", "[0] shape=2,2 offset=4", "[2] shape=3,3 offset=1",
+            "[3,2] shape=2,3,4 offset=2 dim1=0 dim2=2", "[0] shape=0,3",
+            "[3] shape=2,2 !ESHAPE diagonal_backward: [3] f32 is not the diagonal of [2, 2]", "[3] shape=3, !ESHAPE expected two or more",
+            "[3] shape=3,-1 !ESHAPE makes no sense")
 static const soma_op back_op = {
     .name = "diagonal_backward", ONE, .outputs = 1, .doc = "Zeros with x on a diagonal: the gradient of diagonal.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INTS("shape", "sizes of the result"), OFFSET, SOMA_DEF_INT("dim1", 0, "rows"), SOMA_DEF_INT("dim2", 1, "columns")),
@@ -144,7 +147,8 @@ static bool diag_embed_compose(soma_args *a) {
         shape[d] = d == d1 || d == d2 ? x->shape[x->ndim - 1] + (offset < 0 ? -offset : offset) : x->shape[from++];
     return soma__return(a, diagonal_backward(x, ndim, shape, offset, d1, d2));
 }
-SOMA__CASES(diag_embed, "X:3|X~:2,3|X:2 offset=1|X:2,2 offset=-2 dim1=0 dim2=2|X:0|X:2,1,2 dim1=1 dim2=0", "X: !s expected 1 to 7 dimensions|X:2 dim1=0 dim2=0 !s are both 0|X:2 dim1=2 !s dim 2 is out of range")
+SOMA__LINES(diag_embed, "[3]", "s[2,3]", "[2] offset=1", "[2,2] offset=-2 dim1=0 dim2=2", "[0]", "[2,1,2] dim1=1 dim2=0",
+            "[] !ESHAPE expected 1 to 7 dimensions", "[2] dim1=0 dim2=0 !ESHAPE are both 0", "[2] dim1=2 !ESHAPE dim 2 is out of range")
 static const soma_op diag_embed_op = {
     SOMA__COMPOSITE(diag_embed), ONE, .outputs = 1, .backward = SOMA_COMPOSED, .doc = "Square matrices of zeros with x's last dimension on their diagonal.",
     .attrs = SOMA_ATTRS(OFFSET, SOMA_DEF_INT("dim1", -2, "rows in the result"), SOMA_DEF_INT("dim2", -1, "columns in the result")),
@@ -164,7 +168,8 @@ static bool diag_compose(soma_args *a) {
     soma_fail(SOMA_ESHAPE, "diag: x is %s, expected a vector or a matrix", soma__tensor_text(a->in[0], text));
     return false;
 }
-SOMA__CASES(diag, "X:3|X~:3,4|X:2 diagonal=1|X:3,3 diagonal=-1|X:0|X:2,3 diagonal=2", "X:2,2,2 !s diag: x is [2, 2, 2] f32, expected a vector or a matrix")
+SOMA__LINES(diag, "[3]", "s[3,4]", "[2] diagonal=1", "[3,3] diagonal=-1", "[0]", "[2,3] diagonal=2",
+            "[2,2,2] !ESHAPE diag: x is [2, 2, 2] f32, expected a vector or a matrix")
 static const soma_op diag_op = {
     SOMA__COMPOSITE(diag), ONE, .outputs = 1, .backward = SOMA_COMPOSED, .doc = "Of a vector the matrix with it on a diagonal; of a matrix a view of its diagonal.",
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("diagonal", 0, "0: the main one; above it positive, below it negative")),
@@ -175,7 +180,7 @@ soma_tensor *soma_diag(soma_tensor *x, int64_t diagonal) {
 }
 
 static bool diagflat_compose(soma_args *a) { return soma__return(a, soma_diag_embed(soma_flatten(a->in[0], 0, -1), soma__attr_int(a, 0), 0, 1)); }
-SOMA__CASES(diagflat, "X:3|X~:2,2|X: offset=1|X:2,1,2 offset=-1|X:0|X:1", "!e takes 1 input, got 0")
+SOMA__LINES(diagflat, "[3]", "s[2,2]", "[] offset=1", "[2,1,2] offset=-1", "[0]", "[1]", "!EINVAL takes 1 input, got 0")
 static const soma_op diagflat_op = {
     SOMA__COMPOSITE(diagflat), ONE, .outputs = 1, .backward = SOMA_COMPOSED, .doc = "The matrix with all elements of x on a diagonal.", .attrs = SOMA_ATTRS(OFFSET),
 };
@@ -191,7 +196,8 @@ static bool trace_compose(soma_args *a) {
     soma_fail(SOMA_ESHAPE, "trace: x is %s, expected a matrix", soma__tensor_text(a->in[0], text));
     return false;
 }
-SOMA__CASES(trace, "X:3,3|X~:3,4|X:4,2|X:1,1|X:0,2|X~:5,5", "X:3 !s trace: x is [3] f32, expected a matrix|X:2,2,2 !s expected a matrix")
+SOMA__LINES(trace, "[3,3]", "s[3,4]", "[4,2]", "[1,1]", "[0,2]", "s[5,5]", "[3] !ESHAPE trace: x is [3] f32, expected a matrix",
+            "[2,2,2] !ESHAPE expected a matrix")
 static const soma_op trace_op = {SOMA__COMPOSITE(trace), ONE, .outputs = 1, .backward = SOMA_COMPOSED, .doc = "Sum of a matrix's diagonal; integers give i64."};
 soma_tensor *soma_trace(soma_tensor *x) { return SOMA__RUN(&trace_op, NULL, x); }
 
@@ -223,8 +229,10 @@ static bool tril_indices_compose(soma_args *a) { return tri_indices(a, true); }
 static bool triu_indices_compose(soma_args *a) { return tri_indices(a, false); }
 #define TRI .family = "create", .outputs = 1, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_NONE, .backward = SOMA_NONDIFF,                   \
     .attrs = SOMA_ATTRS(SOMA_NEED_INT("row", "number of rows"), SOMA_NEED_INT("col", "number of columns"), OFFSET)
-SOMA__CASES(tril_indices, "row=3 col=4|row=4 col=3 offset=1|row=3 col=3 offset=-2|row=0 col=2|row=2 col=5 offset=9|row=3 col=1 offset=-5", "row=-1 col=2 !e -1 rows and 2 columns")
-SOMA__CASES(triu_indices, "row=3 col=4|row=4 col=3 offset=1|row=3 col=3 offset=-2|row=0 col=2|row=2 col=5 offset=9|row=3 col=1 offset=-5", "row=-1 col=2 !e -1 rows and 2 columns")
+SOMA__LINES(tril_indices, "row=3 col=4", "row=4 col=3 offset=1", "row=3 col=3 offset=-2", "row=0 col=2", "row=2 col=5 offset=9",
+            "row=3 col=1 offset=-5", "row=-1 col=2 !EINVAL -1 rows and 2 columns")
+SOMA__LINES(triu_indices, "row=3 col=4", "row=4 col=3 offset=1", "row=3 col=3 offset=-2", "row=0 col=2", "row=2 col=5 offset=9",
+            "row=3 col=1 offset=-5", "row=-1 col=2 !EINVAL -1 rows and 2 columns")
 static const soma_op tril_indices_op = {SOMA__COMPOSITE(tril_indices), TRI, .doc = "Row and column numbers [2, n] (i64) of the lower triangle of a matrix, row by row."};
 static const soma_op triu_indices_op = {SOMA__COMPOSITE(triu_indices), TRI, .doc = "Row and column numbers [2, n] (i64) of the upper triangle of a matrix, row by row."};
 soma_tensor *soma_tril_indices(int64_t row, int64_t col, int64_t offset) {
@@ -256,7 +264,8 @@ static bool block_diag_compose(soma_args *a) {
     soma__free(rows);
     return soma__return(a, t);
 }
-SOMA__CASES(block_diag, "X:2,3 X~:1,2|X:3 X: X:2,2|X:|X:0,2 X:1,1|X:2,2|X:2,0 X:1,2", "X:2 X:2,2,2 !s block_diag: input 1 is [2, 2, 2] f32, expected two dimensions or fewer")
+SOMA__LINES(block_diag, "[2,3] s[1,2]", "[3] [] [2,2]", "[]", "[0,2] [1,1]", "[2,2]", "[2,0] [1,2]",
+            "[2] [2,2,2] !ESHAPE block_diag: input 1 is [2, 2, 2] f32, expected two dimensions or fewer")
 static const soma_op block_diag_op = {
     SOMA__COMPOSITE(block_diag), .in = {{.name = "tensors"}}, .n_in = 1, .variadic = true, .outputs = 1, .family = "shape", .dtypes = SOMA_ANY,
     .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED, .doc = "A matrix of zeros with the inputs as blocks along its diagonal; vectors count as rows.",
@@ -317,16 +326,20 @@ static bool slice_scatter_compose(soma_args *a) {
 }
 
 #define INTO .in = {{.name = "x"}, {.name = "src"}}, .n_in = 2, .outputs = 1, .family = "index", .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED
-SOMA__CASES(diagonal_scatter, "X:3,4 X:3|X~:4,3 X:2 offset=1|X:2,3,3 X:2,2 offset=-1 dim1=1 dim2=2|X:2,2 X:0 offset=4|X:1,1 X:1|X:2,3,2 X:3,2 dim1=0 dim2=-1",
-            "X:3,3 X:2 !s diagonal_scatter: src is [2] f32, but the place it goes to is [3]|X:3 X:3 !s expected two or more")
+SOMA__LINES(diagonal_scatter, "[3,4] [3]", "s[4,3] [2] offset=1", "[2,3,3] [2,2] offset=-1 dim1=1 dim2=2", "[2,2] [0] offset=4", "[1,1] [1]",
+            "[2,3,2] [3,2] dim1=0 dim2=-1", "[3,3] [2] !ESHAPE diagonal_scatter: src is [2] f32, but the place it goes to is [3]",
+            "[3] [3] !ESHAPE expected two or more")
 static const soma_op diagonal_scatter_op = {SOMA__COMPOSITE(diagonal_scatter), INTO, .doc = "x with src on one of its diagonals.",
                                             .attrs = SOMA_ATTRS(OFFSET, SOMA_DEF_INT("dim1", 0, "rows"), SOMA_DEF_INT("dim2", 1, "columns"))};
-SOMA__CASES(select_scatter, "X:3,4 X:4 dim=0 index=1|X~:3,4 X:3 dim=1 index=-1|X:3 X: dim=0 index=2|X:2,3,2 X:2,2 dim=1 index=0|X:0,2 X:0 dim=1 index=1|X:1,2 X:2 dim=0 index=0",
-            "X:3,4 X:3 dim=0 index=1 !s select_scatter: src is [3] f32, but the place it goes to is [4]|X:3 X: dim=0 index=3 !e index 3 is out of range")
+SOMA__LINES(select_scatter, "[3,4] [4] dim=0 index=1", "s[3,4] [3] dim=1 index=-1", "[3] [] dim=0 index=2", "[2,3,2] [2,2] dim=1 index=0",
+            "[0,2] [0] dim=1 index=1", "[1,2] [2] dim=0 index=0",
+            "[3,4] [3] dim=0 index=1 !ESHAPE select_scatter: src is [3] f32, but the place it goes to is [4]",
+            "[3] [] dim=0 index=3 !EINVAL index 3 is out of range")
 static const soma_op select_scatter_op = {SOMA__COMPOSITE(select_scatter), INTO, .doc = "x with src in place of one index along a dimension.",
                                           .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension"), SOMA_NEED_INT("index", "place along it; negative counts from the end"))};
-SOMA__CASES(slice_scatter, "X:5,2 X:2,2 start=1 end=3|X~:3,4 X:3,2 dim=1 start=-3 step=2|X:4 X:4|X:2,3,4 X:2,1,4 dim=1 start=2|X:3 X:0 start=3|X:6 X:2 end=-1 step=3",
-            "X:5 X:2 start=1 end=4 !s slice_scatter: src is [2] f32, but the place it goes to is [3]|X:5 X:5 step=0 !e step is 0")
+SOMA__LINES(slice_scatter, "[5,2] [2,2] start=1 end=3", "s[3,4] [3,2] dim=1 start=-3 step=2", "[4] [4]", "[2,3,4] [2,1,4] dim=1 start=2",
+            "[3] [0] start=3", "[6] [2] end=-1 step=3",
+            "[5] [2] start=1 end=4 !ESHAPE slice_scatter: src is [2] f32, but the place it goes to is [3]", "[5] [5] step=0 !EINVAL step is 0")
 static const soma_op slice_scatter_op = {
     SOMA__COMPOSITE(slice_scatter), INTO, .doc = "x with src at the indices start, start + step, … below end along a dimension.",
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", 0, "dimension"), SOMA_DEF_INT("start", 0, "first index; negative counts from the end"),

@@ -10,7 +10,8 @@
 #define ORDER SOMA_DEF_FLOAT("p", 2, "order of the norm; inf: largest difference")
 
 static bool dist_compose(soma_args *a) { return soma__return(a, soma_norm_p(soma_sub(a->in[0], a->in[1]), soma__attr_float(a, 0), SOMA_ALL, false)); }
-SOMA__CASES(dist, "X:3,4 P:3,4|X~:3,4 P:4 p=1|X:2,3 P:2,1 p=3|X: P:|X:5 P:5 p=inf|X:0 X:0", "X:3 X:4 !s do not broadcast")
+SOMA__LINES(dist, "[3,4] [3,4]@0.3:3", "s[3,4] [4]@0.3:3 p=1", "[2,3] [2,1]@0.3:3 p=3", "[] []@0.3:3", "[5] [5]@0.3:3 p=inf", "[0] [0]",
+            "[3] [4] !ESHAPE do not broadcast")
 static const soma_op dist_op = {SOMA__COMPOSITE(dist), TWO, .doc = "Norm of order p of x1 - x2, all elements together.", .attrs = SOMA_ATTRS(ORDER)};
 soma_tensor *soma_dist(soma_tensor *x1, soma_tensor *x2, double p) {
     soma_attr attr = SOMA_FLOAT("p", p);
@@ -31,8 +32,9 @@ static bool cdist_compose(soma_args *a) {
     }
     return soma__return(a, soma_norm_p(soma_sub(soma_unsqueeze(a->in[0], -2), soma_unsqueeze(a->in[1], -3)), p, SOMA_DIMS(-1), false));
 }
-SOMA__CASES(cdist, "X:3,4 P:2,4|X~:3,4 P:5,4 p=1|X:2,3,2 P:2,4,2 p=3|X:1,1 P:1,1|X:4,3 P:2,3 p=inf|X:0,3 X:2,3|X:2,3,2 P:4,2",
-            "X:3,4 X:2,3 !s cdist: x1 is [3, 4] f32, x2 is [2, 3] f32|X:3 X:3 !s expected [..., p, m]|X:2,2 X:2,2 p=-1 !e p is -1")
+SOMA__LINES(cdist, "[3,4] [2,4]@0.3:3", "s[3,4] [5,4]@0.3:3 p=1", "[2,3,2] [2,4,2]@0.3:3 p=3", "[1,1] [1,1]@0.3:3", "[4,3] [2,3]@0.3:3 p=inf",
+            "[0,3] [2,3]", "[2,3,2] [4,2]@0.3:3", "[3,4] [2,3] !ESHAPE cdist: x1 is [3, 4] f32, x2 is [2, 3] f32",
+            "[3] [3] !ESHAPE expected [..., p, m]", "[2,2] [2,2] p=-1 !EINVAL p is -1")
 static const soma_op cdist_op = {SOMA__COMPOSITE(cdist), TWO, .doc = "Distances of order p between all rows of x1 [..., p, m] and of x2 [..., r, m]: [..., p, r]. Computed from the differences, which takes p r m numbers of room and loses no digits.",
                                  .attrs = SOMA_ATTRS(ORDER)};
 soma_tensor *soma_cdist(soma_tensor *x1, soma_tensor *x2, double p) {
@@ -44,7 +46,8 @@ static bool pairwise_distance_compose(soma_args *a) {
     soma_tensor *t = soma_add_scalar(soma_sub(a->in[0], a->in[1]), soma__attr_float(a, 1));
     return soma__return(a, soma_norm_p(t, soma__attr_float(a, 0), SOMA_DIMS(-1), soma__attr_int(a, 2)));
 }
-SOMA__CASES(pairwise_distance, "X:3,4 P:3,4|X~:3,4 P:4 p=1|X:2,3 P:2,3 p=3 keepdim=1|X:5 P:5|X:2,3,2 P:3,2 p=inf|X:0,3 X:0,3", "X:3,4 X:3,3 !s do not broadcast")
+SOMA__LINES(pairwise_distance, "[3,4] [3,4]@0.3:3", "s[3,4] [4]@0.3:3 p=1", "[2,3] [2,3]@0.3:3 p=3 keepdim=true", "[5] [5]@0.3:3",
+            "[2,3,2] [3,2]@0.3:3 p=inf", "[0,3] [0,3]", "[3,4] [3,3] !ESHAPE do not broadcast")
 static const soma_op pairwise_distance_op = {
     SOMA__COMPOSITE(pairwise_distance), TWO, .doc = "Norm of order p of x1 - x2 + eps along the last dimension.",
     .attrs = SOMA_ATTRS(ORDER, SOMA_DEF_FLOAT("eps", 1e-6, "added to the difference, so that it is not 0"), SOMA_DEF_BOOL("keepdim", false, "leave the dimension with size 1")),
@@ -71,7 +74,8 @@ static bool cosine_similarity_compose(soma_args *a) {
     }
     return soma__return(a, soma_sum(soma_mul(unit[0], unit[1]), 1, &dim, false));
 }
-SOMA__CASES(cosine_similarity, "X:3,4 P:3,4|X~:3,4 P:4 dim=-1|X:2,3,2 P:2,3,2|X:5 P:5 dim=0|X:2,1,3 P:4,3 dim=2|X:0,3 X:0,3", "X:3,4 X:3,3 !s do not broadcast|X:3 X:3 !s dim 1 is out of range")
+SOMA__LINES(cosine_similarity, "[3,4] [3,4]@0.3:3", "s[3,4] [4]@0.3:3 dim=-1", "[2,3,2] [2,3,2]@0.3:3", "[5] [5]@0.3:3 dim=0",
+            "[2,1,3] [4,3]@0.3:3 dim=2", "[0,3] [0,3]", "[3,4] [3,3] !ESHAPE do not broadcast", "[3] [3] !ESHAPE dim 1 is out of range")
 static const soma_op cosine_similarity_op = {
     SOMA__COMPOSITE(cosine_similarity), TWO, .doc = "x1 · x2 / (max(|x1|, eps) max(|x2|, eps)) along a dimension: the cosine of the angle between them, in [-1, 1].",
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", 1, "dimension of the vectors"), SOMA_DEF_FLOAT("eps", 1e-8, "least length to divide by")),
@@ -88,7 +92,8 @@ static bool normalize_compose(soma_args *a) {
     soma_tensor *length = soma_norm_p(a->in[0], soma__attr_float(a, 0), a->in[0]->ndim > 0, &dim, true);
     return soma__dim("normalize", dim, a->in[0]->ndim) >= 0 && soma__return(a, soma_div(a->in[0], soma_clamp(length, eps, INFINITY)));
 }
-SOMA__CASES(normalize, "X:3,4|X~:3,4 dim=0 p=1|X:2,3,2 p=3|X:5 dim=0|X:2,3 p=inf|X:0,3|X:2,2=0,0,1,2 %", "X:3 !s dim 1 is out of range")
+SOMA__LINES(normalize, "[3,4]", "s[3,4] dim=0 p=1", "[2,3,2] p=3", "[5] dim=0", "[2,3] p=inf", "[0,3]", "[2,2]=0,0,1,2 ~",
+            "[3] !ESHAPE dim 1 is out of range")
 static const soma_op normalize_op = {
     SOMA__COMPOSITE(normalize), ONE, .onnx = "LpNormalization", .doc = "x / max(|x|, eps) along a dimension: vectors of length 1 in the norm of order p.",
     .attrs = SOMA_ATTRS(ORDER, SOMA_DEF_INT("dim", 1, "dimension of the vectors"), SOMA_DEF_FLOAT("eps", 1e-12, "least length to divide by")),
@@ -114,8 +119,10 @@ static bool renorm_compose(soma_args *a) {
     soma_tensor *factor = soma_div(soma_scalar(most), soma_add_scalar(length, 1e-7));
     return soma__return(a, soma_mul(x, soma_where(soma_gt(length, soma_scalar(most)), factor, soma_scalar(1))));
 }
-SOMA__CASES(renorm, "X:3,4 p=2 dim=0 maxnorm=1.5|X~:3,4 p=1 dim=1 maxnorm=2.5|X:2,3,2 p=3 dim=-1 maxnorm=1.0|X:2,2 p=2 dim=0 maxnorm=100.0|X:0,3 p=2 dim=1 maxnorm=1|X:1,4 p=2 dim=0 maxnorm=0.5",
-            "X:3 p=2 dim=0 maxnorm=1 !s renorm: x has 1 dimensions|X:2,2 p=0 dim=0 maxnorm=1 !e p is 0|X:2,2 p=2 dim=2 maxnorm=1 !s dim 2 is out of range")
+SOMA__LINES(renorm, "[3,4]@-3:3 p=2 dim=0 maxnorm=1.5", "s[3,4]@-3:3 p=1 dim=1 maxnorm=2.5", "[2,3,2]@-3:3 p=3 dim=-1 maxnorm=1.0",
+            "[2,2]@-3:3 p=2 dim=0 maxnorm=100.0", "[0,3] p=2 dim=1 maxnorm=1", "[1,4]@-3:3 p=2 dim=0 maxnorm=0.5",
+            "[3] p=2 dim=0 maxnorm=1 !ESHAPE renorm: x has 1 dimensions", "[2,2] p=0 dim=0 maxnorm=1 !EINVAL p is 0",
+            "[2,2] p=2 dim=2 maxnorm=1 !ESHAPE dim 2 is out of range")
 static const soma_op renorm_op = {
     SOMA__COMPOSITE(renorm), ONE, .doc = "Each part of x along dim scaled down to norm maxnorm where it is longer; the max-norm constraint on weights.",
     .attrs = SOMA_ATTRS(SOMA_NEED_FLOAT("p", "order of the norm"), SOMA_NEED_INT("dim", "dimension whose parts are measured"), SOMA_NEED_FLOAT("maxnorm", "largest norm")),

@@ -2,7 +2,7 @@
  * takes: rejection costs no order, so the bits depend neither on threads nor on strides. All is computed in f64 with libm, and rounded
  * once. Methods: inversion where there is a formula; Marsaglia & Tsang 2000 (gamma); Hörmann 1993 (Poisson PTRS, binomial BTRS); Robert
  * 1995 (truncated normal). */
-#include "ops/cases.h"
+#include "ops/op.h"
 #include "ops/shape.h"
 
 #include <math.h>

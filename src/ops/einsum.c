@@ -1,7 +1,7 @@
 /* einsum: sums of products named by letters. Each operand becomes a tensor with one dimension a letter (diagonals for repeated ones);
  * operands are then joined from left to right, and a letter that nothing to the right and not the result needs is summed away at the
  * earliest place, by a batched matrix product where both sides have it. */
-#include "ops/cases.h"
+#include "ops/op.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* Rows of a table by number: embedding, and embedding_bag, which reduces groups of them. The gradient of the table comes from index_select;
  * what is not to get one is detached there. */
-#include "ops/cases.h"
+#include "ops/op.h"
 
 #include <string.h>
 

@@ -45,8 +45,9 @@ static bool meshgrid_compose(soma_args *a) {
     }
     return ok;
 }
-SOMA__CASES(meshgrid, "X:2 X:3|X~:3 X:2 X:1 indexing=xy|X:4|X:2 X: X:3|X:0 X:2|X:2 X:3 X:2 indexing=xy|X:3 indexing=xy",
-            "X:2 X:2,2 !s meshgrid: input 1 is [2, 2] f32, expected a vector|X:2 X:3 indexing=yx !e meshgrid: indexing is 'yx', expected 'ij' or 'xy'")
+SOMA__LINES(meshgrid, "[2] [3]", "s[3] [2] [1] indexing='xy'", "[4]", "[2] [] [3]", "[0] [2]", "[2] [3] [2] indexing='xy'", "[3] indexing='xy'",
+            "[2] [2,2] !ESHAPE meshgrid: input 1 is [2, 2] f32, expected a vector",
+            "[2] [3] indexing='yx' !EINVAL meshgrid: indexing is 'yx', expected 'ij' or 'xy'")
 static const soma_op meshgrid_op = {
     SOMA__COMPOSITE(meshgrid), LIST, .many = true,
     .doc = "For vectors of n1, n2, … elements as many tensors [n1, n2, …], each with its vector along its own dimension: the coordinates of a grid. Views.",
@@ -60,7 +61,8 @@ static bool cartesian_prod_compose(soma_args *a) {
         ok = (columns[i] = soma_flatten(spread(a, i), 0, -1)) != NULL;
     return soma__return(a, !ok ? NULL : a->n_in == 1 ? a->in[0] : soma_stack(columns, a->n_in, 1));
 }
-SOMA__CASES(cartesian_prod, "X:2 X:3|X~:3 X:2 X:2|X:4|X:0 X:2|X:1 X:1|X:3 X:1", "X:2 X:2,2 !s cartesian_prod: input 1 is [2, 2] f32, expected a vector|X: X:2 !s expected a vector")
+SOMA__LINES(cartesian_prod, "[2] [3]", "s[3] [2] [2]", "[4]", "[0] [2]", "[1] [1]", "[3] [1]",
+            "[2] [2,2] !ESHAPE cartesian_prod: input 1 is [2, 2] f32, expected a vector", "[] [2] !ESHAPE expected a vector")
 static const soma_op cartesian_prod_op = {SOMA__COMPOSITE(cartesian_prod), LIST, .doc = "All ways to take one element of each vector, as rows: [n1 n2 …, number of vectors]; of one vector itself."};
 
 /* The next choice of r places among n, in lexicographic order; false after the last. */
@@ -103,7 +105,8 @@ static bool combinations_compose(soma_args *a) {
         return soma__return(a, soma_slice(a->in[0], 0, 0, 0, 1));
     return soma__return(a, soma_reshape(soma_index_select(a->in[0], 0, places), 2, (const int64_t[]){rows, r}));
 }
-SOMA__CASES(combinations, "X:4|X~:4 r=3|X:3 r=2 with_replacement=1|X:2 r=3|X:0|X:3 r=1|X:3 r=0", "X:2,2 !s combinations: r is 2 and x is [2, 2] f32|X:3 r=-1 !e r is -1")
+SOMA__LINES(combinations, "[4]", "s[4] r=3", "[3] r=2 with_replacement=true", "[2] r=3", "[0]", "[3] r=1", "[3] r=0",
+            "[2,2] !ESHAPE combinations: r is 2 and x is [2, 2] f32", "[3] r=-1 !EINVAL r is -1")
 static const soma_op combinations_op = {
     SOMA__COMPOSITE(combinations), .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "shape", .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
     .doc = "All choices of r elements of a vector, in order, as rows [choices, r], as itertools.combinations.",
@@ -163,8 +166,12 @@ static bool pad_compose(soma_args *a) {
             x = pad_dim(x, x->ndim - 1 - i, pad->value.ints[2 * i], pad->value.ints[2 * i + 1], (edge)e);
     return soma__return(a, x);
 }
-SOMA__CASES(pad, "X:3,4 pad=1,2|X~:2,3,4 pad=1,0,0,2 value=1.5|X:2,3,4 pad=2,1 mode=reflect|X~:3,4 pad=1,2,2,0 mode=replicate|X:1,2,3 pad=3,1,1,2 mode=circular|X:1,3,3 pad=1,1,1,1 mode=reflect|X:3,4 pad=-1,2,1,-2|X:2,4 pad=-1,1 mode=circular|X:0,3 pad=1,1 mode=replicate|X:4 pad=2,2 mode=reflect",
-            "X:3,4 pad=1, !s pad: [1] does not fit [3, 4]|X:2,3 pad=3,0 mode=reflect !s pad: 3 before and 0 after dimension 1 of size 3; reflect needs less|X:2,3 pad=0,4 mode=circular !s circular needs no more|X:2,0 pad=1,0 mode=replicate !s replicate needs an element|X:2 pad=1,1 mode=mirror !e mode is 'mirror'|X:2 pad=1,1,1,1 mode=reflect !s 4 amounts do not fit [2]")
+SOMA__LINES(pad, "[3,4] pad=1,2", "s[2,3,4] pad=1,0,0,2 value=1.5", "[2,3,4] pad=2,1 mode='reflect'", "s[3,4] pad=1,2,2,0 mode='replicate'",
+            "[1,2,3] pad=3,1,1,2 mode='circular'", "[1,3,3] pad=1,1,1,1 mode='reflect'", "[3,4] pad=-1,2,1,-2", "[2,4] pad=-1,1 mode='circular'",
+            "[0,3] pad=1,1 mode='replicate'", "[4] pad=2,2 mode='reflect'", "[3,4] pad=1, !ESHAPE pad: [1] does not fit [3, 4]",
+            "[2,3] pad=3,0 mode='reflect' !ESHAPE pad: 3 before and 0 after dimension 1 of size 3; reflect needs less",
+            "[2,3] pad=0,4 mode='circular' !ESHAPE circular needs no more", "[2,0] pad=1,0 mode='replicate' !ESHAPE replicate needs an element",
+            "[2] pad=1,1 mode='mirror' !EINVAL mode is 'mirror'", "[2] pad=1,1,1,1 mode='reflect' !ESHAPE 4 amounts do not fit [2]")
 static const soma_op pad_op = {
     SOMA__COMPOSITE(pad), .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "shape", .onnx = "Pad", .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
     .doc = "x with elements before and after it, from the last dimension backwards, as torch.nn.functional.pad: a constant; its own elements mirrored at the edge (reflect); the edge "
@@ -222,8 +229,10 @@ static void unfold_backward(soma_grad_args *g) {
         ((int64_t *)places->data)[i] = i / size * step + i % size;
     g->gin[0] = soma_index_add(soma_zeros(x->ndim, x->shape, x->dtype), dim, places, flat);
 }
-SOMA__CASES(unfold, "X:7 dimension=0 size=3 step=1|X~:3,6 dimension=1 size=2 step=2|X:5,2 dimension=0 size=2 step=2|X:2,3,4 dimension=-2 size=3 step=1|X:4 dimension=0 size=4 step=9|X: dimension=0 size=1 step=1|X:0,3 dimension=1 size=2 step=1|X:3 dimension=0 size=0 step=1",
-            "X:3 dimension=0 size=4 step=1 !e unfold: windows of 4 every 1 along dimension 0 of size 3|X:3 dimension=0 size=1 step=0 !e a step of 1 or more|X:3 dimension=1 size=1 step=1 !s dim 1 is out of range")
+SOMA__LINES(unfold, "[7] dimension=0 size=3 step=1", "s[3,6] dimension=1 size=2 step=2", "[5,2] dimension=0 size=2 step=2",
+            "[2,3,4] dimension=-2 size=3 step=1", "[4] dimension=0 size=4 step=9", "[] dimension=0 size=1 step=1", "[0,3] dimension=1 size=2 step=1",
+            "[3] dimension=0 size=0 step=1", "[3] dimension=0 size=4 step=1 !EINVAL unfold: windows of 4 every 1 along dimension 0 of size 3",
+            "[3] dimension=0 size=1 step=0 !EINVAL a step of 1 or more", "[3] dimension=1 size=1 step=1 !ESHAPE dim 1 is out of range")
 static const soma_op unfold_op = {
     .name = "unfold", .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "shape", .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME,
     .doc = "A view of all windows of `size` elements, `step` apart, along one dimension; a window's elements stand in a new last dimension. torch.Tensor.unfold; the patches of images are im2col's.",

@@ -522,8 +522,10 @@ static void index_copy_backward(soma_grad_args *g) {
         g->gin[2] = soma_index_select(g->gout[0], dim, g->in[1]);
 }
 
-SOMA__CASES(index_copy, "X:4,3 I=2,0 X:2,3 dim=0|X~:4,3 J=1,2 X:4,2 dim=-1|X:2,3,4 I=2,1,0 X:2,3,4 dim=1|X:5 I:0 X:0 dim=0|X:5 I:=3 X:1 dim=0|X:3,2 I=1,1 X:2,2 dim=0 %",
-            "X:3,4 I=0,3 X:2,4 dim=0 !e index_copy: index 3 at position [1] is out of range|X:3,4 I=0,1 X:2,4 dim=1 !s index_copy: src is [2, 4], expected [3, 2]")
+SOMA__LINES(index_copy, "[4,3] i[2]=2,0 [2,3] dim=0", "s[4,3] I[2]=1,2 [4,2] dim=-1", "[2,3,4] i[3]=2,1,0 [2,3,4] dim=1", "[5] i[0] [0] dim=0",
+            "[5] i[]=3 [1] dim=0", "[3,2] i[2]=1,1 [2,2] dim=0 ~",
+            "[3,4] i[2]=0,3 [2,4] dim=0 !EINVAL index_copy: index 3 at position [1] is out of range",
+            "[3,4] i[2]=0,1 [2,4] dim=1 !ESHAPE index_copy: src is [2, 4], expected [3, 2]")
 static const soma_op index_copy_op = {
     .name = "index_copy", .family = "index", .doc = "x with the rows (columns, planes …) of src in place of those along `dim` that the indices name; of several for one place the last.",
     .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1, .attrs = dim_attrs, .n_attrs = 1,
@@ -557,8 +559,12 @@ static void scatter_backward(soma_grad_args *g) {
         g->gin[2] = widen(soma_gather(g->gout[0], dim, g->in[1]), &g->in_meta[1], &g->in_meta[2]);
 }
 
-SOMA__CASES(scatter, "X:4,3 I:2,3=0,1,2,3,2,1 X:2,3 dim=0|X~:4,3 J:4,1=1,0,2,1 X:4,5 dim=-1|X:2,3,4 I:1,2,4=0,1,2,0,2,0,1,1 - dim=1 value=2.5|X:5 I:0 X:0 dim=0|X:5 I=3,1 X~:2 dim=0|X:3,2 I:2,2=1,1,1,1 X:2,2 dim=0 %|X:3 I=2,0 dim=0 value=1|X: I:=0 X: dim=0|X: I=0 - dim=-1 value=2",
-            "X:3,4 I:2,1=0,3 X:2,4 dim=0 !e scatter: index 3 at position [1, 0] is out of range|X:3,4 I:2,1=0,1 X:2 dim=0 !s scatter: index is [2, 1], expected no larger sizes than those of src, [2]|X:2 I=0 X:1 dim=1 !s dim 1 is out of range")
+SOMA__LINES(scatter, "[4,3] i[2,3]=0,1,2,3,2,1 [2,3] dim=0", "s[4,3] I[4,1]=1,0,2,1 [4,5] dim=-1",
+            "[2,3,4] i[1,2,4]=0,1,2,0,2,0,1,1 - dim=1 value=2.5", "[5] i[0] [0] dim=0", "[5] i[2]=3,1 s[2] dim=0",
+            "[3,2] i[2,2]=1,1,1,1 [2,2] dim=0 ~", "[3] i[2]=2,0 dim=0 value=1", "[] i[]=0 [] dim=0", "[] i[1]=0 - dim=-1 value=2",
+            "[3,4] i[2,1]=0,3 [2,4] dim=0 !EINVAL scatter: index 3 at position [1, 0] is out of range",
+            "[3,4] i[2,1]=0,1 [2] dim=0 !ESHAPE scatter: index is [2, 1], expected no larger sizes than those of src, [2]",
+            "[2] i[1]=0 [1] dim=1 !ESHAPE dim 1 is out of range")
 static const soma_op scatter_op = {
     .name = "scatter", .family = "index", .onnx = "ScatterElements",
     .doc = "x with each element of src (or a number) where its index says: the index replaces the coordinate along `dim`; of several for one place the last.",
@@ -618,7 +624,8 @@ static void scatter_fold_backward(soma_grad_args *g) {
     g->gin[0] = soma_mul(share, from_x);
     g->gin[2] = soma_mul(soma_gather(share, dim, index), from_src);
 }
-SOMA__CASES(scatter_fold, "X:4,3 I:2,3=0,1,2,0,1,1 X:2,3 dim=0 kind=0|X:4,3 I:4,2=1,0,2,1,1,1,0,0 X:4,2 dim=1 kind=1|X:5 I=3,1,3 X:3 dim=0 kind=2", "X:3 I=0,3 X:2 dim=0 kind=0 !e index 3 at position [1]")
+SOMA__LINES(scatter_fold, "[4,3] i[2,3]=0,1,2,0,1,1 [2,3] dim=0 kind=0", "[4,3] i[4,2]=1,0,2,1,1,1,0,0 [4,2] dim=1 kind=1",
+            "[5] i[3]=3,1,3 [3] dim=0 kind=2", "[3] i[2]=0,3 [2] dim=0 kind=0 !EINVAL index 3 at position [1]")
 static const soma_op scatter_fold_op = {
     .name = "scatter_fold", .family = "index", .doc = "Product, maximum or minimum of x and the elements of src that go to each place: part of scatter_reduce.",
     .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1,
@@ -673,10 +680,15 @@ static bool scatter_reduce_compose(soma_args *a) {
                                                                                                       : scatter_mean(x, dim, index, src, with_x);
     return soma__return(a, soma_to(t, dtype));
 }
-#define PLACES "X:4,3 I:2,3=0,1,2,0,1,1 X:2,3 dim=0 "
-SOMA__CASES(scatter_reduce, PLACES "reduce=sum|" PLACES "reduce=prod|" PLACES "reduce=mean|" PLACES "reduce=amax|" PLACES "reduce=amin include_self=0|" PLACES "reduce=prod include_self=0|" PLACES
-            "reduce=mean include_self=0|X~:4,3 J:4,2=1,0,2,1,1,1,0,0 X:4,5 dim=1 reduce=amax include_self=0|X:5 I:0 X:0 dim=0 reduce=prod|X:5 I=3,1,3 X~:3 dim=0 reduce=prod|X:3 I=1,1,1 X=0,2,0 dim=0 reduce=prod %|X:5 I=3,1,3 X~:3 dim=-1 reduce=sum include_self=0",
-            "X:3 I=0,3 X:2 dim=0 reduce=sum !e index 3 at position [1]|X:3 I=0,1 X:2 dim=0 reduce=max !e scatter_reduce: reduce is 'max', expected sum|X:3 I=0,1 X:1 dim=0 reduce=sum !s index is [2], expected no larger sizes than those of src, [1]")
+#define PLACES "[4,3] i[2,3]=0,1,2,0,1,1 [2,3] dim=0 "
+SOMA__LINES(scatter_reduce, PLACES "reduce='sum'", PLACES "reduce='prod'", PLACES "reduce='mean'", PLACES "reduce='amax'",
+            PLACES "reduce='amin' include_self=false", PLACES "reduce='prod' include_self=false", PLACES "reduce='mean' include_self=false",
+            "s[4,3] I[4,2]=1,0,2,1,1,1,0,0 [4,5] dim=1 reduce='amax' include_self=false", "[5] i[0] [0] dim=0 reduce='prod'",
+            "[5] i[3]=3,1,3 s[3] dim=0 reduce='prod'", "[3] i[3]=1,1,1 [3]=0,2,0 dim=0 reduce='prod' ~",
+            "[5] i[3]=3,1,3 s[3] dim=-1 reduce='sum' include_self=false",
+            "[3] i[2]=0,3 [2] dim=0 reduce='sum' !EINVAL index 3 at position [1]",
+            "[3] i[2]=0,1 [2] dim=0 reduce='max' !EINVAL scatter_reduce: reduce is 'max', expected sum",
+            "[3] i[2]=0,1 [1] dim=0 reduce='sum' !ESHAPE index is [2], expected no larger sizes than those of src, [1]")
 static const soma_op scatter_reduce_op = {
     SOMA__COMPOSITE(scatter_reduce), .family = "index", .onnx = "ScatterElements",
     .doc = "x with the elements of src brought together where their indices say, as scatter: by sum, prod, mean, amax or amin, with x's element or without it. Equals share the gradient of amax and amin.",

@@ -1,5 +1,5 @@
 /* Tensors of another one's shape: zeros_like and so on, by the operators that make and draw; and logspace, powers of linspace. */
-#include "ops/cases.h"
+#include "ops/op.h"
 
 enum { SAME = -1 };
 

@@ -2,7 +2,7 @@
 #ifndef SOMA_SRC_OPS_LINALG_H
 #define SOMA_SRC_OPS_LINALG_H
 
-#include "ops/cases.h"
+#include "ops/op.h"
 
 #include <soma/linalg.h>
 

@@ -9,8 +9,8 @@
 #define DIMS SOMA_DEF_INTS("dims", "dimensions to fold; none: all", 0, 0)
 #define KEEP SOMA_DEF_BOOL("keepdim", false, "leave the folded dimensions with size 1")
 #define FOLDED(i) a->attrs[i].count, a->attrs[i].value.ints
-#define FOLD_CASES "X:3,4|X~:3,4 dims=0|X:2,3,4 dims=0,2 keepdim=1|X:|X:0,3 dims=0 %|X:2,3 dims=-1,|X=1,nan,-2 %"
-#define FOLD_ERRORS "X:2,3 dims=2 !s dim 2 is out of range|X:2,3 dims=1,-1 !s named twice"
+#define FOLD_SAMPLES "[3,4]", "s[3,4] dims=0", "[2,3,4] dims=0,2 keepdim=true", "[]", "[0,3] dims=0 ~", "[2,3] dims=-1,", "[3]=1,nan,-2 ~"
+#define FOLD_ERRORS "[2,3] dims=2 !ESHAPE dim 2 is out of range", "[2,3] dims=1,-1 !ESHAPE named twice"
 
 /* ---- norm ---- */
 
@@ -46,8 +46,10 @@ static bool norm_compose(soma_args *a) {
     }
     return soma__return(a, norm_of(a->in[0], p, FOLDED(1), soma__attr_int(a, 2)));
 }
-SOMA__CASES(norm, "X:3,4|X~:3,4 dims=0 p=1|X:2,3,4 dims=0,2 keepdim=1 p=3|X:|X:0,3 dims=0|X:2,3 dims=-1, p=inf|X:2,3 p=-inf|X:2,3 dims=1 p=0.5|X:5 p=0 %|X:2,3 dims=0 p=-1.5|X:2,3=0,0,0,1,2,3 dims=1 p=3 %|X~:4,70 dims=1",
-            FOLD_ERRORS "|X:2,0 dims=1 p=inf !s no elements|X:3 p=nan !e norm: p is NaN")
+SOMA__LINES(norm, "[3,4]@-3:3", "s[3,4]@-3:3 dims=0 p=1", "[2,3,4]@-3:3 dims=0,2 keepdim=true p=3", "[]@-3:3", "[0,3] dims=0",
+            "[2,3]@-3:3 dims=-1, p=inf", "[2,3]@-3:3 p=-inf", "[2,3]@-3:3 dims=1 p=0.5", "[5]@-3:3 p=0 ~", "[2,3]@-3:3 dims=0 p=-1.5",
+            "[2,3]=0,0,0,1,2,3 dims=1 p=3 ~", "s[4,70]@-3:3 dims=1", FOLD_ERRORS, "[2,0] dims=1 p=inf !ESHAPE no elements",
+            "[3] p=nan !EINVAL norm: p is NaN")
 static const soma_op norm_op = {
     SOMA__COMPOSITE(norm), ONE, .outputs = 1, .onnx = "ReduceL2", .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED,
     .doc = "Norm of order p over dims, of vectors: sum(|x|^p)^(1/p). 2: Euclidean; 1: sum of |x|; inf, -inf: largest, smallest |x|; 0: how many are not 0. The gradient at 0 is 0. "
@@ -64,7 +66,7 @@ soma_tensor *soma_norm(soma_tensor *x, int n_dims, const int64_t *dims, bool kee
 
 static soma_tensor *without_nan(soma_tensor *x) { return x && soma_dtype_is_float(soma_dtype_of(x)) ? soma_masked_fill(x, soma_isnan(x), 0) : x; }
 static bool nansum_compose(soma_args *a) { return soma__return(a, soma_sum(without_nan(a->in[0]), FOLDED(0), soma__attr_int(a, 1))); }
-SOMA__CASES(nansum, FOLD_CASES, FOLD_ERRORS)
+SOMA__LINES(nansum, FOLD_SAMPLES, FOLD_ERRORS)
 static const soma_op nansum_op = {SOMA__COMPOSITE(nansum), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .doc = "Sum of the elements over dims that are not NaN; integers and bool give i64.",
                                   .attrs = SOMA_ATTRS(DIMS, KEEP)};
 static bool nanmean_compose(soma_args *a) {
@@ -72,7 +74,7 @@ static bool nanmean_compose(soma_args *a) {
     soma_tensor *sum = soma_sum(without_nan(x), FOLDED(0), soma__attr_int(a, 1));
     return soma__return(a, soma_div(sum, soma_to(count, soma_dtype_of(x))));
 }
-SOMA__CASES(nanmean, FOLD_CASES, FOLD_ERRORS)
+SOMA__LINES(nanmean, FOLD_SAMPLES, FOLD_ERRORS)
 static const soma_op nanmean_op = {SOMA__COMPOSITE(nanmean), ONE, .outputs = 1, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED, .doc = "Mean of the elements over dims that are not NaN; NaN if there are none.",
                                    .attrs = SOMA_ATTRS(DIMS, KEEP)};
 
@@ -86,15 +88,16 @@ static bool std_mean_compose(soma_args *a) {
     a->out[1] = soma_mean(a->in[0], FOLDED(0), soma__attr_int(a, 1));
     return a->out[0] && a->out[1];
 }
-#define MOMENT_CASES "X:3,4|X~:3,4 dims=0|X:2,3,4 dims=0,2 keepdim=1 correction=0|X:6|X~:2,3 dims=-1, correction=0|X:2,5 dims=1|X:0,3 dims=1"
+#define MOMENT_SAMPLES "[3,4]", "s[3,4] dims=0", "[2,3,4] dims=0,2 keepdim=true correction=0", "[6]", "s[2,3] dims=-1, correction=0", \
+    "[2,5] dims=1", "[0,3] dims=1"
 #define MOMENTS ONE, .outputs = 2, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED, .attrs = SOMA_ATTRS(DIMS, KEEP, SOMA_DEF_INT("correction", 1, "divide by n - correction"))
-SOMA__CASES(var_mean, MOMENT_CASES, FOLD_ERRORS)
-SOMA__CASES(std_mean, MOMENT_CASES, FOLD_ERRORS)
+SOMA__LINES(var_mean, MOMENT_SAMPLES, FOLD_ERRORS)
+SOMA__LINES(std_mean, MOMENT_SAMPLES, FOLD_ERRORS)
 static const soma_op var_mean_op = {SOMA__COMPOSITE(var_mean), MOMENTS, .doc = "The variance and the mean over dims."};
 static const soma_op std_mean_op = {SOMA__COMPOSITE(std_mean), MOMENTS, .doc = "The standard deviation and the mean over dims."};
 
 static bool count_nonzero_compose(soma_args *a) { return soma__return(a, soma_sum(soma_ne(a->in[0], soma_scalar(0)), FOLDED(0), false)); }
-SOMA__CASES(count_nonzero, "X:3,4|X~:3,4 dims=0|X=0,1,nan,0|X:|X:0,3 dims=0|X:2,3 dims=0,1", FOLD_ERRORS)
+SOMA__LINES(count_nonzero, "[3,4]", "s[3,4] dims=0", "[4]=0,1,nan,0", "[]", "[0,3] dims=0", "[2,3] dims=0,1", FOLD_ERRORS)
 static const soma_op count_nonzero_op = {SOMA__COMPOSITE(count_nonzero), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_NONDIFF, .doc = "How many elements over dims are not 0 (i64); NaN is not.", .attrs = SOMA_ATTRS(DIMS)};
 
 /* ---- Running products and sums of exponentials ---- */
@@ -115,8 +118,8 @@ static bool scan(soma_args *a, soma_tensor *x, soma_tensor *(*join)(soma_tensor 
     return soma__return(a, x);
 }
 static bool cumprod_compose(soma_args *a) { return scan(a, soma_dtype_is_float(soma_dtype_of(a->in[0])) ? a->in[0] : soma_to(a->in[0], SOMA_I64), soma_mul); }
-#define SCAN_CASES "X:7|X~:3,4 dim=0|X:2,3,4 dim=1|X:|X:0,3|X:3,0|X:4,1 dim=-1|X~:2,9"
-SOMA__CASES(cumprod, SCAN_CASES "|X=2,0,3,0,1", "X:3,4 dim=2 !s cumprod: dim 2 is out of range")
+#define SCAN_SAMPLES "[7]", "s[3,4] dim=0", "[2,3,4] dim=1", "[]", "[0,3]", "[3,0]", "[4,1] dim=-1", "s[2,9]"
+SOMA__LINES(cumprod, SCAN_SAMPLES, "[5]=2,0,3,0,1", "[3,4] dim=2 !ESHAPE cumprod: dim 2 is out of range")
 static const soma_op cumprod_op = {SOMA__COMPOSITE(cumprod), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .doc = "y[i] = x[0] x[1] … x[i] along dim; integers and bool give i64.",
                                    .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension to multiply along"))};
 
@@ -127,7 +130,7 @@ static soma_tensor *log_add(soma_tensor *p, soma_tensor *q) {
     return soma_add(most, soma_log(soma_add(soma_exp(soma_sub(p, most)), soma_exp(soma_sub(q, most)))));
 }
 static bool logcumsumexp_compose(soma_args *a) { return scan(a, a->in[0], log_add); }
-SOMA__CASES(logcumsumexp, SCAN_CASES "|X=-inf,1,-inf,2 %", "X:3,4 dim=2 !s logcumsumexp: dim 2 is out of range")
+SOMA__LINES(logcumsumexp, SCAN_SAMPLES, "[4]=-inf,1,-inf,2 ~", "[3,4] dim=2 !ESHAPE logcumsumexp: dim 2 is out of range")
 static const soma_op logcumsumexp_op = {SOMA__COMPOSITE(logcumsumexp), ONE, .outputs = 1, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED,
                                         .doc = "y[i] = log(exp(x[0]) + … + exp(x[i])) along dim, without overflow.", .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension to add along"))};
 
@@ -155,7 +158,9 @@ static bool diff_compose(soma_args *a) {
         x = difference(x, dim);
     return soma__return(a, x);
 }
-SOMA__CASES(diff, "X:5|X~:3,4 dim=0|X:2,5 n=2|X:2,3 X:2,1 X:2,2 dim=1|X:3 n=5|X:0,3|X:3 - X:1|X:4 n=0", "X: !s diff: x has 0 dimensions|X:3 n=-1 !e n is -1|X:3 dim=1 !s dim 1 is out of range|X:2,3 X:3,1 !s does not fit")
+SOMA__LINES(diff, "[5]", "s[3,4] dim=0", "[2,5] n=2", "[2,3] [2,1] [2,2] dim=1", "[3] n=5", "[0,3]", "[3] - [1]", "[4] n=0",
+            "[] !ESHAPE diff: x has 0 dimensions", "[3] n=-1 !EINVAL n is -1", "[3] dim=1 !ESHAPE dim 1 is out of range",
+            "[2,3] [3,1] !ESHAPE does not fit")
 static const soma_op diff_op = {
     SOMA__COMPOSITE(diff), .in = {{.name = "x"}, {.name = "prepend", .optional = true}, {.name = "append", .optional = true}}, .n_in = 3, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_SAME,
     .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .doc = "Differences of neighbours along dim, n times over, after joining what is to stand before and behind; for bool whether they differ.",
@@ -196,10 +201,11 @@ static bool cumulative_trapezoid_compose(soma_args *a) {
     soma_tensor *t = trapezoids(a, &dim);
     return soma__return(a, t ? soma_cumsum(t, dim) : NULL);
 }
-#define TRAPEZOID_CASES "X:5|X~:3,4 - dim=0 dx=0.5|X:2,5 X:5|X:2,3 X:2,3 dim=1|X:3,4 X:3 dim=0|X:0,3|X:1"
-#define TRAPEZOID_ERRORS "X: !s y has no dimensions|X:3 X:4 !s x is [4] f32, which does not fit dimension 0 of y, [3] f32|X:3 - dim=1 !s dim 1 is out of range"
-SOMA__CASES(trapezoid, TRAPEZOID_CASES, TRAPEZOID_ERRORS)
-SOMA__CASES(cumulative_trapezoid, TRAPEZOID_CASES, TRAPEZOID_ERRORS)
+#define TRAPEZOID_SAMPLES "[5]", "s[3,4] - dim=0 dx=0.5", "[2,5] [5]", "[2,3] [2,3] dim=1", "[3,4] [3] dim=0", "[0,3]", "[1]"
+#define TRAPEZOID_ERRORS "[] !ESHAPE y has no dimensions", "[3] [4] !ESHAPE x is [4] f32, which does not fit dimension 0 of y, [3] f32", \
+    "[3] - dim=1 !ESHAPE dim 1 is out of range"
+SOMA__LINES(trapezoid, TRAPEZOID_SAMPLES, TRAPEZOID_ERRORS)
+SOMA__LINES(cumulative_trapezoid, TRAPEZOID_SAMPLES, TRAPEZOID_ERRORS)
 #define INTEGRAL .in = {{.name = "y"}, {.name = "x", .optional = true}}, .n_in = 2, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_FLOAT, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED, \
     .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("dx", 1, "distance of the places when x is not given"), SOMA_DEF_INT("dim", -1, "dimension"))
 static const soma_op trapezoid_op = {SOMA__COMPOSITE(trapezoid), INTEGRAL, .doc = "Integral of y along dim by the trapezoidal rule, at the places x or at equal distances: sum((y[i] + y[i+1]) / 2 (x[i+1] - x[i])). Integers become f32."};
@@ -235,7 +241,9 @@ static bool cov_compose(soma_args *a) {
     soma_tensor *t = soma_div(soma_matmul(weight ? soma_mul(centred, weight) : centred, soma_transpose(centred, 0, 1)), count);
     return soma__return(a, a->in[0]->ndim == 2 && variables != 1 ? t : soma_squeeze(t, SOMA_ALL));
 }
-SOMA__CASES(cov, "X:3,5|X~:2,4 correction=0|X:6|X:2,4 I=1,2,1,3|X:3,4 - P:4|X:2,4 I=2,1,1,1 P:4 correction=0|X:1,4", "X:2,3,4 !s cov: x is [2, 3, 4] f32|X:2,3 I=1,2 !s fweights is [2] i64, expected [3]|X:2,3 - X:2 !s aweights is [2] f32, expected [3]")
+SOMA__LINES(cov, "[3,5]", "s[2,4] correction=0", "[6]", "[2,4] i[4]=1,2,1,3", "[3,4] - [4]@0.3:3", "[2,4] i[4]=2,1,1,1 [4]@0.3:3 correction=0",
+            "[1,4]", "[2,3,4] !ESHAPE cov: x is [2, 3, 4] f32", "[2,3] i[2]=1,2 !ESHAPE fweights is [2] i64, expected [3]",
+            "[2,3] - [2] !ESHAPE aweights is [2] f32, expected [3]")
 static const soma_op cov_op = {
     SOMA__COMPOSITE(cov), .in = {{.name = "x"}, {.name = "fweights", .dtypes = SOMA_BIT(SOMA_I64) | SOMA_BIT(SOMA_I32), .apart = true, .optional = true}, {.name = "aweights", .optional = true}}, .n_in = 3,
     .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_FLOAT, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED,
@@ -254,7 +262,7 @@ static bool corrcoef_compose(soma_args *a) {
     soma_tensor *std = soma_sqrt(soma_diagonal(c, 0, 0, 1));
     return soma__return(a, soma_clamp(soma_div(soma_div(c, soma_unsqueeze(std, 1)), std), -1, 1));
 }
-SOMA__CASES(corrcoef, "X:3,5 %|X~:2,4 %|X:6|X:4,6 %|X:2,9 %|X:1,4", "X:2,3,4 !s expected variables in rows")
+SOMA__LINES(corrcoef, "[3,5] ~", "s[2,4] ~", "[6]", "[4,6] ~", "[2,9] ~", "[1,4]", "[2,3,4] !ESHAPE expected variables in rows")
 static const soma_op corrcoef_op = {SOMA__COMPOSITE(corrcoef), .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_FLOAT, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED,
                                     .doc = "Pearson's correlations of variables (rows) over observations (columns): cov / (std std^T), cut to [-1, 1]."};
 soma_tensor *soma_corrcoef(soma_tensor *x) { return SOMA__RUN(&corrcoef_op, NULL, x); }

@@ -1,6 +1,6 @@
 /* Normalisations over other parts of [N, C, …] than batch_norm's and layer_norm's: groups of channels, single channels, neighbouring
  * channels, and by the root of the mean square. All are layer_norm or a few elementwise operators over another shape. */
-#include "ops/cases.h"
+#include "ops/op.h"
 
 #include <float.h>
 #include <string.h>

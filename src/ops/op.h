@@ -57,7 +57,7 @@ typedef struct soma_input {
     bool apart;      /* stays out of promotion: indices, masks, running statistics */
 } soma_input;
 
-/* Test inputs that an entry brings along (testing.c has helpers to make them). */
+/* Test inputs that an entry brings along (samples.c has helpers to make them). */
 typedef struct soma_sample {
     int n_in, n_attrs;
     soma_tensor *in[SOMA_MAX_NAMED_INPUTS];
@@ -169,6 +169,10 @@ bool soma__attr_pair(const char *op, const soma_attr *attr, int64_t least, const
 bool soma__attr_list(const char *op, const soma_attr *attr, int n, int64_t least, const int64_t *none, int64_t *to);
 /* Gradient of something broadcast: sums `g` down to `meta`'s shape and dtype. */
 soma_tensor *soma__sum_to(soma_tensor *g, const soma_meta *meta);
+/* "weight is [2, 3] f32, expected …" as SOMA_ESHAPE; returns false. */
+bool soma__expected(const soma_tensor *t, const char *name, const char *what);
+/* A row of i64 in the current scope, to be filled (NULL data while only shapes are wanted). */
+soma_tensor *soma__index_row(int64_t n);
 /* How composites end: the only output; false for NULL. */
 static inline bool soma__return(soma_args *a, soma_tensor *t) { return (a->out[0] = t) != NULL; }
 static inline int64_t soma__attr_int(const soma_args *a, int i) { return a->attrs[i].value.i; }
@@ -177,7 +181,7 @@ int soma__attr_choice(const soma_args *a, int i, const char *choices);
 static inline double soma__attr_float(const soma_args *a, int i) { return a->attrs[i].value.f; }
 /* Dispatches on dtype in kernels: SOMA_SWITCH_FLOATS(dtype, MACRO) calls MACRO(SOMA_F32, float) … in a switch. */
 
-/* ---- Samples (testing.c) -------------------------------------------------------------------------------------------------------- */
+/* ---- Samples (samples.c) -------------------------------------------------------------------------------------------------------- */
 
 /* A tensor of the current scope with reproducible values: floats uniform in [low, high), integers whole numbers there, bool coin
  * throws; `salt` tells samples apart. */
@@ -187,15 +191,27 @@ extern uint64_t soma__sample_redraw;
 /* The same values over non-contiguous strides (last two dimensions swapped in memory; 1-d: every second element). */
 soma_tensor *soma__strided(soma_tensor *t);
 
-/* Samples as text, so that an entry needs one line for each: cases between "|", words between blanks.
- * Inputs: X of the sample's dtype in [-3, 3), P in [0.3, 3), I i64, J i32, B bool; then "~" over strides, a number (the values stay below it),
- * ":" and sizes (none: 0-d), "=" and values: "X~:2,3", "I5:4", "X=1,nan,2", "I:2,1=0,-1". "-" is an absent input.
- * Attributes: "dim=-1", "p=0.5", "dims=0,1" (one: "dims=0,"; none: "dims=,"), "mode=reflect". "%": not for gradient checks.
- * For errors() the last word is "!e", "!s" or "!d" (SOMA_EINVAL, ESHAPE, EDTYPE), a blank and the text that must come. */
-bool soma__cases(const char *list, int i, soma_dtype dtype, soma_sample *s);
-#define SOMA__CASES(name, good, bad)                                                                                              \
-    static bool name##_samples(int i, soma_dtype dtype, soma_sample *s) { return soma__cases(good, i, dtype, s); }                \
-    static bool name##_errors(int i, soma_dtype dtype, soma_sample *s) { return soma__cases(bad, i, dtype, s); }
+/* Samples and bad inputs as lines of text, words between blanks:
+ *
+ *   "[2,3,8] s[4,3,3] - stride=2 mode='mean'"     a sample
+ *   "[2,3] [4] !ESHAPE expected two vectors"      a bad input: the status and a part of the message that must come
+ *
+ *   [2,3]     an input of these sizes ([] is 0-d) in the sample's dtype: floats in [-1, 1), whole numbers from -3 to 3
+ *   before it: i i64, I i32, b bool; y symmetric, p symmetric with eigenvalues of 1 or more; s (first) over strides
+ *   after it:  @0.3:3 numbers in [0.3, 3); <5 whole numbers from 0 to 4; =1,nan,2 these values (fewer than there are elements: the first)
+ *   -         an optional input that is absent
+ *   name=…    an attribute: 2; 0.5, inf; true; 'text'; a list 2,1 or 2, (of one) or nothing (of none)
+ *   ~         not for gradient checks */
+bool soma__text_case(const char *const *lines, bool errors, int i, soma_dtype dtype, soma_sample *s);
+/* SOMA__LINES(name, lines…) defines name_samples and name_errors, the lines without and with an "!". */
+#define SOMA__LINES(name, ...)                                                                              \
+    static const char *const name##_lines[] = {__VA_ARGS__, NULL};                                          \
+    static bool name##_samples(int i, soma_dtype dtype, soma_sample *s) {                                   \
+        return soma__text_case(name##_lines, false, i, dtype, s);                                           \
+    }                                                                                                       \
+    static bool name##_errors(int i, soma_dtype dtype, soma_sample *s) {                                    \
+        return soma__text_case(name##_lines, true, i, dtype, s);                                            \
+    }
 /* What the entries of composites with such samples have in common. */
 #define SOMA__COMPOSITE(id) .name = #id, .compose = id##_compose, .samples = id##_samples, .errors = id##_errors
 

@@ -46,9 +46,12 @@ static bool extreme(soma_args *a, bool smallest) {
 }
 static bool max_compose(soma_args *a) { return extreme(a, false); }
 static bool min_compose(soma_args *a) { return extreme(a, true); }
-#define EXTREME_CASES "X:3,4|X~:3,4 dim=0|X:2,3,4 dim=-1 keepdim=1|X:5 dim=0|X: dim=0|X:|X~:2,3,2 dim=1|X=nan,1,2 dim=0 %|X:2,0 dim=0"
-SOMA__CASES(max, EXTREME_CASES, "X:2,0 dim=1 !s dimension 1 of [2, 0] has no elements|X:0 !s no elements|X:3 dim=1 !s dim 1 is out of range")
-SOMA__CASES(min, EXTREME_CASES, "X:2,0 dim=1 !s dimension 1 of [2, 0] has no elements|X:0 !s no elements|X:3 dim=1 !s dim 1 is out of range")
+#define EXTREME_SAMPLES "[3,4]", "s[3,4] dim=0", "[2,3,4] dim=-1 keepdim=true", "[5] dim=0", "[] dim=0", "[]", "s[2,3,2] dim=1", \
+    "[3]=nan,1,2 dim=0 ~", "[2,0] dim=0"
+SOMA__LINES(max, EXTREME_SAMPLES, "[2,0] dim=1 !ESHAPE dimension 1 of [2, 0] has no elements", "[0] !ESHAPE no elements",
+            "[3] dim=1 !ESHAPE dim 1 is out of range")
+SOMA__LINES(min, EXTREME_SAMPLES, "[2,0] dim=1 !ESHAPE dimension 1 of [2, 0] has no elements", "[0] !ESHAPE no elements",
+            "[3] dim=1 !ESHAPE dim 1 is out of range")
 #define EXTREME_ATTRS SOMA_ATTRS(SOMA__DIM_OR_ALL("dimension; none: all elements, and no indices"), KEEP)
 #define EXTREME ONE, .outputs = 1, .many = true, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .attrs = EXTREME_ATTRS
 static const soma_op max_op = {SOMA__COMPOSITE(max), EXTREME, .doc = "Along a dimension the largest elements and their indices (i64), the first of equals; without one the largest of all, whose gradient "
@@ -63,7 +66,7 @@ static bool aminmax_compose(soma_args *a) {
     a->out[1] = soma_amax(a->in[0], n, &dim, soma__attr_int(a, 1));
     return a->out[0] && a->out[1];
 }
-SOMA__CASES(aminmax, EXTREME_CASES, "X:2,0 dim=1 !s has no elements|X:3 dim=1 !s dim 1 is out of range")
+SOMA__LINES(aminmax, EXTREME_SAMPLES, "[2,0] dim=1 !ESHAPE has no elements", "[3] dim=1 !ESHAPE dim 1 is out of range")
 static const soma_op aminmax_op = {SOMA__COMPOSITE(aminmax), ONE, .outputs = 2, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .doc = "The smallest and the largest element along a dimension, or of all.",
                                    .attrs = SOMA_ATTRS(SOMA__DIM_OR_ALL("dimension; none: all elements"), KEEP)};
 
@@ -73,7 +76,8 @@ static bool argsort_compose(soma_args *a) {
     soma_tensor *index;
     return soma__sorted(a->in[0], soma__attr_int(a, 0), soma__attr_int(a, 1), NULL, &index) && soma__return(a, index);
 }
-SOMA__CASES(argsort, "X:7|X~:3,4 dim=0|X:2,3,4 dim=1 descending=1|X:|X:0,3|X=1,2,1,2,1,0 descending=1", "X:3,4 dim=2 !s dim 2 is out of range")
+SOMA__LINES(argsort, "[7]", "s[3,4] dim=0", "[2,3,4] dim=1 descending=true", "[]", "[0,3]", "[6]=1,2,1,2,1,0 descending=true",
+            "[3,4] dim=2 !ESHAPE dim 2 is out of range")
 static const soma_op argsort_op = {
     SOMA__COMPOSITE(argsort), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_NONDIFF, .doc = "The indices (i64) that sort x along a dimension; stable, NaN counts as the largest.",
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension"), SOMA_DEF_BOOL("descending", false, "largest first"), SOMA_DEF_BOOL("stable", true, "always true")),
@@ -82,7 +86,7 @@ static bool msort_compose(soma_args *a) {
     soma_tensor *values;
     return soma__sorted(a->in[0], 0, false, &values, NULL) && soma__return(a, values);
 }
-SOMA__CASES(msort, "X:7|X~:3,4|X:2,3,4|X:|X:0,3|X:4,1", "!e takes 1 input, got 0")
+SOMA__LINES(msort, "[7]", "s[3,4]", "[2,3,4]", "[]", "[0,3]", "[4,1]", "!EINVAL takes 1 input, got 0")
 static const soma_op msort_op = {SOMA__COMPOSITE(msort), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .doc = "x sorted along its first dimension."};
 
 static bool kthvalue_compose(soma_args *a) {
@@ -98,7 +102,9 @@ static bool kthvalue_compose(soma_args *a) {
     }
     return soma__sorted(soma_detach(x), dim, false, NULL, &order) && soma__choose(a, x, d, x->ndim ? soma_slice(order, d, k - 1, k, 1) : order, soma__attr_int(a, 2));
 }
-SOMA__CASES(kthvalue, "X:7 k=3|X~:3,4 k=1 dim=0|X:2,3,4 k=2 dim=1 keepdim=1|X: k=1|X=2,nan,1 k=2 %|X:1,4 k=4|X:0,3 k=2", "X:3 k=4 !e kthvalue: k is 4, but dimension 0 has 3 elements|X:3 k=0 !e k is 0|X:3 k=1 dim=1 !s dim 1|X:2,0 k=1 !s has no elements")
+SOMA__LINES(kthvalue, "[7] k=3", "s[3,4] k=1 dim=0", "[2,3,4] k=2 dim=1 keepdim=true", "[] k=1", "[3]=2,nan,1 k=2 ~", "[1,4] k=4", "[0,3] k=2",
+            "[3] k=4 !EINVAL kthvalue: k is 4, but dimension 0 has 3 elements", "[3] k=0 !EINVAL k is 0", "[3] k=1 dim=1 !ESHAPE dim 1",
+            "[2,0] k=1 !ESHAPE has no elements")
 static const soma_op kthvalue_op = {
     SOMA__COMPOSITE(kthvalue), ONE, .outputs = 2, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .doc = "The k-th smallest element along a dimension (k from 1), and its index; the first of equals. NaN counts as the largest.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INT("k", "1: the smallest"), SOMA_DEF_INT("dim", -1, "dimension"), KEEP),
@@ -145,9 +151,12 @@ static bool median_of(soma_args *a, bool skip_nan) {
 }
 static bool median_compose(soma_args *a) { return median_of(a, false); }
 static bool nanmedian_compose(soma_args *a) { return median_of(a, true); }
-#define MEDIAN_CASES "X:7|X~:3,4 dim=0|X:2,3,4 dim=1 keepdim=1|X:|X:6|X: dim=0|X=2,nan,1,nan,5 dim=0 %|X:0,3 dim=1|X=2,nan,1,nan,5 %"
-SOMA__CASES(median, MEDIAN_CASES, "X:2,0 dim=1 !s median: dimension 1 of [2, 0] f32 has no elements|X:3 dim=1 !s dim 1 is out of range")
-SOMA__CASES(nanmedian, MEDIAN_CASES, "X:2,0 dim=1 !s nanmedian: dimension 1 of [2, 0] f32 has no elements|X:3 dim=1 !s dim 1 is out of range")
+#define MEDIAN_SAMPLES "[7]", "s[3,4] dim=0", "[2,3,4] dim=1 keepdim=true", "[]", "[6]", "[] dim=0", "[5]=2,nan,1,nan,5 dim=0 ~", "[0,3] dim=1", \
+    "[5]=2,nan,1,nan,5 ~"
+SOMA__LINES(median, MEDIAN_SAMPLES, "[2,0] dim=1 !ESHAPE median: dimension 1 of [2, 0] f32 has no elements",
+            "[3] dim=1 !ESHAPE dim 1 is out of range")
+SOMA__LINES(nanmedian, MEDIAN_SAMPLES, "[2,0] dim=1 !ESHAPE nanmedian: dimension 1 of [2, 0] f32 has no elements",
+            "[3] dim=1 !ESHAPE dim 1 is out of range")
 #define MEDIAN ONE, .outputs = 1, .many = true, .dtypes = SOMA_NUMBERS, .backward = SOMA_COMPOSED, .attrs = SOMA_ATTRS(SOMA__DIM_OR_ALL("dimension; none: all elements, and no indices"), KEEP)
 static const soma_op median_op = {SOMA__COMPOSITE(median), MEDIAN, .doc = "The element in the middle along a dimension and its index, or of all elements; the lower one of two (quantile 0.5 takes their mean). NaN if there is a NaN."};
 static const soma_op nanmedian_op = {SOMA__COMPOSITE(nanmedian), MEDIAN, .doc = "As median, of the elements that are not NaN; NaN if there are none."};
@@ -191,7 +200,8 @@ static bool mode_compose(soma_args *a) {
         find_modes(equal, place->numel, n, place->data);
     return soma__choose(a, x, dim, soma_movedim(soma_gather(order, -1, place), 1, &last, &dim), soma__attr_int(a, 1));
 }
-SOMA__CASES(mode, "X=2,1,2,1,3 %|X~:3,4 dim=0|X:2,3,4 dim=1 keepdim=1|X: dim=0|X=5,5,1,1,1,5 %|X:0,3|X:4,1", "X:2,0 !s mode: dimension 1 of [2, 0] f32 has no elements|X:3 dim=1 !s dim 1 is out of range")
+SOMA__LINES(mode, "[5]=2,1,2,1,3 ~", "s[3,4] dim=0", "[2,3,4] dim=1 keepdim=true", "[] dim=0", "[6]=5,5,1,1,1,5 ~", "[0,3]", "[4,1]",
+            "[2,0] !ESHAPE mode: dimension 1 of [2, 0] f32 has no elements", "[3] dim=1 !ESHAPE dim 1 is out of range")
 static const soma_op mode_op = {
     SOMA__COMPOSITE(mode), ONE, .outputs = 2, .dtypes = SOMA_NUMBERS, .backward = SOMA_COMPOSED,
     .doc = "The most frequent element along a dimension, the smallest of several such, and the index of its last occurrence.", .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension"), KEEP),
@@ -270,10 +280,15 @@ static bool quantile_of(soma_args *a, bool skip_nan) {
 }
 static bool quantile_compose(soma_args *a) { return quantile_of(a, false); }
 static bool nanquantile_compose(soma_args *a) { return quantile_of(a, true); }
-#define QUANTILE_CASES "X:7 X:=0.3|X~:3,4 X=0.1,0.9 dim=0|X:2,3,4 X=0.25,0.5,1 dim=1 keepdim=1 interpolation=midpoint %|X:5 X=0.3,0.6 interpolation=midpoint|X: X:=0.5|X:6 X=0.15,0.33 interpolation=lower %|X:6 X=0.15,0.33 interpolation=higher %|X:6 X=0.15,0.33 interpolation=nearest %|X:2,5 X:=0.6 keepdim=1|X:2,3 X=0.2,0.7 dim=-1|X=nan,1,2,4 X=0.4,0.8 %"
-#define QUANTILE_ERRORS "X:3 X=0.5,1.5 !e q is 1.5 at position 1, expected 0 to 1|X:3 X:=0.5 interpolation=cubic !e interpolation is 'cubic'|X:3 X:1,1=0.5 !s q is [1, 1] f32|X:3 X:=0.5 dim=1 !s dim 1 is out of range|X:2,0 X:=0.5 dim=1 !s has no elements|X:0 X:=0.5 !s has no elements"
-SOMA__CASES(quantile, QUANTILE_CASES, QUANTILE_ERRORS)
-SOMA__CASES(nanquantile, QUANTILE_CASES, QUANTILE_ERRORS)
+#define QUANTILE_SAMPLES "[7] []=0.3", "s[3,4] [2]=0.1,0.9 dim=0", "[2,3,4] [3]=0.25,0.5,1 dim=1 keepdim=true interpolation='midpoint' ~", \
+    "[5] [2]=0.3,0.6 interpolation='midpoint'", "[] []=0.5", "[6] [2]=0.15,0.33 interpolation='lower' ~", \
+    "[6] [2]=0.15,0.33 interpolation='higher' ~", "[6] [2]=0.15,0.33 interpolation='nearest' ~", "[2,5] []=0.6 keepdim=true", \
+    "[2,3] [2]=0.2,0.7 dim=-1", "[4]=nan,1,2,4 [2]=0.4,0.8 ~"
+#define QUANTILE_ERRORS "[3] [2]=0.5,1.5 !EINVAL q is 1.5 at position 1, expected 0 to 1", \
+    "[3] []=0.5 interpolation='cubic' !EINVAL interpolation is 'cubic'", "[3] [1,1]=0.5 !ESHAPE q is [1, 1] f32", \
+    "[3] []=0.5 dim=1 !ESHAPE dim 1 is out of range", "[2,0] []=0.5 dim=1 !ESHAPE has no elements", "[0] []=0.5 !ESHAPE has no elements"
+SOMA__LINES(quantile, QUANTILE_SAMPLES, QUANTILE_ERRORS)
+SOMA__LINES(nanquantile, QUANTILE_SAMPLES, QUANTILE_ERRORS)
 #define QUANTILE .in = {{.name = "x"}, {.name = "q"}}, .n_in = 2, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_SAME, .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64), .backward = SOMA_COMPOSED, \
     .attrs = SOMA_ATTRS(SOMA__DIM_OR_ALL("dimension; none: all elements"), KEEP,                                                             \
                         {.def = {.name = "interpolation", .kind = SOMA_ATTR_STRING, .value.s = "linear"}, .help = "between two elements: linear, lower, higher, nearest or midpoint"})
@@ -318,9 +333,9 @@ static bool running(soma_args *a, bool smallest) {
 }
 static bool cummax_compose(soma_args *a) { return running(a, false); }
 static bool cummin_compose(soma_args *a) { return running(a, true); }
-#define RUNNING_CASES "X:7|X~:3,4 dim=0|X:2,3,4 dim=1|X:|X:0,3|X:3,0|X=1,1,nan,2,nan,0 %|X:4,1 dim=-1"
-SOMA__CASES(cummax, RUNNING_CASES, "X:3,4 dim=2 !s cummax: dim 2 is out of range")
-SOMA__CASES(cummin, RUNNING_CASES, "X:3,4 dim=2 !s cummin: dim 2 is out of range")
+#define RUNNING_SAMPLES "[7]", "s[3,4] dim=0", "[2,3,4] dim=1", "[]", "[0,3]", "[3,0]", "[6]=1,1,nan,2,nan,0 ~", "[4,1] dim=-1"
+SOMA__LINES(cummax, RUNNING_SAMPLES, "[3,4] dim=2 !ESHAPE cummax: dim 2 is out of range")
+SOMA__LINES(cummin, RUNNING_SAMPLES, "[3,4] dim=2 !ESHAPE cummin: dim 2 is out of range")
 #define CUM ONE, .outputs = 2, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension"))
 static const soma_op cummax_op = {SOMA__COMPOSITE(cummax), CUM, .doc = "The largest element so far along a dimension, and its index, the last of equals. From a NaN on NaN."};
 static const soma_op cummin_op = {SOMA__COMPOSITE(cummin), CUM, .doc = "The smallest element so far along a dimension, and its index, the last of equals. From a NaN on NaN."};

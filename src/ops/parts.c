@@ -35,8 +35,9 @@ static bool view_compose(soma_args *a) {
     }
     return soma__return(a, t);
 }
-SOMA__CASES(view, "X:3,4 shape=3,2,2|X:6 shape=-1,2|X:2,1,6 shape=2,1,2,-1|X: shape=1,1|X:0,3 shape=3,0|X~:4,3 shape=2,2,3,1|X:5 shape=5,1",
-            "X~:3,4 shape=12, !s view: the elements of [3, 4] f32 do not lie|X:3,4 shape=5,-1 !s do not fit shape [5, -1]")
+SOMA__LINES(view, "[3,4] shape=3,2,2", "[6] shape=-1,2", "[2,1,6] shape=2,1,2,-1", "[] shape=1,1", "[0,3] shape=3,0", "s[4,3] shape=2,2,3,1",
+            "[5] shape=5,1", "s[3,4] shape=12, !ESHAPE view: the elements of [3, 4] f32 do not lie",
+            "[3,4] shape=5,-1 !ESHAPE do not fit shape [5, -1]")
 static const soma_op view_op = {
     SOMA__COMPOSITE(view), ONE, .outputs = 1, .onnx = "Reshape",
     .doc = "The same storage seen in another shape; one size may be -1. An error where that would need a copy: reshape makes one.",
@@ -44,7 +45,7 @@ static const soma_op view_op = {
 };
 
 static bool ravel_compose(soma_args *a) { return soma__return(a, soma_flatten(a->in[0], 0, -1)); }
-SOMA__CASES(ravel, "X:3,4|X~:3,4|X:|X:0,2|X:2,1,3|X:5", "!e takes 1 input, got 0")
+SOMA__LINES(ravel, "[3,4]", "s[3,4]", "[]", "[0,2]", "[2,1,3]", "[5]", "!EINVAL takes 1 input, got 0")
 static const soma_op ravel_op = {SOMA__COMPOSITE(ravel), ONE, .outputs = 1, .onnx = "Reshape",
                                  .doc = "All elements in row-major order in one dimension. A view when the strides allow it."};
 
@@ -80,8 +81,9 @@ static bool unflatten_compose(soma_args *a) {
     }
     return soma__return(a, soma_reshape(a->in[0], n, shape));
 }
-SOMA__CASES(unflatten, "X:6,2 dim=0 sizes=2,3|X~:3,4 dim=1 sizes=-1,2|X:2,6 dim=-1 sizes=3,1,2|X:4 dim=0 sizes=4,|X:0,3 dim=0 sizes=0,2|X:5 dim=0 sizes=5,1",
-            "X:6,2 dim=0 sizes=4,-1 !s dimension 0 of size 6 does not fall into [4, -1]|X:6 dim=0 sizes=2,2 !s does not fall into [2, 2]|X:6 dim=1 sizes=2,3 !s dim 1 is out of range")
+SOMA__LINES(unflatten, "[6,2] dim=0 sizes=2,3", "s[3,4] dim=1 sizes=-1,2", "[2,6] dim=-1 sizes=3,1,2", "[4] dim=0 sizes=4,", "[0,3] dim=0 sizes=0,2",
+            "[5] dim=0 sizes=5,1", "[6,2] dim=0 sizes=4,-1 !ESHAPE dimension 0 of size 6 does not fall into [4, -1]",
+            "[6] dim=0 sizes=2,2 !ESHAPE does not fall into [2, 2]", "[6] dim=1 sizes=2,3 !ESHAPE dim 1 is out of range")
 static const soma_op unflatten_op = {
     SOMA__COMPOSITE(unflatten), ONE, .outputs = 1, .onnx = "Reshape", .doc = "One dimension as several; one of their sizes may be -1. The inverse of flatten.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension"), SOMA_NEED_INTS("sizes", "what it becomes; one may be -1")),
@@ -106,16 +108,18 @@ static bool movedim_compose(soma_args *a) {
     }
     return soma__return(a, soma_permute(a->in[0], x->ndim, order));
 }
-SOMA__CASES(movedim, "X:2,3,4 source=0, destination=2,|X~:2,3 source=-1, destination=0,|X:2,3,4 source=0,1 destination=2,0|X:2,1,3,2 source=3,0 destination=0,1|X:0,2 source=0, destination=1,|X: source=, destination=,",
-            "X:2,3 source=0,1 destination=0, !e attribute 'destination' has 1 numbers, expected 2|X:2,3 source=2, destination=0, !s dim 2 is out of range|X:2,3 source=0,0 destination=0,1 !s named twice")
+SOMA__LINES(movedim, "[2,3,4] source=0, destination=2,", "s[2,3] source=-1, destination=0,", "[2,3,4] source=0,1 destination=2,0",
+            "[2,1,3,2] source=3,0 destination=0,1", "[0,2] source=0, destination=1,", "[] source= destination=",
+            "[2,3] source=0,1 destination=0, !EINVAL attribute 'destination' has 1 numbers, expected 2",
+            "[2,3] source=2, destination=0, !ESHAPE dim 2 is out of range", "[2,3] source=0,0 destination=0,1 !ESHAPE named twice")
 static const soma_op movedim_op = {
     SOMA__COMPOSITE(movedim), ONE, .outputs = 1, .onnx = "Transpose", .doc = "A view with some dimensions moved to other places; the others keep their order.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INTS("source", "dimensions that move"), SOMA_NEED_INTS("destination", "their places in the result")),
 };
 
 static bool broadcast_to_compose(soma_args *a) { return soma__return(a, soma_expand(a->in[0], a->attrs[0].count, a->attrs[0].value.ints)); }
-SOMA__CASES(broadcast_to, "X:3,1 shape=3,4|X~:1,3 shape=2,4,3|X: shape=2,3|X:1 shape=0,|X:2,3 shape=2,3|X:1,2,1 shape=3,2,2",
-            "X:3,4 shape=3,5 !s does not expand to [3, 5]|X:3,4 shape=4, !s does not expand to [4]")
+SOMA__LINES(broadcast_to, "[3,1] shape=3,4", "s[1,3] shape=2,4,3", "[] shape=2,3", "[1] shape=0,", "[2,3] shape=2,3", "[1,2,1] shape=3,2,2",
+            "[3,4] shape=3,5 !ESHAPE does not expand to [3, 5]", "[3,4] shape=4, !ESHAPE does not expand to [4]")
 static const soma_op broadcast_to_op = {
     SOMA__COMPOSITE(broadcast_to), ONE, .outputs = 1, .onnx = "Expand", .doc = "A view of x broadcast to a shape: sizes of 1 repeat, new dimensions come first.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INTS("shape", "sizes of the result")),
@@ -132,7 +136,7 @@ static soma_tensor *at_least(soma_tensor *x, int n) {
 }
 #define AT_LEAST(N, TO)                                                                                                                          \
     static bool atleast_##N##d_compose(soma_args *a) { return soma__return(a, at_least(a->in[0], N)); }                                         \
-    SOMA__CASES(atleast_##N##d, "X:|X:4|X~:2,3|X:0|X:2,3,2|X:1", "!e takes 1 input, got 0")                                                      \
+    SOMA__LINES(atleast_##N##d, "[]", "[4]", "s[2,3]", "[0]", "[2,3,2]", "[1]", "!EINVAL takes 1 input, got 0")                                  \
     static const soma_op atleast_##N##d_op = {SOMA__COMPOSITE(atleast_##N##d), ONE, .outputs = 1, .doc = "x with " #N " dimensions or more: " TO}; \
     soma_tensor *soma_atleast_##N##d(soma_tensor *x) { return SOMA__RUN(&atleast_##N##d_op, NULL, x); }
 AT_LEAST(1, "0-d becomes [1]")
@@ -154,8 +158,11 @@ static bool narrow_compose(soma_args *a) {
     }
     return soma__return(a, soma_slice(a->in[0], dim, from, from + length, 1));
 }
-SOMA__CASES(narrow, "X:5,3 dim=0 start=1 length=3|X~:3,4 dim=-1 start=2 length=2|X:6 dim=0 start=-3 length=2|X:2,3,4 dim=1 start=0 length=3|X:0,4 dim=0 start=0 length=0|X:4 dim=0 start=4 length=0",
-            "X:5 dim=0 start=3 length=3 !e narrow: start 3 and length 3 leave dimension 0 of size 5|X:5 dim=0 start=-6 length=1 !e leave dimension 0|X:5 dim=1 start=0 length=1 !s dim 1 is out of range|X: dim=0 start=0 length=1 !s no dimensions")
+SOMA__LINES(narrow, "[5,3] dim=0 start=1 length=3", "s[3,4] dim=-1 start=2 length=2", "[6] dim=0 start=-3 length=2", "[2,3,4] dim=1 start=0 length=3",
+            "[0,4] dim=0 start=0 length=0", "[4] dim=0 start=4 length=0",
+            "[5] dim=0 start=3 length=3 !EINVAL narrow: start 3 and length 3 leave dimension 0 of size 5",
+            "[5] dim=0 start=-6 length=1 !EINVAL leave dimension 0", "[5] dim=1 start=0 length=1 !ESHAPE dim 1 is out of range",
+            "[] dim=0 start=0 length=1 !ESHAPE no dimensions")
 static const soma_op narrow_op = {
     SOMA__COMPOSITE(narrow), ONE, .outputs = 1, .onnx = "Slice", .doc = "A view of `length` indices from `start` on along one dimension.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension"), SOMA_NEED_INT("start", "first index; negative counts from the end"), SOMA_NEED_INT("length", "how many")),
@@ -190,8 +197,11 @@ static bool split_compose(soma_args *a) {
         ok = soma__give(a, soma_slice(a->in[0], dim, at, at + sizes->value.ints[i], 1));
     return ok;
 }
-SOMA__CASES(split, "X:7,3 split_size_or_sections=2|X~:4,6 split_size_or_sections=1,3,2 dim=1|X:5 split_size_or_sections=9|X:2,3,4 split_size_or_sections=2 dim=-1|X:0,2 split_size_or_sections=0|X:4,2 split_size_or_sections=0,4|X~:6 split_size_or_sections=4",
-            "X:7 split_size_or_sections=3,3 !e split: dimension 0 of size 7 does not fall into parts of [3, 3]|X:7 split_size_or_sections=0 !e does not fall|X:7 split_size_or_sections=2 dim=1 !s dim 1 is out of range|X: split_size_or_sections=1 !s no dimensions")
+SOMA__LINES(split, "[7,3] split_size_or_sections=2", "s[4,6] split_size_or_sections=1,3,2 dim=1", "[5] split_size_or_sections=9",
+            "[2,3,4] split_size_or_sections=2 dim=-1", "[0,2] split_size_or_sections=0", "[4,2] split_size_or_sections=0,4",
+            "s[6] split_size_or_sections=4", "[7] split_size_or_sections=3,3 !EINVAL split: dimension 0 of size 7 does not fall into parts of [3, 3]",
+            "[7] split_size_or_sections=0 !EINVAL does not fall", "[7] split_size_or_sections=2 dim=1 !ESHAPE dim 1 is out of range",
+            "[] split_size_or_sections=1 !ESHAPE no dimensions")
 static const soma_op split_op = {
     SOMA__COMPOSITE(split), ONE, .outputs = 1, .many = true, .onnx = "Split",
     .doc = "Views of parts that follow each other along one dimension. One number is the size of each part, the last may be smaller; a list "
@@ -214,8 +224,9 @@ static bool chunk_compose(soma_args *a) {
         ok = soma__give(a, soma_slice(a->in[0], dim, at, at + size, 1));
     return ok;
 }
-SOMA__CASES(chunk, "X:7,3 chunks=3|X~:4,6 chunks=4 dim=1|X:5 chunks=9|X:2,3,4 chunks=2 dim=-1|X:0,2 chunks=3|X:4,2 chunks=1",
-            "X:7 chunks=0 !e chunk: 0 chunks, expected 1 or more|X:7 chunks=2 dim=1 !s dim 1 is out of range|X: chunks=1 !s no dimensions")
+SOMA__LINES(chunk, "[7,3] chunks=3", "s[4,6] chunks=4 dim=1", "[5] chunks=9", "[2,3,4] chunks=2 dim=-1", "[0,2] chunks=3", "[4,2] chunks=1",
+            "[7] chunks=0 !EINVAL chunk: 0 chunks, expected 1 or more", "[7] chunks=2 dim=1 !ESHAPE dim 1 is out of range",
+            "[] chunks=1 !ESHAPE no dimensions")
 static const soma_op chunk_op = {
     SOMA__COMPOSITE(chunk), ONE, .outputs = 1, .many = true, .onnx = "Split",
     .doc = "Views of parts of equal size along one dimension: `chunks` of them or fewer, each ceil(n / chunks) long, the last perhaps shorter. tensor_split gives exactly as many as asked for.",
@@ -246,8 +257,10 @@ static bool tensor_split_compose(soma_args *a) {
     }
     return ok;
 }
-SOMA__CASES(tensor_split, "X:7,3 sections=3|X~:4,6 indices=2,5 dim=1|X:5 sections=7|X:2,3,4 indices=1, dim=-1|X:0,2 sections=2|X:6 indices=4,2,-1|X:5 indices=,",
-            "X:7 sections=-1 !e tensor_split: -1 sections and 0 indices|X:7 sections=2 indices=3,4 !e expected one of them|X:7 sections=2 dim=1 !s dim 1 is out of range|X: sections=1 !s no dimensions")
+SOMA__LINES(tensor_split, "[7,3] sections=3", "s[4,6] indices=2,5 dim=1", "[5] sections=7", "[2,3,4] indices=1, dim=-1", "[0,2] sections=2",
+            "[6] indices=4,2,-1", "[5] indices=", "[7] sections=-1 !EINVAL tensor_split: -1 sections and 0 indices",
+            "[7] sections=2 indices=3,4 !EINVAL expected one of them", "[7] sections=2 dim=1 !ESHAPE dim 1 is out of range",
+            "[] sections=1 !ESHAPE no dimensions")
 static const soma_op tensor_split_op = {
     SOMA__COMPOSITE(tensor_split), ONE, .outputs = 1, .many = true,
     .doc = "Views of `sections` parts along one dimension, the first ones an element longer where they are not all equal; or of the parts between indices, as slices of Python "
@@ -262,7 +275,8 @@ static bool unbind_compose(soma_args *a) {
         ok = soma__give(a, soma_select(a->in[0], dim, i));
     return ok;
 }
-SOMA__CASES(unbind, "X:3,2|X~:2,3 dim=1|X:4|X:2,3,2 dim=-1|X:0,2 %|X:3,0|X:1,2", "X:3 dim=1 !s dim 1 is out of range|X: !s no dimensions")
+SOMA__LINES(unbind, "[3,2]", "s[2,3] dim=1", "[4]", "[2,3,2] dim=-1", "[0,2] ~", "[3,0]", "[1,2]", "[3] dim=1 !ESHAPE dim 1 is out of range",
+            "[] !ESHAPE no dimensions")
 static const soma_op unbind_op = {
     SOMA__COMPOSITE(unbind), ONE, .outputs = 1, .many = true, .doc = "Views of all indices along one dimension, without that dimension: the inverse of stack.",
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", 0, "dimension that goes")),
@@ -283,21 +297,19 @@ static soma_tensor *least_1(soma_tensor *x) { return at_least(x, 1); }
 static soma_tensor *least_2(soma_tensor *x) { return at_least(x, 2); }
 static soma_tensor *least_3(soma_tensor *x) { return at_least(x, 3); }
 static soma_tensor *column(soma_tensor *x) { return x->ndim < 2 ? soma_reshape(x, 2, (const int64_t[]){x->numel, 1}) : x; }
-#define STACK(ID, CHANGE, DIM, GOOD, BAD, DOC)                                                                    \
+#define STACK(ID, CHANGE, DIM, DOC)                                                                               \
     static bool ID##_compose(soma_args *a) { return join(a, CHANGE, DIM); }                                       \
-    SOMA__CASES(ID, GOOD, BAD)                                                                                    \
     static const soma_op ID##_op = {SOMA__COMPOSITE(ID), LIST, .outputs = 1, .onnx = "Concat", .doc = DOC};       \
-    soma_tensor *soma_##ID(soma_tensor *const *x, int n) {                                                       \
-        return soma__run(&ID##_op, x, n, NULL);                                                                   \
-    }
-STACK(hstack, least_1, a->in[0]->ndim < 2 ? 0 : 1, "X:2,3 X~:2,1|X:3 X:2 X:1|X: X:|X:0,2 X:0,1|X:2,1,2 X:2,3,2|X:4", "X:2,3 X:3,3 !s does not fit input 0|!e takes 1 input or more, got 0",
-      "Tensors side by side: joined along dimension 1, vectors and 0-d ones along dimension 0.")
-STACK(vstack, least_2, 0, "X:2,3 X~:1,3|X:3 X:3|X: X:|X:0,2 X:2|X:2,1,2 X:3,1,2|X:4", "X:2,3 X:2 !s does not fit input 0|!e takes 1 input or more, got 0",
-      "Tensors below each other: joined along dimension 0, vectors as rows.")
-STACK(dstack, least_3, 2, "X:2,3 X~:2,3|X:3 X:3|X: X:|X:0,2 X:0,2|X:2,1,2 X:2,1,3|X:4", "X:2,3 X:2 !s does not fit input 0|!e takes 1 input or more, got 0",
-      "Tensors behind each other: joined along dimension 2, those of fewer dimensions seen as [m, n, 1].")
-STACK(column_stack, column, 1, "X:2,3 X~:2,1|X:3 X:3|X: X:|X:0,2 X:0|X:2,3 X:2|X:4", "X:2,3 X:3 !s does not fit input 0|!e takes 1 input or more, got 0",
-      "Tensors side by side along dimension 1, vectors as columns.")
+    soma_tensor *soma_##ID(soma_tensor *const *x, int n) { return soma__run(&ID##_op, x, n, NULL); }
+#define NO_INPUT "!EINVAL takes 1 input or more, got 0"
+SOMA__LINES(hstack, "[2,3] s[2,1]", "[3] [2] [1]", "[] []", "[0,2] [0,1]", "[2,1,2] [2,3,2]", "[4]", "[2,3] [3,3] !ESHAPE does not fit input 0", NO_INPUT)
+SOMA__LINES(vstack, "[2,3] s[1,3]", "[3] [3]", "[] []", "[0,2] [2]", "[2,1,2] [3,1,2]", "[4]", "[2,3] [2] !ESHAPE does not fit input 0", NO_INPUT)
+SOMA__LINES(dstack, "[2,3] s[2,3]", "[3] [3]", "[] []", "[0,2] [0,2]", "[2,1,2] [2,1,3]", "[4]", "[2,3] [2] !ESHAPE does not fit input 0", NO_INPUT)
+SOMA__LINES(column_stack, "[2,3] s[2,1]", "[3] [3]", "[] []", "[0,2] [0]", "[2,3] [2]", "[4]", "[2,3] [3] !ESHAPE does not fit input 0", NO_INPUT)
+STACK(hstack, least_1, a->in[0]->ndim < 2 ? 0 : 1, "Tensors side by side: joined along dimension 1, vectors and 0-d ones along dimension 0.")
+STACK(vstack, least_2, 0, "Tensors below each other: joined along dimension 0, vectors as rows.")
+STACK(dstack, least_3, 2, "Tensors behind each other: joined along dimension 2, those of fewer dimensions seen as [m, n, 1].")
+STACK(column_stack, column, 1, "Tensors side by side along dimension 1, vectors as columns.")
 
 /* ---- Repeating ---- */
 
@@ -346,13 +358,16 @@ static bool repeat_compose(soma_args *a) {
     return repeat_all(a, 0);
 }
 static bool tile_compose(soma_args *a) { return repeat_all(a, SOMA_MAX(0, a->in[0]->ndim - a->attrs[0].count)); }
-SOMA__CASES(repeat, "X:2,3 repeats=2,1|X~:2,3 repeats=1,3|X:3 repeats=2,2|X: repeats=4,|X:2 repeats=0,|X:1,2,1 repeats=2,1,3|X:0,2 repeats=2,2|X:2 repeats=1,",
-            "X:2,3 repeats=2, !s repeat: repeats has 1 numbers, expected one for each dimension of [2, 3] f32|X:2 repeats=-1, !e -1 repeats in place 0")
+SOMA__LINES(repeat, "[2,3] repeats=2,1", "s[2,3] repeats=1,3", "[3] repeats=2,2", "[] repeats=4,", "[2] repeats=0,", "[1,2,1] repeats=2,1,3",
+            "[0,2] repeats=2,2", "[2] repeats=1,",
+            "[2,3] repeats=2, !ESHAPE repeat: repeats has 1 numbers, expected one for each dimension of [2, 3] f32",
+            "[2] repeats=-1, !EINVAL -1 repeats in place 0")
 static const soma_op repeat_op = {
     SOMA__COMPOSITE(repeat), ONE, .outputs = 1, .onnx = "Tile", .doc = "x repeated along each dimension, in a copy; more numbers than dimensions add some in front. expand repeats sizes of 1 without a copy.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INTS("repeats", "how often, for each dimension")),
 };
-SOMA__CASES(tile, "X:2,3 dims=2,|X~:2,3 dims=2,3|X:3 dims=2,2|X: dims=4,|X:2 dims=0,|X:1,2,1 dims=2,1|X:0,2 dims=2,2|X:2 dims=,", "X:2 dims=-1, !e -1 repeats in place 0")
+SOMA__LINES(tile, "[2,3] dims=2,", "s[2,3] dims=2,3", "[3] dims=2,2", "[] dims=4,", "[2] dims=0,", "[1,2,1] dims=2,1", "[0,2] dims=2,2", "[2] dims=",
+            "[2] dims=-1, !EINVAL -1 repeats in place 0")
 static const soma_op tile_op = {
     SOMA__COMPOSITE(tile), ONE, .outputs = 1, .onnx = "Tile", .doc = "x repeated along its last dimensions, as numpy.tile: fewer numbers than dimensions leave the first ones, more add some in front.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INTS("dims", "how often, for the last dimensions")),
@@ -402,8 +417,10 @@ static bool repeat_interleave_compose(soma_args *a) {
     }
     return soma__return(a, repeat_dim(x, dim, soma__attr_int(a, 0), true));
 }
-SOMA__CASES(repeat_interleave, "X:2,3 - repeats=2|X~:2,3 - repeats=3 dim=1|X:3 I=2,0,1 dim=0|X: - repeats=2|X:2,3 I=2,1 dim=0|X:2,3 I=2, dim=-1|X:0,2 - repeats=2 dim=0|X:2 - repeats=0",
-            "X:3 I=1,2 dim=0 !s repeats is [2] i64, expected [3]|X:2 I=1,-2 dim=0 !e repeats -2 at position 1|X:3 !e neither a number|X:3 - repeats=1 dim=1 !s dim 1 is out of range")
+SOMA__LINES(repeat_interleave, "[2,3] - repeats=2", "s[2,3] - repeats=3 dim=1", "[3] i[3]=2,0,1 dim=0", "[] - repeats=2", "[2,3] i[2]=2,1 dim=0",
+            "[2,3] i[1]=2 dim=-1", "[0,2] - repeats=2 dim=0", "[2] - repeats=0", "[3] i[2]=1,2 dim=0 !ESHAPE repeats is [2] i64, expected [3]",
+            "[2] i[2]=1,-2 dim=0 !EINVAL repeats -2 at position 1", "[3] !EINVAL neither a number",
+            "[3] - repeats=1 dim=1 !ESHAPE dim 1 is out of range")
 static const soma_op repeat_interleave_op = {
     SOMA__COMPOSITE(repeat_interleave), .outputs = 1, .family = "shape", .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
     .in = {{.name = "x"}, {.name = "repeats", .dtypes = SOMA_BIT(SOMA_I64) | SOMA_BIT(SOMA_I32), .apart = true, .optional = true}}, .n_in = 2,
@@ -439,8 +456,9 @@ static bool roll_compose(soma_args *a) {
     }
     return soma__return(a, x == a->in[0] ? soma_clone(x) : x);
 }
-SOMA__CASES(roll, "X:5 shifts=2|X~:3,4 shifts=-1 dims=1|X:3,4 shifts=1,2 dims=0,1|X:2,3 shifts=4|X: shifts=1|X:0,2 shifts=1 dims=0|X:2,3,2 shifts=-4,1 dims=1,-1",
-            "X:3,4 shifts=1,2 !e attribute 'shifts' has 2 numbers, expected 1|X:3,4 shifts=1 dims=2 !s dim 2 is out of range")
+SOMA__LINES(roll, "[5] shifts=2", "s[3,4] shifts=-1 dims=1", "[3,4] shifts=1,2 dims=0,1", "[2,3] shifts=4", "[] shifts=1", "[0,2] shifts=1 dims=0",
+            "[2,3,2] shifts=-4,1 dims=1,-1", "[3,4] shifts=1,2 !EINVAL attribute 'shifts' has 2 numbers, expected 1",
+            "[3,4] shifts=1 dims=2 !ESHAPE dim 2 is out of range")
 static const soma_op roll_op = {
     SOMA__COMPOSITE(roll), ONE, .outputs = 1, .doc = "The elements moved on along some dimensions; what leaves at the end comes in at the front. Without dims all elements in row-major order.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INTS("shifts", "how far, for each of dims; negative: backwards"), SOMA_DEF_INTS("dims", "dimensions; none: all elements in a row", 0, 0)),
@@ -466,7 +484,9 @@ static bool rot90_compose(soma_args *a) {
     default: return soma__return(a, soma_clone(x));
     }
 }
-SOMA__CASES(rot90, "X:3,4|X~:3,4 k=2|X:2,3,2 k=-1 dims=1,2|X:2,3 k=4|X:0,2|X:2,3,2 k=3 dims=2,0", "X:3 !s rot90: x is [3] f32, expected two dimensions|X:3,4 dims=0,0 !s named twice|X:3,4 dims=0, !e has 1 numbers, expected 2")
+SOMA__LINES(rot90, "[3,4]", "s[3,4] k=2", "[2,3,2] k=-1 dims=1,2", "[2,3] k=4", "[0,2]", "[2,3,2] k=3 dims=2,0",
+            "[3] !ESHAPE rot90: x is [3] f32, expected two dimensions", "[3,4] dims=0,0 !ESHAPE named twice",
+            "[3,4] dims=0, !EINVAL has 1 numbers, expected 2")
 static const soma_op rot90_op = {
     SOMA__COMPOSITE(rot90), ONE, .outputs = 1, .doc = "Turned by k times 90 degrees in the plane of two dimensions, from the first towards the second.",
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("k", 1, "how many times 90 degrees"), SOMA_DEF_INTS("dims", "the plane", 2, 0, 1)),
@@ -481,8 +501,8 @@ static bool flip_one(soma_args *a, int64_t dim) {
 }
 static bool fliplr_compose(soma_args *a) { return flip_one(a, 1); }
 static bool flipud_compose(soma_args *a) { return flip_one(a, 0); }
-SOMA__CASES(fliplr, "X:3,4|X~:3,4|X:2,3,2|X:0,2|X:1,1|X:2,0", "X:3 !s fliplr: x is [3] f32, expected 2 dimensions or more")
-SOMA__CASES(flipud, "X:3,4|X~:3,4|X:2,3,2|X:0,2|X:4|X:2,0", "X: !s flipud: x is [] f32, expected 1 dimensions or more")
+SOMA__LINES(fliplr, "[3,4]", "s[3,4]", "[2,3,2]", "[0,2]", "[1,1]", "[2,0]", "[3] !ESHAPE fliplr: x is [3] f32, expected 2 dimensions or more")
+SOMA__LINES(flipud, "[3,4]", "s[3,4]", "[2,3,2]", "[0,2]", "[4]", "[2,0]", "[] !ESHAPE flipud: x is [] f32, expected 1 dimensions or more")
 static const soma_op fliplr_op = {SOMA__COMPOSITE(fliplr), ONE, .outputs = 1, .doc = "The columns (dimension 1) in reverse order; a copy."};
 static const soma_op flipud_op = {SOMA__COMPOSITE(flipud), ONE, .outputs = 1, .doc = "The rows (dimension 0) in reverse order; a copy."};
 

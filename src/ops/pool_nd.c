@@ -1,7 +1,7 @@
 /* Pooling along one and three axes, with the places of the largest, and undone, by the planar operators of pool.c: one axis is a plane of
  * height 1; of three, windows over height and width come first and those over depth after them, since maxima and means of boxes are those
  * of their sides. Sizes and window rules are PyTorch's. */
-#include "ops/cases.h"
+#include "ops/op.h"
 #include "ops/shape.h"
 
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* Products of vectors and matrices beside matmul, under PyTorch's names: all are matmul or mul over rearranged inputs, with checks of rank
  * and size of their own so that a vector given for a matrix is an error and not another product. */
-#include "ops/cases.h"
+#include "ops/op.h"
 #include "ops/shape.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Other resolutions: interpolate, pixel_shuffle and its inverse, channel_shuffle, grid_sample. Interpolation is separable: along
  * each axis a sum of rows picked by index times weights that depend on the place alone. */
-#include "ops/cases.h"
+#include "ops/op.h"
 
 #include <math.h>
 #include <string.h>

@@ -12,8 +12,8 @@ typedef struct parts {
 } parts;
 
 static parts parts_of(const soma_args *a, int mode) {
-    soma_tensor *const *in = a->in;
-    parts p = {.mode = mode, .x = *in++, .h0 = *in++, .dtype = (soma_dtype)a->in[0]->dtype};
+    soma_tensor *const *in = a->in + 2;
+    parts p = {.mode = mode, .x = a->in[0], .h0 = a->in[1], .dtype = (soma_dtype)a->in[0]->dtype};
     p.c0 = mode == SOMA__RNN_LSTM ? *in++ : NULL;
     p.w_ih = *in++;
     p.w_hh = *in++;

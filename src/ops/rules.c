@@ -68,3 +68,11 @@ int soma__attr_choice(const soma_args *a, int i, const char *choices) {
 bool soma__attr_pair(const char *op, const soma_attr *attr, int64_t least, const int64_t *none, int64_t *to) {
     return soma__attr_list(op, attr, 2, least, none, to);
 }
+
+bool soma__expected(const soma_tensor *t, const char *name, const char *what) {
+    char text[SOMA__SHAPE_TEXT];
+    soma_fail(SOMA_ESHAPE, "%s is %s, expected %s", name, soma__tensor_text(t, text), what);
+    return false;
+}
+
+soma_tensor *soma__index_row(int64_t n) { return soma_empty(SOMA_SHAPE(n), SOMA_I64); }

@@ -183,8 +183,8 @@ static void sort_backward(soma_grad_args *g) { soma__chosen_backward(g, g->attrs
 
 static int64_t sort_flops(soma_args *a) { return a->in[0]->numel; }
 
-SOMA__CASES(sort, "X:7|X~:3,4 dim=0|X:2,3,4 dim=1 descending=1|X:|X:0,3|X:3,0|X=1,2,1,2,1,0 descending=1 %|X:2,100|X~:90,2 dim=0 descending=1|X=nan,1,-inf,0,nan,inf % stable=1",
-            "X:3,4 dim=2 !s sort: dim 2 is out of range")
+SOMA__LINES(sort, "[7]", "s[3,4] dim=0", "[2,3,4] dim=1 descending=true", "[]", "[0,3]", "[3,0]", "[6]=1,2,1,2,1,0 descending=true ~", "[2,100]",
+            "s[90,2] dim=0 descending=true", "[6]=nan,1,-inf,0,nan,inf ~ stable=true", "[3,4] dim=2 !ESHAPE sort: dim 2 is out of range")
 const soma_op soma__sort_op = {
     .name = "sort", .family = "reduce", .in = {{.name = "x"}}, .n_in = 1, .outputs = 2, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME,
     .doc = "x sorted along one dimension, and the indices (i64) that its elements came from. NaN counts as the largest. Always stable: equal elements keep their order.",

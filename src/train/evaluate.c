@@ -24,7 +24,7 @@ soma_status soma_evaluate(soma_module *net, soma_loader *loader, soma_loss_fn lo
     if (soma_error() != SOMA_OK) return soma_error();
     if (!net || !loader) return soma_fail(SOMA_EINVAL, "evaluate: needs a network and a loader");
     soma_dataset *data = soma_loader_dataset(loader);
-    soma_task task = soma_data_task(data);
+    soma_task task = soma_loader_task(loader);
     if (task == SOMA_UNLABELLED) return soma_fail(SOMA_EINVAL, "evaluate: %s has no labels", soma_data_describe(data));
     loss = soma__loss_or_default(loss, task);
     soma__score score = {.task = task, .classes = soma_data_classes(data), .threshold = soma__loss_threshold(loss)};

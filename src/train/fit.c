@@ -244,9 +244,9 @@ static soma_status check_arguments(const soma__fit_run *f) {
         return soma_fail(SOMA_EINVAL, "fit: resume needs run_dir, the folder of the run to go on with");
     if (f->o.epochs < 0) return soma_fail(SOMA_EINVAL, "fit: epochs is %lld; it must be at least 1", (long long)f->o.epochs);
     soma_dataset *d = soma_loader_dataset(f->train);
-    if (soma_data_task(d) == SOMA_UNLABELLED)
+    if (f->task == SOMA_UNLABELLED)
         return soma_fail(SOMA_EINVAL, "fit: the training data has no labels: %s", soma_data_describe(d));
-    if (f->val && soma_data_task(soma_loader_dataset(f->val)) != f->task)
+    if (f->val && soma_loader_task(f->val) != f->task)
         return soma_fail(SOMA_EINVAL, "fit: training and validation data are of different kinds: %s; %s",
                          soma_data_describe(d), soma_data_describe(soma_loader_dataset(f->val)));
     return SOMA_OK;
@@ -324,7 +324,7 @@ soma_status soma_fit_ex(soma_module *net, soma_optim *opt, soma_loader *train_lo
                        .grad_norm = NAN,
                        .lr = NAN};
     if (opts) memcpy(&f.o, opts, opts->size ? SOMA_MIN(opts->size, sizeof(f.o)) : sizeof(f.o));
-    if (train_loader) f.task = soma_data_task(soma_loader_dataset(train_loader));
+    if (train_loader) f.task = soma_loader_task(train_loader);
     f.loss = soma__loss_or_default(f.o.loss, f.task);
     soma_status status = check_arguments(&f);
     if (status == SOMA_OK) status = check_options(&f);

@@ -1,4 +1,5 @@
 /* One step of a training: the batches that it is made of, and the update. Nothing here depends on time or on the number of threads, except the figures about speed. */
+#include "nn/nn.h"
 #include "train/train.h"
 
 #include <soma/autograd.h>
@@ -54,7 +55,8 @@ soma_tensor *soma__fit_loss(soma__fit_run *f, const soma_batch *b, soma__mixed *
     if (*prediction && !f->checked && check_outputs(f, *prediction) != SOMA_OK) return NULL;
     soma_tensor *loss = loss_of(f, *prediction, mixed), *activity = soma__activity_take(&f->activity);
     if (!loss && soma_error() == SOMA_OK) soma_fail(SOMA_EINVAL, "the loss function gave no result");
-    *total = loss && activity ? soma_add(loss, activity) : loss;
+    *total = loss && soma_loader_reconstructs(f->train) ? soma__nn_objective(f->net, b->x, loss) : loss;
+    if (loss && activity) *total = soma_add(*total, activity);
     if (loss && (f->o.l1 > 0 || f->o.l2 > 0)) *total = soma_add(*total, soma_penalty(f->net, f->o.l1, f->o.l2));
     return soma_error() == SOMA_OK ? loss : NULL;
 }

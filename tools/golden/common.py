@@ -6,7 +6,7 @@ with any Python that has torch (1.13 and newer give the same unless the script s
 attributes, its inputs, what PyTorch gives in f64, and the gradient of sum(output * w) for the float inputs,
 w[i] = 0.5 + 0.25 cos(1 + 1.7 i) in row-major order.
 
-"more" says that there are outputs that are not compared, "within E" that PyTorch's own
+"skip" stands for an output that is not compared, "more" says that there are outputs that are not compared, "within E" that PyTorch's own
 numbers are only so exact. A tensor is a line "in|out|grad I DTYPE NDIM SIZES… VALUES…", all values in row-major order, as numbers, or in one of these short forms:
     of Q N…             the values are N / Q, N whole
     drawn Q LOW SPAN S  element i is (LOW + mix(S, i) % SPAN) / Q; mix() below is what tests/test_golden.c has too

@@ -161,7 +161,7 @@ def outputs_of(entry, sample):
 
 def gradients(entry, op, sample, outs, inputs):
     """Gradients of sum(out * w) for the inputs that want one; [] where PyTorch has none."""
-    wanted = [o for o in outs if o.requires_grad and o.dtype == torch.float64]
+    wanted = [o for o in outs if o is not None and o.requires_grad and o.dtype == torch.float64]
     if not wanted or name_of(entry) in table.NO_GRADIENT or entry.name in table.NO_GRADIENT:
         return []
     total = sum((o * weights(o)).sum() for o in wanted)
@@ -227,15 +227,18 @@ def one_case(entry, info, adapt, raw, tag):
     lines.append("op " + call.op)
     for name, (kind, value) in sorted(call.attrs.items()):
         write_attr(name, kind, value)
-    if table.WITHIN.get(call.op):
-        lines.append(f"within {table.WITHIN[call.op]:g}")
+    if table.within(call):
+        lines.append(f"within {table.within(call):g}")
     for x in call.inputs:
         if x is None:
             lines.append("none")
         else:
             write_input(x, sample.form.get(id(x)))
     for o in outs:
-        result("out", o)
+        if o is None:
+            lines.append("skip")
+        else:
+            result("out", o)
     for i, g in grads:
         result(f"grad {i}", g)
     if len(outs) < given:

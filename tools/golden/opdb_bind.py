@@ -18,7 +18,7 @@ RENAME = {"dim": ("dims", "axis"), "dims": ("dim",), "size": ("shape",), "unbias
           "num_classes": ("classes",), "p": ("ord",), "ord": ("p",), "min_val": ("min",), "max_val": ("max",), "axis": ("dim",),
           "output_size": ("shape",), "lambd": ("lambda",), "split_size_or_sections": ("split_size",), "sections": ("chunks",)}
 # Says where results are put or kept, not what they are; or it is checked elsewhere.
-IGNORED = {"layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "requires_grad", "inplace"}
+IGNORED = {"layout", "device", "pin_memory", "memory_format", "non_blocking", "copy", "requires_grad", "inplace", "compute_mode", "driver"}
 
 
 class Refused(Exception):
