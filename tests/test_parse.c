@@ -111,7 +111,7 @@ static const char *const bad[][2] = {
     {"relu, convv 32 3", "unknown layer 'convv' at column 7; did you mean 'conv'?"},
     {"relu, dense 3", "unknown layer 'dense' at column 7; did you mean 'linear'?"},
     {"rel\xc3\xa9", "unknown layer 'rel' at column 1; did you mean 'relu'?"},
-    {"zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", "unknown layer 'zzzzzzzzzzzzzzzzzzzzzzzzzzzzzz…' at column 1"},
+    {"zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz", "unknown layer 'zzzzzzzzzzzzzzzzzzzzzzzzzzzzzz…' at column 1 ('soma layers' and 'soma models' list all)"},
     {"conv", "conv: channels must be a whole number from 1 to 2147483648, not the end, at column 5"},
     {"conv 3 relu", "conv: window must be a whole number, or two as in 5x3, from 1 to 2147483648, not 'relu', at column 8"},
     {"conv 0 3", "conv: channels must be a whole number from 1 to 2147483648, not '0', at column 6"},
