@@ -1,6 +1,8 @@
 /* MultiheadAttention: projections around scaled_dot_product_attention, PyTorch's masks, and keys and values remembered in decoding. */
 #include "nn/sequence.h"
 
+#include "tensor/tensor.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -162,7 +164,7 @@ static soma_tensor *append(soma_tensor **room, int64_t steps, soma_tensor *t) {
                                          soma_dtype_of(t));
         if (steps > 0)
             soma_copy_(soma_slice(larger, 2, 0, steps, 1), soma_slice(*room, 2, 0, steps, 1));
-        soma__nn_remember(room, larger);
+        soma__hold(room, larger);
     }
     soma_copy_(soma_slice(*room, 2, steps, steps + n, 1), t);
     return soma_slice(*room, 2, 0, steps + n, 1);

@@ -13,8 +13,6 @@
 
 #define INDEX_DTYPES (SOMA_BIT(SOMA_I64) | SOMA_BIT(SOMA_I32))
 
-static bool small_float(const soma_tensor *t) { return t->dtype == SOMA_F16 || t->dtype == SOMA_BF16; }
-
 /* A number without dimensions counts as a vector of one, as in PyTorch. */
 static int dims(const soma_tensor *t) { return SOMA_MAX(t->ndim, 1); }
 static int64_t size_at(const soma_tensor *t, int d) { return t->ndim ? t->shape[d] : 1; }
@@ -92,13 +90,13 @@ static soma_tensor float_room(const soma_tensor *t, void *data) {
 }
 
 static size_t add_work(soma_args *a) {
-    return small_float(a->in[0]) ? sizeof(float) * (size_t)(a->in[0]->numel + a->in[2]->numel) : 0;
+    return soma__is_half(a->in[0]) ? sizeof(float) * (size_t)(a->in[0]->numel + a->in[2]->numel) : 0;
 }
 
 static const char *add_kernel(soma_args *a, bool one_d) {
     const soma_tensor *x = a->in[0], *src = a->in[2], *out = a->out[0];
     const soma_tensor *over = one_d ? src : a->in[1];
-    if (small_float(x)) {
+    if (soma__is_half(x)) {
         soma_tensor sum = float_room(x, a->work), add = float_room(src, (float *)a->work + x->numel);
         soma__copy_to_floats(sum.data, x);
         soma__copy_to_floats(add.data, src);

@@ -292,10 +292,9 @@ static const soma_op sparsity_op = {
     .compose = sparsity_compose, .samples = sparsity_samples, .errors = sparsity_errors,
 };
 static const soma_op gaussian_kl_op = {
-    .name = "gaussian_kl", LOSS, .in = {{.name = "mu"}, {.name = "logvar"}}, .n_in = 2, .attrs = SOMA_ATTRS(SOMA__REDUCTION_ATTR),
+    SOMA__COMPOSITE(gaussian_kl), LOSS, .in = {{.name = "mu"}, {.name = "logvar"}}, .n_in = 2, .attrs = SOMA_ATTRS(SOMA__REDUCTION_ATTR),
     .doc = "(exp(logvar) - 1 - logvar + mu^2) / 2, summed over all but dimension 0: the divergence of N(mu, exp(logvar)) from N(0, 1), a number a sample, "
            "then reduced (Kingma & Welling 2014). Not in PyTorch as a function",
-    .compose = gaussian_kl_compose, .samples = gaussian_kl_samples, .errors = gaussian_kl_errors,
 };
 static const soma_op elbo_op = {
     .name = "elbo_loss", LOSS, .in = {{.name = "input"}, {.name = "target"}, {.name = "mu"}, {.name = "logvar"}}, .n_in = 4,
