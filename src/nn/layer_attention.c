@@ -202,7 +202,8 @@ static soma_tensor *attend(soma_module *m, soma_tensor *const *in, int n, void *
     int ndim = soma_ndim(query);
     int64_t features = soma_size(query, -1);
     if ((ndim != 2 && ndim != 3) || soma_ndim(key) != ndim || soma_ndim(value) != ndim) {
-        soma_fail(SOMA_ESHAPE, "query, key and value need 3 dimensions each, or 2 without a batch; they have %d, %d and %d", ndim, soma_ndim(key), soma_ndim(value));
+        soma_fail(SOMA_ESHAPE, "query, key and value need 3 dimensions each, or 2 without a batch; they have %d, %d and %d", ndim, soma_ndim(key),
+                  soma_ndim(value));
         return NULL;
     }
     if (!soma__nn_ready(m, &features))

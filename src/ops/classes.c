@@ -558,13 +558,14 @@ static bool coefficients_errors(int i, soma_dtype dtype, soma_sample *s) {
 
 const soma_op soma__class_entropy_op = {
     .name = "class_entropy", .family = "loss", .internal = true,
-    .doc = "cross_entropy of targets that are classes: sum_c T[c] (log(sum(exp(x))) - x[c]) of scores x [N, C, …], T[c] = (1 - s) w[c] [c = target] + s / C w[c]; the mean is over "
-           "the weights of the targets. Also gives log(sum(exp(x))) and the sum of the weights",
-    .in = SCORES("logits"), .n_in = 3, .outputs = 3, .attrs = SOMA_ATTRS(CLASS_REDUCTION, IGNORE_ATTR, SMOOTHING_ATTR),
+    .doc = "cross_entropy of targets that are classes: sum_c T[c] (log(sum(exp(x))) - x[c]) of scores x [N, C, …], T[c] = (1 - s) w[c] [c = target] "
+           "+ s / C w[c]; the mean is over the weights of the targets. Also gives log(sum(exp(x))) and the sum of the weights",
+    .in = SCORES("logits"), .n_in = 3, .outputs = 3,
+    .attrs = SOMA_ATTRS(CLASS_REDUCTION, IGNORE_ATTR, SMOOTHING_ATTR),
     .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .shape = cross_entropy_shape, .check = loss_check, .work = loss_work,
     .cpu = {cross_entropy_kernel}, .backward = cross_entropy_backward, .no_grad_in = 6, .no_grad_out = 6,
-    .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(1) | SOMA_SAVE_OUT(2),
-    .flops = cross_entropy_flops, .samples = cross_entropy_samples, .errors = class_errors,
+    .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(1) | SOMA_SAVE_OUT(2), .flops = cross_entropy_flops,
+    .samples = cross_entropy_samples, .errors = class_errors,
 };
 const soma_op soma__cross_entropy_backward_op = {
     .name = "cross_entropy_backward", .family = "loss", .doc = "gradient of cross_entropy: g (exp(x - lse) sum_c T[c] - T)",

@@ -44,7 +44,8 @@ static bool widen(parts *p) {
 static bool prepare(parts *p, int lead, int64_t batch) {
     int64_t gates = soma__rnn_gates(p->mode);
     if (p->w_hh->ndim != 2 || p->w_hh->shape[0] != gates * p->w_hh->shape[1])
-        return fail_shape("weight_hh", p->w_hh, p->mode == SOMA__RNN_LSTM ? "[4 hidden, hidden]" : p->mode == SOMA__RNN_GRU ? "[3 hidden, hidden]" : "[hidden, hidden]");
+        return fail_shape("weight_hh", p->w_hh, p->mode == SOMA__RNN_LSTM ? "[4 hidden, hidden]" : p->mode == SOMA__RNN_GRU ? "[3 hidden, hidden]"
+                          : "[hidden, hidden]");
     int64_t n = p->w_hh->shape[1];
     if (p->w_ih->ndim != 2 || p->w_ih->shape[0] != gates * n || p->w_ih->shape[1] != p->x->shape[lead]) {
         char x[SOMA__SHAPE_TEXT], w[SOMA__SHAPE_TEXT];
