@@ -14,6 +14,7 @@ enum { POINTS = 801, MOST = 64, MOST_ATTRS = 8 };
 
 typedef struct curve {
     char title[160];
+    double low, high;        /* of x */
     double y[POINTS], slope[POINTS];
 } curve;
 
@@ -114,16 +115,16 @@ static void write_curve_title(const spec *s, char *out, size_t size)
 
 /* ---- Values -------------------------------------------------------------------------------------------------------------- */
 
-static double place(double low, double high, int i) { return low + (high - low) * i / (POINTS - 1); }
+static double place(const curve *c, int i) { return c->low + (c->high - c->low) * i / (POINTS - 1); }
 
-static soma_status compute(const spec *s, double low, double high, curve *c)
+static soma_status compute(const spec *s, curve *c)
 {
     soma_scope scope = soma_scope_begin();
     soma_tensor *in[2] = {soma_empty(SOMA_SHAPE(POINTS), SOMA_F64), NULL}, *y = NULL;
     bool two = !strcmp(s->op->name, "prelu");
     write_curve_title(s, c->title, sizeof c->title);
     for (int i = 0; in[0] && i < POINTS; i++)
-        ((double *)soma_data(in[0]))[i] = place(low, high, i);
+        ((double *)soma_data(in[0]))[i] = place(c, i);
     soma_requires_grad_(in[0], true);
     if (two)
         in[1] = soma_full(SOMA_SHAPE(1), 0.25, SOMA_F64);
@@ -134,6 +135,9 @@ static soma_status compute(const spec *s, double low, double high, curve *c)
     memset(c->slope, 0, sizeof c->slope);
     if (soma_error() == SOMA_OK && soma_grad(in[0]))
         soma_to_array(soma_grad(in[0]), c->slope, POINTS, SOMA_F64);
+    for (int i = 0; i < POINTS; i++)
+        if (isnan(c->y[i]))
+            c->slope[i] = NAN;       /* the formula of the derivative may go on where the function is not defined: log */
     soma_status status = soma_error();
     soma_scope_end(scope);
     return status;
@@ -141,16 +145,24 @@ static soma_status compute(const spec *s, double low, double high, curve *c)
 
 /* ---- The script ------------------------------------------------------------------------------------------------------------ */
 
-/* A jump is drawn as one: the line is broken there. */
-static void write_column(FILE *f, const char *name, int number, const double *v, double low, double high)
+/* Between points i - 1 and i the curve jumps: it changes there by far more than beside it, or against its course (a pole). */
+static bool is_jump(const double *v, int i)
 {
-    double step = (high - low) / (POINTS - 1), jump = fmax(0.05, 12 * step);
+    if (i < 1)
+        return false;
+    double here = v[i] - v[i - 1], before = i > 1 ? v[i - 1] - v[i - 2] : 0, after = i + 1 < POINTS ? v[i + 1] - v[i] : 0;
+    return fabs(here) > 0.05 && (fabs(here) > 4 * fmax(fabs(before), fabs(after)) || (here * before < 0 && here * after < 0));
+}
+
+/* A jump is drawn as one: the line is broken there. */
+static void write_column(FILE *f, const char *name, int number, const curve *c, const double *v)
+{
     fprintf(f, "$%s%d << END\n", name, number);
     for (int i = 0; i < POINTS; i++) {
-        if (i > 0 && fabs(v[i] - v[i - 1]) > jump)
+        if (is_jump(v, i))
             fputc('\n', f);
         if (isfinite(v[i]))
-            fprintf(f, "%.6g %.6g\n", place(low, high, i), v[i]);
+            fprintf(f, "%.6g %.6g\n", place(c, i), v[i]);
         else
             fputc('\n', f);
     }
@@ -158,9 +170,9 @@ static void write_column(FILE *f, const char *name, int number, const double *v,
 }
 
 /* The values, a margin, and 0; not more than the width of the x axis on either side, since what grows fast would press the rest flat. */
-static void write_range(FILE *f, const curve *c, double low, double high)
+static void write_range(FILE *f, const curve *c)
 {
-    double least = 0, most = 0, limit = high - low;
+    double least = 0, most = 0, limit = c->high - c->low;
     for (int i = 0; i < POINTS; i++) {
         double both[] = {c->y[i], c->slope[i]};
         for (int k = 0; k < 2; k++)
@@ -172,35 +184,34 @@ static void write_range(FILE *f, const curve *c, double low, double high)
     least = fmax(least, -limit);
     most = fmin(most, limit);
     double pad = fmax(0.06 * (most - least), 0.02);
-    fprintf(f, "set yrange [%g:%g]\n", least - pad, most + pad);
+    fprintf(f, "set xrange [%g:%g]\nset yrange [%g:%g]\n", c->low, c->high, least - pad, most + pad);
 }
 
-static soma_status write_script(const char *base, const curve *c, int n, double low, double high)
+static soma_status write_script(const char *base, const curve *c, int n)
 {
     int columns = n <= 3 ? n : n == 4 ? 2 : n <= 9 ? 3 : n <= 16 ? 4 : 5, rows = (n + columns - 1) / columns;
     FILE *f = script_open(base, n > 1 ? "activations and their derivatives" : "an activation and its derivative");
     if (!f)
         return soma_error();
     for (int i = 0; i < n; i++) {
-        write_column(f, "f", i + 1, c[i].y, low, high);
-        write_column(f, "d", i + 1, c[i].slope, low, high);
+        write_column(f, "f", i + 1, &c[i], c[i].y);
+        write_column(f, "d", i + 1, &c[i], c[i].slope);
     }
     int width = columns == 1 ? 620 : columns == 2 ? 900 : columns * 330, height = 60 + rows * (columns == 1 ? 400 : columns == 2 ? 330 : 270);
     script_terminals(f, base, width, height);
     fprintf(f, "letters = exists(\"term\") && term eq 'dumb'\n"
-               "set xrange [%g:%g]\n"
                "set border 0\nset tics nomirror scale 0.4 tc rgb FAINT font ',10'\n"
                "set xzeroaxis lt 1 lw 1 lc rgb FAINT\nset yzeroaxis lt 1 lw 1 lc rgb FAINT\n"
                "set grid xtics ytics lt 1 lw 0.6 lc rgb GRID\n"
                "set key at graph 0.03, 0.97 left top Left reverse tc rgb TEXT samplen 2.2 spacing 1.15 noopaque\n"
                "if (letters) { unset grid; set border 3; unset title } else { set multiplot layout %d,%d margins %g, %g, %g, %g spacing %g, %g }\n\n",
-            low, high, rows, columns, columns == 1 ? 0.07 : 0.16 / columns, 0.98, 0.22 / (rows * (columns == 1 ? 2.8 : 1.6)), 1 - 0.25 / (rows * (columns == 1 ? 3 : 1.7)),
+            rows, columns, columns == 1 ? 0.07 : 0.16 / columns, 0.98, 0.22 / (rows * (columns == 1 ? 2.8 : 1.6)), 1 - 0.25 / (rows * (columns == 1 ? 3 : 1.7)),
             0.16 / columns, rows > 2 ? 0.29 / rows : 0.32 / rows);
     for (int i = 0; i < n; i++) {
         fputs("set title ", f);
         script_text(f, c[i].title);
         fputs(columns == 1 ? " font ',14' tc rgb TEXT\n" : " font ',13' tc rgb TEXT offset 0,-0.3\n", f);
-        write_range(f, &c[i], low, high);
+        write_range(f, &c[i]);
         if (i > 0)
             fputs("unset key\n", f);
         fprintf(f, "plot $f%d with lines lc rgb '#0072B2' lw 2.4 title 'f(x)', $d%d with lines lc rgb '#D55E00' lw 1.8 dt (6,4) title \"f'(x)\"\n", i + 1,
@@ -210,7 +221,15 @@ static soma_status write_script(const char *base, const curve *c, int n, double 
     return script_close(f, base);
 }
 
-soma_status plot_activations(const char *const *names, int n, double low, double high, const char *base)
+/* What is drawn over when nobody says: where the function does what it is known for. */
+static void choose_range(const spec *s, const double range[2], curve *c)
+{
+    bool far = !range && !strcmp(s->op->name, "relu6");
+    c->low = range ? range[0] : -4;
+    c->high = range ? range[1] : far ? 8 : 4;
+}
+
+soma_status plot_activations(const char *const *names, int n, const double range[2], const char *base)
 {
     spec *specs = calloc(MOST, sizeof *specs);
     curve *curves = calloc(MOST, sizeof *curves);
@@ -226,10 +245,12 @@ soma_status plot_activations(const char *const *names, int n, double low, double
         else if (!all)
             status = read_spec(names[i], &specs[count++]);
     }
-    for (int i = 0; i < count && !status; i++)
-        status = compute(&specs[i], low, high, &curves[i]);
+    for (int i = 0; i < count && !status; i++) {
+        choose_range(&specs[i], range, &curves[i]);
+        status = compute(&specs[i], &curves[i]);
+    }
     if (!status)
-        status = write_script(base, curves, count, low, high);
+        status = write_script(base, curves, count);
     free(specs);
     free(curves);
     return status ? status : script_draw(base);

@@ -1,6 +1,7 @@
 /* See choices.h. */
 #include "choices.h"
 #include "options.h"
+#include "term.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -42,14 +43,15 @@ bool optim_has_option(const soma_optim_info *info, const char *option_name)
     return false;
 }
 
-static bool bad_value(const char *name, const char *value, const char *example)
+static bool bad_value(const choice *c, const char *name, const char *value, const soma_option_info *info)
 {
-    soma_fail(SOMA_EINVAL, "%s=%s: expected a number, as in %s=%s", name, value, name, example);
+    double example = info && isfinite(info->def) && info->def != 0 ? info->def : info && info->steps ? 10 : 0.1;
+    soma_fail(SOMA_EINVAL, "%s: %s is '%s', expected a number, such as %s=%g", c->name, name, value, name, example);
     return false;
 }
 
 /* One or several numbers with colons between them. */
-static bool read_value(soma_attr *attr, const char *value, double scale)
+static bool read_value(const choice *c, soma_attr *attr, const char *value, const soma_option_info *info, double scale)
 {
     int64_t list[SOMA_MAX_DIMS];
     int n = 0;
@@ -57,7 +59,7 @@ static bool read_value(soma_attr *attr, const char *value, double scale)
         char *end;
         double v = strtod(at, &end);
         if (end == at || (*end && *end != ':') || !isfinite(v) || fabs(v * scale) > 1e15 || n == SOMA_MAX_DIMS)
-            return bad_value(attr->name, value, "10");
+            return bad_value(c, attr->name, value, info);
         attr->kind = SOMA_ATTR_FLOAT;
         attr->value.f = scale == 1 ? v : round(v * scale);
         list[n++] = (int64_t)llround(v * scale);
@@ -88,10 +90,10 @@ static bool add_option(choice *c, char *word, const soma_option_info *options, i
     soma_attr *attr = &c->attrs[c->n++];
     *attr = SOMA_BOOLEAN(word, 1);
     if (!value)
-        return !info || info->kind == SOMA_ATTR_BOOL || bad_value(word, "", "0.1");
+        return !info || info->kind == SOMA_ATTR_BOOL || bad_value(c, word, "", info);
     if (info && info->kind == SOMA_ATTR_STRING)
         *attr = SOMA_STRING(word, value);
-    else if (!read_value(attr, value, info && info->steps ? (double)steps_an_epoch : 1))
+    else if (!read_value(c, attr, value, info, info && info->steps ? (double)steps_an_epoch : 1))
         return false;
     if (info && info->kind == SOMA_ATTR_INTS && attr->kind != SOMA_ATTR_INTS)
         *attr = SOMA_INTS(word, (int64_t)attr->value.f);
@@ -137,22 +139,35 @@ soma_sched *choose_sched(const char *text, int64_t total, int64_t steps_an_epoch
 
 /* ---- Lists ---------------------------------------------------------------------------------------------------------- */
 
+enum { HELP_AT = 33 };                  /* the column of the options' help */
+
+static int list_width(void)
+{
+    int width = term_width(stdout);
+    return width > 110 ? 110 : width < 60 ? 60 : width;
+}
+
 static void print_options(const soma_option_info *options, int n, bool epochs)
 {
     for (int i = 0; i < n; i++) {
-        char value[32] = "";
+        char value[32] = "", help[400];
         if (options[i].kind != SOMA_ATTR_BOOL && !isnan(options[i].def))
             snprintf(value, sizeof value, "=%g", options[i].def);
         else if (options[i].kind != SOMA_ATTR_BOOL)
-            snprintf(value, sizeof value, "=…");
-        printf("    %s%-*s  %s%s\n", options[i].name, 28 - (int)strlen(options[i].name) > 0 ? 28 - (int)strlen(options[i].name) : 0, value,
-               options[i].help, epochs && options[i].steps ? " (in epochs)" : "");
+            snprintf(value, sizeof value, "=...");
+        int left = HELP_AT - 5 - (int)strlen(options[i].name);
+        printf("    %s%-*s ", options[i].name, left > 0 ? left : 0, value);
+        snprintf(help, sizeof help, "%s%s", options[i].help, epochs && options[i].steps ? " (in epochs)" : "");
+        print_wrapped(stdout, help, HELP_AT, HELP_AT, list_width());
     }
 }
 
 static void print_entry(const char *name, const char *doc, const char *source)
 {
-    printf("%s: %s%s%s%s\n", name, doc, *source ? " (" : "", source, *source ? ")" : "");
+    char text[800];
+    snprintf(text, sizeof text, "%s%s%s%s", doc, *source ? " (" : "", source, *source ? ")" : "");
+    printf("%s%s%s: ", term_style(stdout, TERM_BOLD), name, term_style(stdout, TERM_PLAIN));
+    print_wrapped(stdout, text, (int)strlen(name) + 2, 4, list_width());
 }
 
 int list_optims(void)

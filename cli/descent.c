@@ -188,13 +188,13 @@ static double rate_for(const char *name, const surface *s)
     static const struct {
         const char *name;
         double share;             /* of the picture's width, a step */
-    } rates[] = {{"adam", 0.03}, {"adamw", 0.03}, {"nadam", 0.03}, {"radam", 0.03}, {"adamax", 0.03}, {"adagrad", 0.1}, {"rmsprop", 0.01},
+    } rates[] = {{"adam", 0.03}, {"adamw", 0.03}, {"nadam", 0.03}, {"adamax", 0.03}, {"adagrad", 0.1}, {"rmsprop", 0.01},
                  {"lion", 0.01}, {"rprop", 0.01}};
     double width = s->high[0] - s->low[0];
     for (size_t i = 0; i < sizeof rates / sizeof rates[0]; i++)
         if (!strcmp(rates[i].name, name))
             return rates[i].share * width;
-    if (!strcmp(name, "sgd") || !strcmp(name, "asgd"))
+    if (!strcmp(name, "sgd") || !strcmp(name, "asgd") || !strcmp(name, "radam")) /* RAdam's first five steps are those of SGD */
         return s->lr;
     return !strcmp(name, "lamb") ? 0.02 : !strcmp(name, "lars") ? 30 : !strcmp(name, "adadelta") ? 10 : 1;
 }
@@ -221,7 +221,7 @@ static int add_path(const args *a, plan *q, const char *shown, walk p)
         return usage_error(a, "more than %d paths cannot be told apart: give fewer of --optim, --lr and --momentum", DESCENT_PATHS);
     int at = snprintf(p.label, sizeof p.label, "%s", shown);
     at += snprintf(p.label + at, sizeof p.label - (size_t)at, ", lr %.3g", p.lr);
-    if (!isnan(p.momentum) && p.momentum != 0)
+    if (!isnan(p.momentum))
         snprintf(p.label + at, sizeof p.label - (size_t)at, ", momentum %.3g", p.momentum);
     q->paths[q->n++] = p;
     return 0;
@@ -240,7 +240,8 @@ static int add_optim(const args *a, plan *q, const char *name)
         names[n++] = "momentum";
         names[n++] = "nesterov";
         const char *near = nearest_name(name, names, n);
-        return usage_error(a, "there is no optimiser '%s'%s%s%s", name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+        return usage_error(a, "there is no optimiser '%s'%s%s%s ('soma train --optim list' shows all)", name, near ? "; did you mean '" : "",
+                           near ? near : "", near ? "'?" : "");
     }
     bool takes = has_option(info, "momentum") && (heavy || q->n_momentum > 0);
     const double own = 0.9;
@@ -294,12 +295,15 @@ static void print_table(const surface *s, const plan *q, double tolerance)
     int width = 9;
     for (int i = 0; i < q->n; i++)
         width = (int)strlen(q->paths[i].label) > width ? (int)strlen(q->paths[i].label) : width;
-    printf("%-*s  %10s  %10s  %11s  value %.4g + %g\n", width, "optimiser", "x", "y", "value", s->best, tolerance);
+    printf("%-*s  %10s  %10s  %10s  lowest is %.4g, reached within %g\n", width, "optimiser", "x", "y", "value", s->best, tolerance);
     for (int i = 0; i < q->n; i++) {
         const walk *p = &q->paths[i];
         const double *last = p->at[p->n - 1];
         char text[64];
-        printf("%-*s  %10.5g  %10.5g  %11.5g  %s\n", width, p->label, last[0], last[1], last[2], verdict(s, p, text, sizeof text));
+        printf("%-*s", width, p->label);
+        for (int d = 0; d < 3; d++)
+            printf("  %10.4g", fabs(last[d]) < 1e-12 ? 0.0 : last[d]);
+        printf("  %s\n", verdict(s, p, text, sizeof text));
     }
 }
 

@@ -9,7 +9,20 @@
 
 /* Strong colours, then the same ones dashed. */
 static const char *const colours[] = {"#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#222222", "#56B4E9", "#7B3FA0"};
-enum { COLOURS = sizeof colours / sizeof colours[0], LEVELS = 14, GRID = 250 };
+enum { COLOURS = sizeof colours / sizeof colours[0], LEVELS = 14, GRID = 250, WIDTH = 860 };
+
+static void key_text(const walk *p, char out[128]) { snprintf(out, 128, "%s%s", p->label, p->diverged ? ": diverged" : ""); }
+
+static int widest_key(const walk *paths, int n)
+{
+    int widest = 14;                 /* "lowest minimum" */
+    for (int i = 0; i < n; i++) {
+        char label[128];
+        key_text(&paths[i], label);
+        widest = (int)strlen(label) > widest ? (int)strlen(label) : widest;
+    }
+    return widest;
+}
 
 typedef struct frame {
     double low[2], high[2];
@@ -61,7 +74,7 @@ static void write_surface(FILE *f, const surface *s, double condition, const fra
     fputs("\nset table $contours\nsplot f(x, y)\nunset table\nunset contour\nset surface\n", f);
 }
 
-static void write_axes(FILE *f, const surface *s, const double start[2], double condition)
+static void write_axes(FILE *f, const surface *s, const double start[2], double condition, int letters)
 {
     char title[256];
     int at = snprintf(title, sizeof title, "Descent: %s", s->what);
@@ -72,8 +85,9 @@ static void write_axes(FILE *f, const surface *s, const double start[2], double 
     fputs(" font ',14' tc rgb TEXT\nset xlabel 'x' tc rgb TEXT\nset ylabel 'y' tc rgb TEXT\nset border 15 lc rgb FAINT\n"
           "set tics nomirror out scale 0.5 tc rgb TEXT\nset key outside right top vertical Left reverse tc rgb TEXT samplen 2 spacing 1.25 width -2\n"
           "set palette defined (0 '#86AFD6', 0.3 '#BFD5E8', 0.65 '#E9EEF0', 1 '#FCF6E8')\nunset colorbox\nset samples 250, 250\n"
-          "set isosamples 250, 250\nset cbrange [log10(low):log10(top)]\nset lmargin at screen 0.08\nset bmargin at screen 0.11\n"
-          "set tmargin at screen 0.92\nset rmargin at screen 0.71\n", f);
+          "set isosamples 250, 250\nset urange [XL:XH]\nset vrange [YL:YH]\nset cbrange [log10(low):log10(top)]\n"
+          "set lmargin at screen 0.08\nset bmargin at screen 0.11\nset tmargin at screen 0.92\n", f);
+    fprintf(f, "set rmargin at screen %.3f\n", 1 - (40 + 6.4 * letters) / WIDTH); /* room for the key */
     fprintf(f, "$start << END\n%.6g %.6g\nEND\n$best << END\n", start[0], start[1]);
     for (int i = 0; i < s->n_best; i++)
         fprintf(f, "%.6g %.6g\n", s->minima[i][0], s->minima[i][1]);
@@ -92,7 +106,7 @@ static void write_curves(FILE *f, const surface *s, const walk *paths, int n)
         fprintf(f, ", \\\n     $path%d using 1:2 with linespoints lc rgb '%s' lw %.2f dt %s pt 7 ps 0.3 title ", i + 1, colour,
                 2.8 - 1.6 * i / (n > 1 ? n - 1 : 1), i < COLOURS ? "1" : "(5,3)"); /* thinner ones over thicker: all are seen */
         char label[128];
-        snprintf(label, sizeof label, "%s%s", paths[i].label, paths[i].diverged ? ": diverged" : "");
+        key_text(&paths[i], label);
         script_text(f, label);
         if (!paths[i].diverged)
             fprintf(f, ", \\\n     $path%d every ::%d using 1:2 with points lc rgb '%s' pt 7 ps 1.1 notitle", i + 1, paths[i].n - 1, colour);
@@ -114,9 +128,9 @@ soma_status descent_draw(const char *base, const surface *s, double condition, c
         return soma_error();
     frame r = frame_of(s, start, paths, n);
     write_paths(f, paths, n);
-    script_terminals(f, base, 860, 560);
+    script_terminals(f, base, WIDTH, 560);
     write_surface(f, s, condition, &r);
-    write_axes(f, s, start, condition);
+    write_axes(f, s, start, condition, widest_key(paths, n));
     write_curves(f, s, paths, n);
     soma_status status = script_close(f, base);
     return status ? status : script_draw(base);

@@ -9,7 +9,7 @@
 
 static const option options[] = {
     {"data", 'd', OPT_TEXT, "PATH", "a table in CSV, or any data of soma train", NULL},
-    {"target", 0, OPT_TEXT, "COLUMN", "the column to predict", "(the last)"},
+    {"target", 0, OPT_TEXT, "COLUMN", "the column to predict; kmeans, pca: one to leave out", "(the last; kmeans, pca: none)"},
     {"alpha", 0, OPT_NUMBER, "A", "ridge, lasso, elasticnet: strength of the penalty", "1"},
     {"l1-ratio", 0, OPT_NUMBER, "R", "elasticnet: share of L1, above 0 up to 1", "0.5"},
     {"c", 0, OPT_NUMBER, "C", "logistic, svm: inverse strength of the penalty", "1"},
@@ -82,8 +82,18 @@ static int open_table(job *j)
     o.auto_task = without_target(j) && j->target; /* the column is only left out */
     o.task = without_target(j) && !j->target ? SOMA_UNLABELLED : classifies(j) ? SOMA_CLASSIFY : SOMA_REGRESS;
     j->all = soma_data_open_ex(j->path, &o);
-    if (!j->all)
-        return library_error(a);
+    if (!j->all) {
+        bool text = strstr(soma_error_message(), "is not a finite number") != NULL;
+        int code = library_error(a);
+        if (text && without_target(j) && !j->target)
+            note(a, "a column that is not to count is left out with --target COLUMN");
+        else if (text && !without_target(j) && !classifies(j))
+            note(a, "%s predicts a number; classes are for logistic and svm", j->kind);
+        return code;
+    }
+    if (classifies(j) && soma_data_classes(j->all) > 20 && soma_data_classes(j->all) > soma_data_count(j->all) / 4)
+        note(a, "%d classes of %lld samples: is the target a number? Then linear, ridge, lasso or elasticnet", soma_data_classes(j->all),
+             (long long)soma_data_count(j->all));
     if (classifies(j) && soma_data_task(j->all) != SOMA_CLASSIFY)
         return work_error(a, "%s: %s needs classes as its target, and these are numbers", j->path, j->kind);
     if (!without_target(j) && !classifies(j) && soma_data_task(j->all) != SOMA_REGRESS)
@@ -160,7 +170,7 @@ static void print_weights(const job *j)
         printf("weights      %lld x %lld\n", (long long)outputs, (long long)p);
         return;
     }
-    printf("\n%-24s", outputs > 1 ? "weights by class" : "weights");
+    printf(outputs > 1 ? "\n%-24s" : "\n%s", outputs > 1 ? "weights by class" : "weights");
     for (int64_t k = 0; outputs > 1 && k < outputs; k++)
         printf(" %11.11s", soma_data_class(j->fit.d, (int)k));
     printf("\n");
@@ -233,7 +243,8 @@ static int report_linear(job *j)
     char n[HUMAN], v[HUMAN];
     printf("model        %s\ndata         %s\nfitted to    %s samples of %lld features\n", j->kind, soma_data_describe(j->all), human_count(n, j->fit.n),
            (long long)j->fit.p);
-    printf("objective    %.6g%s\n", j->report.objective, j->report.converged ? "" : "  (not converged: the numbers below are approximate)");
+    printf("objective    %.6g%s%s\n", j->report.objective, j->report.converged ? "" : "  (not converged: the numbers below are approximate",
+           j->report.converged ? "" : j->norm.n ? ")" : "; --normalise helps)");
     printf("%s %s on the data fitted", classifies(j) ? "accuracy    " : "R²          ", classifies(j) ? human_percent(v, fitted) : (snprintf(v, sizeof v, "%.4f", fitted), v));
     if (j->test)
         printf(", %s on %s samples kept aside", classifies(j) ? human_percent(v, checked) : (snprintf(v, sizeof v, "%.4f", checked), v),
@@ -369,6 +380,18 @@ static int run_job(job *j)
 static const char *const kinds[] = {"linear", "ridge", "lasso", "elasticnet", "logistic", "svm", "kmeans", "pca"};
 enum { KINDS = sizeof kinds / sizeof kinds[0] };
 
+/* Options that the model does not have. */
+static int check_idle(const job *j)
+{
+    static const struct {
+        const char *option, *models;
+    } owners[] = {{"alpha", "ridge, lasso and elasticnet"}, {"l1-ratio", "elasticnet"}, {"c", "logistic and svm"}, {"k", "kmeans and pca"}, {"csv", "kmeans and pca"}};
+    for (size_t i = 0; i < sizeof owners / sizeof owners[0]; i++)
+        if (arg_given(j->a, owners[i].option) && !strstr(owners[i].models, j->kind))
+            return usage_error(j->a, "--%s is for %s, not for %s", owners[i].option, owners[i].models, j->kind);
+    return 0;
+}
+
 static int run_fit(args *a)
 {
     if (a->n_rest != 1)
@@ -378,6 +401,8 @@ static int run_fit(args *a)
     while (known < KINDS && strcmp(kinds[known], j.kind))
         known++;
     const char *near = known < KINDS ? NULL : nearest_name(j.kind, kinds, KINDS);
+    if (!strcmp(j.kind, "softmax"))
+        return usage_error(a, "softmax regression is what logistic does with more than two classes");
     if (known == KINDS && near)
         return usage_error(a, "there is no model '%s'; did you mean '%s'?", j.kind, near);
     if (known == KINDS)
@@ -386,6 +411,11 @@ static int run_fit(args *a)
         return usage_error(a, "--data is missing: the table to fit the model to");
     if (!(arg_number(a, "val") >= 0 && arg_number(a, "val") < 1) || !(arg_number(a, "alpha") >= 0) || !(arg_number(a, "c") > 0) || arg_int(a, "k") < 0)
         return usage_error(a, "--val must be from 0 to below 1, --alpha and -k not negative, --c above 0");
+    if (!(arg_number(a, "l1-ratio") > 0 && arg_number(a, "l1-ratio") <= 1))
+        return usage_error(a, "--l1-ratio must be above 0 and at most 1 (0 is ridge)");
+    int idle = check_idle(&j);
+    if (idle)
+        return idle;
     if (without_target(&j) && arg_text(a, "out"))
         return usage_error(a, "%s makes no model file; --csv writes what it says of each row", j.kind);
     session_begin(a);
@@ -408,7 +438,7 @@ const command cmd_fit = {
     .name = "fit",
     .summary = "fit a classical model to a table",
     .usage = "linear|ridge|lasso|elasticnet|logistic|svm|kmeans|pca --data PATH [options]",
-    .details = "linear, ridge, lasso and elasticnet predict a number; logistic and svm a class; kmeans finds clusters and pca the directions of "
+    .details = "linear, ridge, lasso and elasticnet predict a number; logistic (with more than two classes softmax regression) and svm a class; kmeans finds clusters and pca the directions of "
                "most variance. The objectives are scikit-learn's. Prints the weights, how well the model does on a part of the data that it "
                "has not seen, and with --out writes it as a model file for soma eval, predict and summary.",
     .example = "soma fit lasso --data houses.csv --target price --alpha 0.1 --normalise\nsoma fit kmeans --data flowers.csv -k 3 --csv clusters.csv",

@@ -50,6 +50,33 @@ static json_t *op_json(const soma_op_info *op)
                      "inputs", inputs, "dtypes", dtypes, "attributes", attrs);
 }
 
+static const char *default_text(const soma_attr_info *info, char *out, size_t size)
+{
+    if (info->required)
+        return "(required)";
+    attr_value_text(&info->def, out, size);
+    return out;
+}
+
+static void print_attributes(const soma_op_info *op)
+{
+    int name = 12, value = 10, page = term_width(stdout) > 110 ? 110 : term_width(stdout);
+    char text[512];
+    if (op->n_attrs)
+        printf("\nattributes\n");
+    for (int i = 0; i < op->n_attrs; i++) {
+        int n = (int)strlen(op->attrs[i].def.name), v = (int)strlen(default_text(&op->attrs[i], text, sizeof text));
+        name = n > name ? n : name;
+        value = v > value ? v : value;
+    }
+    int at = 2 + name + 2 + 6 + 2 + value + 2;
+    for (int i = 0; i < op->n_attrs; i++) {
+        printf("  %-*s  %-6s  %-*s  ", name, op->attrs[i].def.name, attr_kind_name(op->attrs[i].def.kind), value,
+               default_text(&op->attrs[i], text, sizeof text));
+        print_wrapped(stdout, op->attrs[i].help ? op->attrs[i].help : "", at, at, page);
+    }
+}
+
 static void print_op(const soma_op_info *op)
 {
     char text[512];
@@ -70,13 +97,7 @@ static void print_op(const soma_op_info *op)
     const char *torch_name = op_torch_name(op->name);
     printf("\nPyTorch         %s\n", torch_name ? torch_name : "-");
     printf("ONNX            %s\n", op->onnx ? op->onnx : "-");
-    if (op->n_attrs)
-        printf("\nattributes\n");
-    for (int i = 0; i < op->n_attrs; i++) {
-        attr_value_text(&op->attrs[i].def, text, sizeof text);
-        printf("  %-14s %-7s %-12s %s\n", op->attrs[i].def.name, attr_kind_name(op->attrs[i].def.kind),
-               op->attrs[i].required ? "(required)" : text, op->attrs[i].help ? op->attrs[i].help : "");
-    }
+    print_attributes(op);
     char example[1200];
     op_example(op, example, sizeof example);
     printf("\nby name\n");
@@ -84,51 +105,97 @@ static void print_op(const soma_op_info *op)
         printf("  %.*s\n", (int)strcspn(line, "\n"), line);
 }
 
+/* The name with what may follow it, or names that have the word in them: "max_pool" is several. */
 static int no_such_op(const args *a, const char *name)
 {
-    int n = soma_op_count();
-    const char **names = calloc((size_t)n + 1, sizeof *names);
-    for (int i = 0; names && i < n; i++)
-        names[i] = soma_op_get(i)->name;
+    int total = soma_op_count(), n = 0, count = 0;
+    const char **names = calloc((size_t)total + 1, sizeof *names);
+    char list[400] = "";
+    for (int i = 0; names && i < total; i++)
+        if (!soma_op_get(i)->internal)
+            names[n++] = soma_op_get(i)->name;
+    for (int inside = 0; inside < 2; inside++) /* names that begin with the word first */
+        for (int i = 0; i < n; i++) {
+            const char *at = strlen(name) >= 3 ? strstr(names[i], name) : NULL;
+            if (at && (at != names[i]) == inside && count++ < 12)
+                snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] ? ", " : "", names[i]);
+        }
     const char *near = names ? nearest_name(name, names, n) : NULL;
     free(names);
+    if (count > 1)
+        return work_error(a, "there is no operator '%s'; there are %s%s", name, list, count > 12 ? " …" : "");
     if (near)
         return work_error(a, "there is no operator '%s'; did you mean '%s'?", name, near);
-    return work_error(a, "there is no operator '%s'; 'soma ops' lists them", name);
+    return work_error(a, "there is no operator '%s'; 'soma ops' lists them, 'soma ops loss' those of a family", name);
 }
 
-static int compare_families(const void *x, const void *y)
+/* Bytes of `text` that take at most `width` columns; *whole: all of it. */
+static int fitting(const char *text, int width, bool *whole)
 {
-    const soma_op_info *const *a = x, *const *b = y;
-    int order = strcmp((*a)->family ? (*a)->family : "", (*b)->family ? (*b)->family : "");
-    return order ? order : strcmp((*a)->name, (*b)->name);
+    int columns = 0, n = 0;
+    for (; text[n]; n++)
+        if (((unsigned char)text[n] & 0xC0) != 0x80 && columns++ == width)
+            break;
+    *whole = !text[n];
+    return n;
 }
 
-static int list_ops(const args *a)
+static void print_line(const soma_op_info *op, int widest, int width)
 {
-    int total = soma_op_count(), n = 0, width = term_width(stdout), widest = 0;
+    char text[1200];
+    bool whole;
+    op_first_sentence(op->doc ? op->doc : "", text, sizeof text);
+    int name = (int)strlen(op->name), room = width - (name > widest ? name : widest) - 5, n = fitting(text, room, &whole);
+    if (!whole) {
+        n = fitting(text, room - 2, &whole);
+        while (n > 20 && text[n] != ' ')
+            n--;                      /* between words */
+    }
+    printf("  %-*s %s %.*s%s\n", widest, op->name, op->differentiable ? "∂" : " ", n, text, text[n] ? " …" : "");
+}
+
+/* All operators, or those of a family; 0 when there are none. */
+static int gather(const soma_op_info **ops, const char *family, bool all)
+{
+    int n = 0;
+    for (int i = 0; i < soma_op_count(); i++) {
+        const soma_op_info *op = soma_op_get(i);
+        if ((!op->internal || all) && (!family || (op->family && !strcmp(op->family, family))))
+            ops[n++] = op;
+    }
+    qsort(ops, (size_t)n, sizeof *ops, compare_ops);
+    return n;
+}
+
+static bool is_family(const char *name)
+{
+    for (int i = 0; i < soma_op_count(); i++)
+        if (!soma_op_get(i)->internal && soma_op_get(i)->family && !strcmp(soma_op_get(i)->family, name))
+            return true;
+    return false;
+}
+
+static int list_ops(const args *a, const char *only)
+{
+    int total = soma_op_count(), width = term_width(stdout), widest = 0;
     bool all = arg_flag(a, "all");
     const soma_op_info **ops = calloc((size_t)total + 1, sizeof *ops);
     if (!ops)
         return work_error(a, "out of memory");
-    for (int i = 0; i < total; i++) {
-        const soma_op_info *op = soma_op_get(i);
-        if (op->internal && !all)
-            continue;
-        ops[n++] = op;
-        widest = (int)strlen(op->name) > widest ? (int)strlen(op->name) : widest;
-    }
-    qsort(ops, (size_t)n, sizeof *ops, compare_families);
+    int n = gather(ops, only, all);
+    for (int i = 0; i < n; i++)
+        widest = (int)strlen(ops[i]->name) > widest ? (int)strlen(ops[i]->name) : widest;
+    widest = widest > 22 ? 22 : widest;  /* a few are longer: they move their text */
     for (int i = 0; i < n; i++) {
         const char *family = ops[i]->family ? ops[i]->family : "other";
         if (i == 0 || strcmp(family, ops[i - 1]->family ? ops[i - 1]->family : "other"))
-            printf("%s%s%s%s\n", i ? "\n" : "", term_style(stdout, TERM_BOLD), family, term_style(stdout, TERM_PLAIN));
-        printf("  %-*s %s ", widest, ops[i]->name, ops[i]->differentiable ? "∂" : " ");
-        print_wrapped(stdout, ops[i]->doc ? ops[i]->doc : "", widest + 5, widest + 5, width < 60 ? 60 : width > 120 ? 120 : width);
+            printf("%s%s%s%s: %s\n", i ? "\n" : "", term_style(stdout, TERM_BOLD), family, term_style(stdout, TERM_PLAIN), op_family_about(family));
+        print_line(ops[i], widest, width < 60 ? 60 : width);
     }
     free(ops);
-    printf("\n%d operators; ∂ marks those with a gradient. 'soma ops NAME' shows one in full.\n", n);
-    if (n < total)
+    printf("\n%d operators; ∂ marks those with a gradient. 'soma ops NAME' shows one in full%s.\nIn C: soma_NAME (<soma/ops.h>, loss.h, linalg.h), or "
+           "soma_call by name.\n", n, only ? "" : ",\n'soma ops FAMILY' one family");
+    if (n < total && !only)
         printf("%d more are parts of gradients: --all lists them too.\n", total - n);
     return 0;
 }
@@ -138,6 +205,10 @@ static int run_ops(args *a)
     json_t *list = arg_flag(a, "json") ? json_array() : NULL;
     for (int i = 0; i < a->n_rest; i++) {
         const soma_op_info *op = soma_op_find(a->rest[i]);
+        if (!op && !list && is_family(a->rest[i])) {
+            list_ops(a, a->rest[i]);
+            continue;
+        }
         if (!op) {
             json_decref(list);
             return no_such_op(a, a->rest[i]);
@@ -151,7 +222,7 @@ static int run_ops(args *a)
         }
     }
     if (a->n_rest == 0 && !list)
-        return list_ops(a);
+        return list_ops(a, NULL);
     for (int i = 0; a->n_rest == 0 && i < soma_op_count(); i++)
         json_array_append_new(list, op_json(soma_op_get(i)));
     return list ? print_json(a, list) : 0;
@@ -164,11 +235,12 @@ static const option options[] = {
 const command cmd_ops = {
     .name = "ops",
     .summary = "list the operators, or show some in full",
-    .usage = "[NAME…] [--all] [--json]",
+    .usage = "[NAME|FAMILY…] [--all] [--json]",
     .options = options,
     .n_options = 1,
-    .details = "Without a name, lists all operators by family. With names, shows each in full: inputs, attributes with their defaults, "
-               "dtypes, whether it has a gradient and its ONNX name. With --json, the same as a JSON list.",
-    .example = "soma ops\nsoma ops conv2d\nsoma ops --json",
+    .details = "Without a name, lists all operators by family, one line each; with a family's name, those of the family. With names, shows each in "
+               "full: formula, range and use, inputs, attributes with their defaults, dtypes, whether it has a gradient, and its names in PyTorch and "
+               "ONNX. With --json, the same as a JSON list.",
+    .example = "soma ops\nsoma ops loss\nsoma ops conv2d\nsoma ops --json",
     .run = run_ops,
 };

@@ -84,6 +84,16 @@ int print_json(const args *a, json_t *root)
 
 static int least(int a, int b) { return a < b ? a : b; }
 
+/* As a name is compared: LeakyReLU, leaky-relu and leaky_relu are the same. */
+static void fold(const char *name, char out[64])
+{
+    int n = 0;
+    for (; *name && n < 63; name++)
+        if (*name != '_' && *name != '-')
+            out[n++] = (char)tolower((unsigned char)*name);
+    out[n] = 0;
+}
+
 /* Damerau-Levenshtein distance with neighbouring letters swapped; names longer than 63 letters count as far. */
 static int distance(const char *a, const char *b)
 {
@@ -108,11 +118,14 @@ static int distance(const char *a, const char *b)
 const char *nearest_name(const char *wanted, const char *const *names, int n)
 {
     const char *best = NULL;
-    int length = (int)strlen(wanted), limit = length <= 2 ? 1 : length <= 5 ? 2 : 3;
+    char word[64], name[64];
+    fold(wanted, word);
+    int length = (int)strlen(word), limit = 2 * (length <= 2 ? 1 : length <= 5 ? 2 : 3);
     for (int i = 0; i < n; i++) {
-        int d = distance(wanted, names[i]);
-        if (length >= 2 && strncmp(wanted, names[i], (size_t)length) == 0)
-            d = least(d, 1); /* a beginning of the name is as good as a slip of one letter */
+        fold(names[i], name);
+        int d = 2 * distance(word, name);
+        if (length >= 2 && strncmp(word, name, (size_t)length) == 0)
+            d = least(d, 1); /* a beginning of the name is better than a slip of one letter */
         if (d <= limit) {
             limit = d - 1;
             best = names[i];

@@ -96,7 +96,7 @@ bool draw_operator(const soma_op_info *op, const char *base)
     bool drawn = false;
     if (gnuplot_found() && op->input_names && !op->random)
         drawn = !strcmp(op->family, "loss") ? op->min_inputs == 2 && draw_loss(op, base)
-                : op->differentiable && op->max_inputs <= 2 && op->outputs == 1 ? plot_activations(&op->name, 1, -4, 4, base) == SOMA_OK : false;
+                : op->differentiable && op->max_inputs <= 2 && op->outputs == 1 ? plot_activations(&op->name, 1, NULL, base) == SOMA_OK : false;
     soma_error_clear();
     return drawn;
 }

@@ -18,7 +18,7 @@
 
 static const option plot_options[] = {
     {"out", 'o', OPT_TEXT, "BASE", "write BASE.svg, BASE.png and BASE.gp", "(RUN/curves, compare for several runs, or activation)"},
-    {"range", 'r', OPT_TEXT, "LOW:HIGH", "activations: the numbers that they are drawn over", "-4:4"},
+    {"range", 'r', OPT_TEXT, "LOW:HIGH", "activations: the numbers that they are drawn over", "(-4:4)"},
     {"text", 't', OPT_FLAG, NULL, "also draw the curves with letters, on standard output", NULL},
     {"surface", 0, OPT_TEXT, "bowl|saddle|rosenbrock|himmelblau|wells|rastrigin", "descent: what to go down", "rosenbrock"},
     {"optim", 0, OPT_TEXT, "LIST", "descent: optimisers with commas between them; momentum and nesterov are sgd with theirs",
@@ -74,13 +74,17 @@ static int run_activation(const args *a)
 {
     const char *range = arg_text(a, "range"), *own = arg_text(a, "out");
     char base[4200], *end;
-    double low = strtod(range, &end), high = *end == ':' ? strtod(end + 1, &end) : NAN;
-    if (*end || !(low < high) || !isfinite(low) || !isfinite(high))
-        return usage_error(a, "--range is '%s', expected LOW:HIGH, two numbers in this order, such as -4:4", range);
+    double limits[2] = {0};
+    if (range) {
+        limits[0] = strtod(range, &end);
+        limits[1] = *end == ':' ? strtod(end + 1, &end) : NAN;
+        if (*end || !(limits[0] < limits[1]) || !isfinite(limits[0]) || !isfinite(limits[1]))
+            return usage_error(a, "--range is '%s', expected LOW:HIGH, two numbers in this order, such as -4:4", range);
+    }
     if (a->n_rest == 1)
         return usage_error(a, "which activation? Expected names, such as relu gelu, or all");
     script_base(own ? own : "activation", base, sizeof base);
-    if (plot_activations(a->rest + 1, a->n_rest - 1, low, high, base))
+    if (plot_activations(a->rest + 1, a->n_rest - 1, range ? limits : NULL, base))
         return library_error(a);
     say_written(a, base, "activation");
     return finish(a, base);
@@ -91,8 +95,8 @@ static int run_plot(args *a)
     char base[4200], confusion[4300];
     if (a->n_rest > 0 && !strcmp(a->rest[0], "activation") && !is_run("activation"))
         return run_activation(a);
-    if (a->n_rest == 1 && !strcmp(a->rest[0], "descent"))
-        return run_descent(a);
+    if (a->n_rest > 0 && !strcmp(a->rest[0], "descent") && !is_run("descent"))
+        return a->n_rest == 1 ? run_descent(a) : usage_error(a, "what is '%s'? The surface goes after --surface, optimisers after --optim", a->rest[1]);
     int code = check_runs(a);
     if (code)
         return code;

@@ -19,9 +19,10 @@ soma_status plot_compare(const char *const *run_dirs, int n, const char *base);
 /* What gnuplot can show of the curves with letters, to `out`, `width` columns wide. The script of plot_curves or plot_compare. */
 soma_status plot_terminal(const char *base, FILE *out, int width);
 
-/* Functions of one number, solid, and their derivatives, dashed, over [low, high], a panel each: BASE.{gp,svg,png}. A name is an operator's,
+/* Functions of one number, solid, and their derivatives, dashed, from range[0] to range[1] (NULL: what suits each), a panel each:
+ * BASE.{gp,svg,png}. A name is an operator's,
  * with attributes as "leaky_relu:negative_slope=0.1,…"; "all": every activation. plot_terminal draws it with letters. */
-soma_status plot_activations(const char *const *names, int n, double low, double high, const char *base);
+soma_status plot_activations(const char *const *names, int n, const double range[2], const char *base);
 
 /* counts[t * classes + p] samples of true class t were called p: DIR/confusion.{gp,svg,png}, and DIR/confusion.json, from which
  * plot_run draws it again. `title` says of what: "test set". */

@@ -140,14 +140,37 @@ static int read_activity(const args *a, recipe *r)
     return 0;
 }
 
-/* A mistake in --loss is one in how the tool is used. */
+/* A mistake in --loss, in the name or in the value of an option, is one in how the tool is used: it is computed once, of zeros. */
 static int check_loss(const args *a, const recipe *r)
 {
     soma_loss_opts opts;
-    if (!r->loss || soma_loss_parse(r->loss, &opts))
+    if (!r->loss)
+        return 0;
+    soma_scope scope = soma_scope_begin();
+    soma_loss_fn fn = soma_loss_parse(r->loss, &opts);
+    const soma_loss_info *info = fn ? soma_loss_find(r->loss) : NULL;
+    soma_tensor *target = info && info->classes ? soma_zeros(SOMA_SHAPE(1), SOMA_I64) : soma_full(SOMA_SHAPE(1, 1), 0.5, SOMA_F32);
+    bool good = fn && fn(&opts, soma_zeros(SOMA_SHAPE(1, info->per_class ? 2 : 1), SOMA_F32), target);
+    soma_scope_end(scope);
+    if (good)
         return 0;
     library_error(a);
     return 2;
+}
+
+/* Options that would do nothing. */
+static int check_idle(const args *a, const recipe *r)
+{
+    const soma_sched_info *info = chosen_sched(r->schedule);
+    const char *name = info ? info->name : "";
+    bool stairs = !strcmp(name, "step");
+    if (arg_given(a, "step-every") && !stairs)
+        return usage_error(a, "--step-every goes with --schedule step, not with %s", name);
+    if (arg_given(a, "gamma") && !stairs && strcmp(name, "multi_step") != 0 && strcmp(name, "exponential") != 0)
+        return usage_error(a, "--gamma goes with --schedule step, multi_step or exponential, not with %s", name);
+    if (r->swa > r->epochs)
+        note(a, "--swa %lld begins after the last of %lld epochs: only --resume with more --epochs gets there", (long long)r->swa, (long long)r->epochs);
+    return 0;
 }
 
 /* Optimiser, schedule and initialisation with their options: a mistake costs nothing yet. */
@@ -265,6 +288,8 @@ int recipe_from_args(const args *a, recipe *r)
         code = read_activity(a, r);
     if (!code)
         code = check_loss(a, r);
+    if (!code)
+        code = check_idle(a, r);
     if (!code)
         code = read_net(a, r);
     r->data = absolute(r, "data", r->data);

@@ -53,8 +53,127 @@ void op_signature(const soma_op_info *op, char *out, size_t size)
         snprintf(out + n, size - n, ")");
 }
 
+/* In the order of a course: tensors, arithmetic, what networks are made of, what trains them. */
+static const struct {
+    const char *name, *about;
+} families[] = {
+    {"create", "new tensors"},
+    {"random", "random numbers; a _ at the end: in place"},
+    {"fill", "other dtypes, and writing into tensors"},
+    {"shape", "views, joining, rearranging"},
+    {"index", "picking and writing by index"},
+    {"elementwise", "arithmetic and functions, element by element"},
+    {"special", "special functions"},
+    {"comparison", "comparisons and logic; bool"},
+    {"close", "whole tensors compared"},
+    {"integer", "bits and whole numbers"},
+    {"reduce", "sums, means, largest, sorting, cumulative, distances"},
+    {"count", "counting, histograms, sets"},
+    {"matmul", "products of matrices and vectors"},
+    {"linalg", "factorisations, solving, inverses"},
+    {"activation", "see soma plot activation"},
+    {"softmax", "numbers to probabilities"},
+    {"conv", "convolutions"},
+    {"pool", "pooling"},
+    {"resample", "sizes of images, channels to pixels"},
+    {"norm", "normalisation layers"},
+    {"dropout", "dropout"},
+    {"attention", "attention"},
+    {"rnn", "recurrent layers and their cells"},
+    {"loss", "losses and divergences"},
+    {"optim", "steps of optimisers, in place"},
+};
+enum { FAMILIES = sizeof families / sizeof families[0] };
+
+static int family_rank(const char *family)
+{
+    int i = 0;
+    while (i < FAMILIES && strcmp(families[i].name, family ? family : "") != 0)
+        i++;
+    return i;
+}
+
+const char *op_family_about(const char *family)
+{
+    int rank = family_rank(family);
+    return rank < FAMILIES ? families[rank].about : "";
+}
+
+int compare_ops(const void *x, const void *y)
+{
+    const soma_op_info *const *a = x, *const *b = y;
+    int order = family_rank((*a)->family) - family_rank((*b)->family);
+    if (!order && family_rank((*a)->family) == FAMILIES)
+        order = strcmp((*a)->family ? (*a)->family : "", (*b)->family ? (*b)->family : "");
+    return order ? order : strcmp((*a)->name, (*b)->name);
+}
+
+/* A sentence ends at a full stop before a capital letter ("et al. 2016" goes on). */
+void op_first_sentence(const char *doc, char *out, size_t size)
+{
+    size_t n = strlen(doc);
+    for (size_t i = 0; i + 2 < n; i++)
+        if (doc[i] == '.' && doc[i + 1] == ' ' && doc[i + 2] >= 'A' && doc[i + 2] <= 'Z') {
+            n = i;
+            break;
+        }
+    while (n > 0 && doc[n - 1] == '.')
+        n--;
+    snprintf(out, size, "%.*s", (int)n, doc);
+}
+
+/* Names of what torch_names.h, made from PyTorch's own list of samples, lacks. */
+static const char *const more_torch_names[][2] = {
+    {"bernoulli_", "torch.Tensor.bernoulli_"},
+    {"bernoulli_tensor", "torch.bernoulli"},
+    {"beta", "torch.distributions.Beta"},
+    {"binomial", "torch.binomial"},
+    {"cauchy_", "torch.Tensor.cauchy_"},
+    {"clamp_tensor", "torch.clamp"},
+    {"col2im", "torch.nn.functional.fold"},
+    {"dirichlet", "torch.distributions.Dirichlet"},
+    {"div_mode", "torch.div"},
+    {"exponential_", "torch.Tensor.exponential_"},
+    {"full_like", "torch.full_like"},
+    {"gamma", "torch.distributions.Gamma"},
+    {"geometric_", "torch.Tensor.geometric_"},
+    {"gumbel_", "torch.distributions.Gumbel"},
+    {"identity", "torch.nn.Identity"},
+    {"laplace_", "torch.distributions.Laplace"},
+    {"log_normal_", "torch.Tensor.log_normal_"},
+    {"logspace", "torch.logspace"},
+    {"max_unpool1d", "torch.nn.functional.max_unpool1d"},
+    {"max_unpool2d", "torch.nn.functional.max_unpool2d"},
+    {"max_unpool3d", "torch.nn.functional.max_unpool3d"},
+    {"multinomial", "torch.multinomial"},
+    {"normal", "torch.normal"},
+    {"ones_like", "torch.ones_like"},
+    {"poisson", "torch.poisson"},
+    {"rand_like", "torch.rand_like"},
+    {"randint_like", "torch.randint_like"},
+    {"randn_like", "torch.randn_like"},
+    {"random_", "torch.Tensor.random_"},
+    {"rms_norm", "torch.nn.functional.rms_norm"},
+    {"scaled_dot_product_attention", "torch.nn.functional.scaled_dot_product_attention"},
+    {"trunc_normal_", "torch.nn.init.trunc_normal_"},
+    {"zeros_like", "torch.zeros_like"},
+    {"adadelta_step", "torch.optim.Adadelta"},
+    {"adagrad_step", "torch.optim.Adagrad"},
+    {"adam_step", "torch.optim.Adam"},
+    {"adamax_step", "torch.optim.Adamax"},
+    {"asgd_step", "torch.optim.ASGD"},
+    {"nadam_step", "torch.optim.NAdam"},
+    {"radam_step", "torch.optim.RAdam"},
+    {"rmsprop_step", "torch.optim.RMSprop"},
+    {"rprop_step", "torch.optim.Rprop"},
+    {"sgd_step", "torch.optim.SGD"},
+};
+
 const char *op_torch_name(const char *name)
 {
+    for (size_t i = 0; i < sizeof more_torch_names / sizeof more_torch_names[0]; i++)
+        if (!strcmp(more_torch_names[i][0], name))
+            return more_torch_names[i][1];
     for (size_t i = 0; i < sizeof torch_names / sizeof torch_names[0]; i++)
         if (!strcmp(torch_names[i][0], name))
             return torch_names[i][1];
@@ -306,13 +425,6 @@ static int op_page(const args *a, const char *dir, const headers *h, const soma_
     return page_close(a, f, dir);
 }
 
-static int compare_families(const void *x, const void *y)
-{
-    const soma_op_info *const *a = x, *const *b = y;
-    int order = strcmp((*a)->family, (*b)->family);
-    return order ? order : strcmp((*a)->name, (*b)->name);
-}
-
 static int op_pages(const args *a, const char *dir, const headers *h)
 {
     int total = soma_op_count(), n = 0, code = 0;
@@ -325,13 +437,16 @@ static int op_pages(const args *a, const char *dir, const headers *h)
     for (int i = 0; i < total; i++)
         if (!soma_op_get(i)->internal)
             ops[n++] = soma_op_get(i);
-    qsort(ops, (size_t)n, sizeof *ops, compare_families);
-    fprintf(f, "# Operators {#operators}\n\n%d operators by family. Each is a C function and can be called by its name (soma_call).\n", n);
+    qsort(ops, (size_t)n, sizeof *ops, compare_ops);
+    fprintf(f, "# Operators {#operators}\n\n%d operators by family. In C each is soma_NAME, but for a few that only soma_call knows; "
+               "soma_call can call all by name.\n", n);
     for (int i = 0; i < n && !code; i++) {
         if (i == 0 || strcmp(ops[i]->family, ops[i - 1]->family))
-            fprintf(f, "\n## %s\n\n| operator | gradient | |\n|---|---|---|\n", ops[i]->family);
+            fprintf(f, "\n## %s\n\n%s\n\n| operator | gradient | |\n|---|---|---|\n", ops[i]->family, op_family_about(ops[i]->family));
         fprintf(f, "| [%s](op_%s.md) | %s | ", ops[i]->name, ops[i]->name, ops[i]->differentiable ? "∂" : "");
-        plain(f, ops[i]->doc);
+        char first[1200];
+        op_first_sentence(ops[i]->doc, first, sizeof first);
+        plain(f, first);
         fputs(" |\n", f);
         code = op_page(a, dir, h, ops[i]);
     }

@@ -14,6 +14,12 @@ void attr_value_text(const soma_attr *v, char *out, size_t size);
 void op_signature(const soma_op_info *op, char *out, size_t size);
 /* What PyTorch calls it: "torch.nn.functional.relu"; NULL when it has nothing like it. */
 const char *op_torch_name(const char *name);
+/* "views, joining, rearranging" for the family "shape"; "" for one that has no words here. */
+const char *op_family_about(const char *family);
+/* For qsort of soma_op_info pointers: by family, in the order in which a person looks for them, then by name. */
+int compare_ops(const void *x, const void *y);
+/* The first sentence of a doc text, without its full stop. */
+void op_first_sentence(const char *doc, char *out, size_t size);
 /* A call by name in C, with its required attributes. */
 void op_example(const soma_op_info *op, char *out, size_t size);
 /* One Markdown page a thing and an index, into DIR; `headers` (a folder, or NULL) is where C declarations are looked up. */

@@ -195,6 +195,19 @@ static int open_data(session *s)
     return soma_error() == SOMA_OK ? 0 : library_error(s->a);
 }
 
+/* A network that ends in softmax and a loss that takes raw scores: it trains, but slowly and not far. */
+static void warn_of_softmax(const session *s, int ndim, const int64_t *shape, const soma_loss_info *loss)
+{
+    int n = soma_nn_layers(s->net, ndim, shape, NULL, 0);
+    soma_layer_info *layers = n > 0 ? calloc((size_t)n, sizeof *layers) : NULL;
+    if (layers && soma_nn_layers(s->net, ndim, shape, layers, n) == n && loss && !strncmp(loss->output, "raw score", 9)) {
+        const char *type = layers[n - 1].type;
+        if (!strcmp(type, "Softmax") || !strcmp(type, "Sigmoid"))
+            note(s->a, "the network ends in %s, but %s takes raw scores and does that itself: leave it out", type, loss->name);
+    }
+    free(layers);
+}
+
 /* What is learnt: an autoencoder's targets are numbers, whatever labels the data has. */
 static soma_task task_of(const session *s) { return s->reconstruct ? SOMA_REGRESS : soma_data_task(s->train); }
 
@@ -220,6 +233,7 @@ static int check_outputs(const session *s, int ndim, const int64_t *shape)
                           classify ? "numbers" : "classes", classify ? "classes" : "numbers");
     if (s->r.label_smoothing > 0 && loss && strcmp(loss->name, "cross_entropy"))
         return work_error(s->a, "--label-smoothing goes with --loss cross_entropy, not with %s", loss->name);
+    warn_of_softmax(s, ndim, shape, loss);
     if (s->reconstruct)
         return check_reconstruction(s, ndim, shape, &out);
     if (!classify)
@@ -473,6 +487,22 @@ static void draw(const session *s)
     }
 }
 
+/* A run that failed before its first steps were written leaves nothing to go on with: its files go again. */
+static void drop_begun(const session *s)
+{
+    static const char *const files[] = {"metrics.jsonl", "config.json", "checkpoint-000000000.safetensors"};
+    char path[PATH_MAX + 64];
+    struct stat info;
+    snprintf(path, sizeof path, "%s/metrics.jsonl", s->run);
+    if (!s->resume && stat(path, &info) == 0 && info.st_size == 0)
+        for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+            snprintf(path, sizeof path, "%s/%s", s->run, files[i]);
+            unlink(path);
+        }
+    if (s->made_run)
+        rmdir(s->run); /* goes only when it is empty */
+}
+
 static int finish(session *s, soma_status status)
 {
     progress_end(&s->bar);
@@ -484,8 +514,7 @@ static int finish(session *s, soma_status status)
     }
     if (status != SOMA_OK) {
         int code = library_error(s->a);
-        if (s->made_run)
-            rmdir(s->run); /* goes only when it is empty */
+        drop_begun(s);
         return code;
     }
     if (!arg_flag(s->a, "json"))
@@ -502,6 +531,8 @@ static int fit(session *s)
         int code = new_run_folder(s);
         if (code)
             return code;
+    } else {
+        s->made_run = access(s->run, F_OK) != 0;
     }
     soma_loss_opts loss;
     soma_fit_opts o = {

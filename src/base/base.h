@@ -43,6 +43,7 @@ struct soma_ctx {
     int path_depth;             /* modules that are running, outermost first; names are borrowed */
     const char *path[32];
     int64_t flops;              /* counted while shapes_only */
+    bool parsing;               /* a network description is read: parameters wait, whatever sizes it names */
     void *decoding;             /* soma_cache of the soma_nn_forward_cached that runs */
     void **objects;             /* what the scopes hold, oldest first */
     int64_t n_objects, room_objects;
@@ -109,6 +110,10 @@ void soma__text_free(soma__text *t);
 size_t soma__text_take(soma__text *t, char *out, size_t size);
 /* The name nearest to `wanted` by edit distance, for "did you mean"; NULL when none is near. */
 const char *soma__nearest(const char *wanted, const char *const *names, int n);
+/* What to say after "there is no X 'wanted'", into `out`, which is returned: "; did you mean 'sgd'?", or, when no name is near, "; there are
+ * sgd, adam …". */
+const char *soma__hint(const char *wanted, const char *const *names, int n, char *out, size_t size);
+#define SOMA__HINT 400 /* room for the names of any of the library's tables */
 /* "[2, 3]" into `out`. Returns `out`. */
 const char *soma__shape_text(int ndim, const int64_t *shape, char *out, size_t size);
 #define SOMA__SHAPE_TEXT 176 /* room that soma__shape_text needs for SOMA_MAX_DIMS sizes */

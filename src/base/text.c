@@ -92,6 +92,18 @@ const char *soma__nearest(const char *wanted, const char *const *names, int n) {
     return best;
 }
 
+const char *soma__hint(const char *wanted, const char *const *names, int n, char *out, size_t size) {
+    const char *near = soma__nearest(wanted, names, n);
+    if (near) {
+        snprintf(out, size, "; did you mean '%s'?", near);
+        return out;
+    }
+    size_t at = (size_t)snprintf(out, size, n > 0 ? "; there are" : "; there are none");
+    for (int i = 0; i < n && at < size; i++)
+        at += (size_t)snprintf(out + at, size - at, "%s %s", i ? "," : "", names[i]);
+    return out;
+}
+
 const char *soma__shape_text(int ndim, const int64_t *shape, char *out, size_t size) {
     size_t at = 0;
     int n = snprintf(out, size, "[");

@@ -389,6 +389,9 @@ static soma_status check_opts(const soma_dataset *root, soma_loader_opts *o, int
                          "soma_loader_new: flip, shift, crop, erase and cutout are for images [C, H, W]; a sample here is %s",
                          soma__shape_text(root->ndim, root->shape, shape, sizeof shape));
     }
+    if (o->cutout > 0 && o->cutout >= root->shape[1] && o->cutout >= root->shape[2])
+        return soma_fail(SOMA_EINVAL, "soma_loader_new: cutout %d leaves nothing of images of %lld x %lld", o->cutout, (long long)root->shape[1],
+                         (long long)root->shape[2]);
     if (root->ndim + 1 > SOMA_MAX_DIMS || root->target_ndim + 1 > SOMA_MAX_DIMS)
         return soma_fail(SOMA_EUNSUPPORTED, "soma_loader_new: a batch would have more than %d dimensions", SOMA_MAX_DIMS);
     o->batch_size = SOMA_MIN(o->batch_size, count); /* no more is ever needed */

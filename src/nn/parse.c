@@ -89,6 +89,9 @@ static soma_module *placed(const parser *p, soma_module *m, const char *at) {
     char message[300];
     size_t skip = strncmp(ctx->message, prefix, sizeof prefix - 1) == 0 ? sizeof prefix - 1 : 0;
     snprintf(message, sizeof message, "%.299s", ctx->message + skip);
+    char *inner = skip ? strstr(message, " at column ") : NULL; /* a place in a text that nobody wrote */
+    if (inner)
+        inner[inner > message && inner[-1] == ',' ? -1 : 0] = 0;
     ctx->error = SOMA_OK;
     fail_at(p, at, "", "%s,", message);
     return NULL;
@@ -477,6 +480,9 @@ static soma_module *read_module(parser *p, const soma__nn_word *w, const char *a
             break;
         }
     }
+    for (int i = 0; w->args && w->args[i].name && !soma__failed(); i++)
+        if (w->args[i].required && w->args[i].word && !v[i].given)
+            fail_at(p, at, "", "%s needs '%s' and a number,", w->word, w->args[i].word);
     if (!soma__failed() && w->must_tie && !tied[0])
         fail_unexpected(p, "'tied' and the name of a layer");
     if (soma__failed())
@@ -493,6 +499,8 @@ static void fail_unknown(const parser *p) {
     const char *near = soma__nn_suggest_word(p->t.word);
     if (near)
         snprintf(tail, sizeof tail, "; did you mean '%s'?", near);
+    else
+        snprintf(tail, sizeof tail, " ('soma layers' and 'soma models' list all)");
     fail_at(p, p->t.at, tail, "unknown layer %s", shown(&p->t, text));
 }
 
@@ -598,5 +606,8 @@ soma_module *soma_nn_parse(const char *text) {
         return NULL;
     }
     parser p = {.text = text, .next = text};
-    return parse_all(&p);
+    soma__ctx()->parsing = true;
+    soma_module *m = parse_all(&p);
+    soma__ctx()->parsing = false;
+    return m;
 }

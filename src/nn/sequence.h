@@ -5,6 +5,7 @@
 #include "nn/nn.h"
 
 typedef struct soma__nn_embedding_state {
+    int64_t known;          /* 1: the input decides nothing, so that the table could be made at once */
     int64_t num, dim, padding_idx;
     bool pad;
     double max_norm, norm_type, std;

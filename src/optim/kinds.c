@@ -116,8 +116,8 @@ static const soma__optim_kind *find_kind(const char *name) {
         if (strcmp(names[i], name) == 0)
             return &soma__optim_kinds[i];
     }
-    const char *near = soma__nearest(name, names, KINDS);
-    soma_fail(SOMA_ENOTFOUND, "unknown optimiser '%.40s'%s%s%s", name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    char hint[SOMA__HINT];
+    soma_fail(SOMA_ENOTFOUND, "unknown optimiser '%.40s'%s", name, soma__hint(name, names, KINDS, hint, sizeof hint));
     return NULL;
 }
 
@@ -129,8 +129,8 @@ static int place_of(const soma_optim_info *info, const char *name) {
         if (strcmp(names[i], name) == 0)
             return i;
     }
-    const char *near = soma__nearest(name, names, info->n_options);
-    soma_fail(SOMA_ENOTFOUND, "%s has no option '%.40s'%s%s%s", info->name, name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    char hint[SOMA__HINT];
+    soma_fail(SOMA_ENOTFOUND, "%s has no option '%.40s'%s", info->name, name, soma__hint(name, names, info->n_options, hint, sizeof hint));
     return -1;
 }
 

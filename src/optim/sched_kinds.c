@@ -109,9 +109,10 @@ static bool known(const given *g) {
             found = found || strcmp(names[k], g->attrs[i].name) == 0;
         if (found)
             continue;
-        const char *name = g->attrs[i].name ? g->attrs[i].name : "", *near = soma__nearest(name, names, g->info->n_options);
-        soma_fail(SOMA_ENOTFOUND, "the schedule %s has no option '%.40s'%s%s%s", g->info->name, name, near ? "; did you mean '" : "",
-                  near ? near : "", near ? "'?" : "");
+        const char *name = g->attrs[i].name ? g->attrs[i].name : "";
+        char hint[SOMA__HINT];
+        soma_fail(SOMA_ENOTFOUND, "the schedule %s has no option '%.40s'%s", g->info->name, name,
+                  soma__hint(name, names, g->info->n_options, hint, sizeof hint));
         return false;
     }
     return true;
@@ -170,7 +171,7 @@ soma_sched *soma_sched_by_name(const char *name, int64_t total, const soma_attr 
     given g = {.info = soma_sched_find(name), .attrs = options, .n = options ? n : 0, .total = total};
     if (g.info)
         return known(&g) ? make(&g) : NULL;
-    const char *near = name ? soma__nearest(name, names, KINDS) : NULL;
-    soma_fail(SOMA_ENOTFOUND, "unknown schedule '%.40s'%s%s%s", name ? name : "", near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    char hint[SOMA__HINT];
+    soma_fail(SOMA_ENOTFOUND, "unknown schedule '%.40s'%s", name ? name : "", soma__hint(name ? name : "", names, KINDS, hint, sizeof hint));
     return NULL;
 }

@@ -34,6 +34,18 @@ static soma_tensor *as_is(soma_tensor *prediction, soma_tensor *target) {
     return target;
 }
 
+/* Of raw scores nll would fall without end and look like a good run. */
+static bool are_log_probabilities(const char *loss, soma_tensor *prediction) {
+    if (!prediction || soma_numel(prediction) == 0) return prediction != NULL;
+    bool grad = soma_set_grad_enabled(false);
+    double most = soma_item(soma_amax(prediction, SOMA_ALL, false));
+    soma_set_grad_enabled(grad);
+    if (!(most > 1e-2)) return soma_error() == SOMA_OK;
+    soma_fail(SOMA_EINVAL, "the loss %s: the network's output has %g, expected log-probabilities, at most 0: let it end in logsoftmax, or use cross_entropy",
+              loss, most);
+    return false;
+}
+
 /* ---- The functions ------------------------------------------------------------------------------------- */
 
 #define LOSS(name, call, form)                                                                  \
@@ -41,10 +53,8 @@ static soma_tensor *as_is(soma_tensor *prediction, soma_tensor *target) {
         return call(prediction, form(prediction, target), user);                                 \
     }
 LOSS(cross_entropy, soma_cross_entropy_ex, as_is)
-LOSS(nll, soma_nll_loss_ex, as_is)
 LOSS(focal, soma_focal_loss_ex, as_is)
 LOSS(multi_margin, soma_multi_margin_loss_ex, as_is)
-LOSS(kl_div, soma_kl_div_ex, as_numbers)
 LOSS(bce, soma_binary_cross_entropy_ex, as_numbers)
 LOSS(bce_with_logits, soma_bce_with_logits_ex, as_numbers)
 LOSS(sigmoid_focal, soma_sigmoid_focal_loss_ex, as_numbers)
@@ -61,6 +71,10 @@ LOSS(msle, soma_msle_loss_ex, as_numbers)
 LOSS(mape, soma_mape_loss_ex, as_numbers)
 LOSS(poisson_nll, soma_poisson_nll_loss_ex, as_numbers)
 
+static soma_tensor *nll(void *user, soma_tensor *prediction, soma_tensor *target) {
+    return are_log_probabilities("nll", prediction) ? soma_nll_loss_ex(prediction, target, user) : NULL;
+}
+
 static soma_tensor *half_mse(void *user, soma_tensor *prediction, soma_tensor *target) {
     (void)user;
     return soma_mse_loss(prediction, as_numbers(prediction, target), .reduction = SOMA_HALF);
@@ -70,7 +84,7 @@ static soma_tensor *half_mse(void *user, soma_tensor *prediction, soma_tensor *t
 static soma_tensor *kl_div_batch(void *user, soma_tensor *prediction, soma_tensor *target) {
     (void)user;
     soma_loss_opts o = {.reduction = SOMA_BATCHMEAN, .size = sizeof(o)};
-    return kl_div(&o, prediction, target);
+    return are_log_probabilities("kl_div", prediction) ? soma_kl_div_ex(prediction, as_numbers(prediction, target), &o) : NULL;
 }
 
 /* ---- The table ----------------------------------------------------------------------------------------- */

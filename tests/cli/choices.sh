@@ -24,7 +24,7 @@ grep -q '"lr":0.005' a/metrics.jsonl || fail "multi_step did not halve rmsprop's
 expect 0 '' '' train --out b --epochs 2 --optim "rmsprop centered" --momentum 0.5 --schedule "multi_step milestones=1:2" --gamma 0.5
 check "--momentum is the option momentum" cmp a/model.safetensors b/model.safetensors
 expect 2 - "adam has no option 'beta'; did you mean 'beta1'" train --out c --optim "adam beta=0.5"
-expect 2 - "beta1=x: expected a number" train --out c --optim "adam beta1=x"
+expect 2 - "beta1 is 'x', expected a number" train --out c --optim "adam beta1=x"
 expect 2 - "adam: beta1 must be from 0 to below 1, not 2" train --out c --optim "adam beta1=2"
 expect 2 - "unknown schedule 'cosin'; did you mean 'cosine'" train --out c --schedule cosin
 expect 2 - "the modes triangular" train --out c --schedule "cyclic mode=square"

@@ -30,5 +30,5 @@ expect 2 - '\-\-data is missing' "$soma" fit linear
 expect 2 - 'makes no model file' "$soma" fit pca --data line.csv --out m.safetensors
 expect 1 - 'is not a finite number' "$soma" fit linear --data kinds.csv
 expect 1 - '61 clusters of 60 samples' "$soma" fit kmeans --data line.csv -k 61
-expect 1 - 'l1_ratio' "$soma" fit elasticnet --data line.csv --l1-ratio 1.5
+expect 2 - 'l1-ratio must be' "$soma" fit elasticnet --data line.csv --l1-ratio 1.5
 done_testing
