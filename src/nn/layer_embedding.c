@@ -134,7 +134,8 @@ static soma_tensor *bag_forward(soma_module *m, soma_tensor *const *in, int n) {
         return NULL;
     renorm(weight, tokens, s);
     soma_attr attrs[] = {SOMA_STRING("mode", modes[s->mode]), SOMA_INT("padding_idx", s->pad ? s->padding_idx : SOMA_NO_INDEX)};
-    soma_call("embedding_bag", (soma_tensor *[]){weight, tokens, flat ? in[1] : NULL, flat ? (n > 2 ? in[2] : NULL) : n > 1 ? in[1] : NULL}, 4, attrs, 2, &out, 1);
+    soma_call("embedding_bag", (soma_tensor *[]){weight, tokens, flat ? in[1] : NULL, flat ? (n > 2 ? in[2] : NULL) : n > 1 ? in[1] : NULL}, 4,
+              attrs, 2, &out, 1);
     return out;
 }
 

@@ -48,7 +48,5 @@ typedef struct soma__nn_memory {
 } soma__nn_memory;
 /* The memory of `m` in the soma_nn_forward_cached that runs; NULL when none does, or with an error. */
 soma__nn_memory *soma__nn_memory_of(const soma_module *m);
-/* Puts t in place of what was there. */
-void soma__nn_remember(soma_tensor **slot, soma_tensor *t);
 
 #endif
