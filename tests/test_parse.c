@@ -315,6 +315,18 @@ static void test_memory(void **state) {
     }
 }
 
+/* Parameters wait for the first input: a line of text is no reason to take the gigabytes that it speaks of. */
+static void test_large(void **state) {
+    (void)state;
+    soma_memory_reset_peak();
+    int64_t before = soma_memory_stats().peak;
+    soma_module *m = soma_nn_parse("textcnn 333333333, linear 2000000000");
+    check_ok();
+    assert_non_null(m);
+    assert_true(soma_memory_stats().peak - before < 1 << 20);
+    soma_nn_free(m);
+}
+
 /* The manual's tables of words are those in the code. With SOMA_UPDATE set, the page is mended: everything from the table's head to the
  * next line that is no row is replaced. */
 static void check_manual(void (*write)(soma__text *)) {
@@ -352,7 +364,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_round_trips), TEST(test_messages), TEST(test_structure),
         TEST(test_limits),      TEST(test_numbers),  TEST(test_locale),
-        TEST(test_memory),      TEST(test_manual),
+        TEST(test_memory),      TEST(test_manual), TEST(test_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,25 +40,17 @@ static double value_at(const check *c) {
 }
 
 /* The k-th element in row-major order, whatever the strides. */
-static double *element(soma_tensor *t, int64_t k) {
-    int64_t at = 0;
-    for (int d = t->ndim - 1; d >= 0; d--) {
-        at += k % t->shape[d] * t->stride[d];
-        k /= t->shape[d];
-    }
-    return (double *)t->data + at;
-}
 
 static soma_status compare(const check *c, int input, soma_tensor *grad, const char *what) {
     soma_tensor *x = c->inputs[input];
     for (int64_t k = 0; k < soma_numel(x); k++) {
-        double *e = element(x, k), old = *e;
+        double *e = soma__element(x, k), old = *e;
         *e = old + c->o.eps;
         double up = value_at(c);
         *e = old - c->o.eps;
         double down = value_at(c);
         *e = old;
-        double numeric = (up - down) / (2 * c->o.eps), analytic = *element(grad, k);
+        double numeric = (up - down) / (2 * c->o.eps), analytic = *(double *)soma__element(grad, k);
         if (soma_error() != SOMA_OK)
             return soma_error();
         if (!(fabs(analytic - numeric) <= c->o.atol + c->o.rtol * fabs(numeric)))

@@ -43,6 +43,7 @@ struct soma_ctx {
     int path_depth;             /* modules that are running, outermost first; names are borrowed */
     const char *path[32];
     int64_t flops;              /* counted while shapes_only */
+    bool parsing;               /* a network description is read: parameters wait, whatever sizes it names */
     void *decoding;             /* soma_cache of the soma_nn_forward_cached that runs */
     void **objects;             /* what the scopes hold, oldest first */
     int64_t n_objects, room_objects;

@@ -1,6 +1,7 @@
 /* Lasso and elastic net by cyclic coordinate descent (Friedman, Hastie & Tibshirani 2010): one weight at a time has a closed form,
  * a soft threshold. The duality gap says how far from the optimum the weights can be. */
 #include "classic/classic.h"
+#include "kernels/cpu/linalg.h"
 
 #include <math.h>
 #include <string.h>
@@ -13,17 +14,6 @@ typedef struct descent {
     double l1, l2;         /* n alpha l1_ratio, n alpha (1 - l1_ratio) */
 } descent;
 
-static double dot(const double *a, const double *b, int64_t n) {
-    double s[4] = {0};
-    int64_t i = 0;
-    for (; i + 4 <= n; i += 4)
-        for (int k = 0; k < 4; k++)
-            s[k] += a[i + k] * b[i + k];
-    for (; i < n; i++)
-        s[0] += a[i] * b[i];
-    return (s[0] + s[1]) + (s[2] + s[3]);
-}
-
 static double soft(double v, double by) { return v > by ? v - by : v < -by ? v + by : 0; }
 
 static void pass(descent *d) {
@@ -31,7 +21,7 @@ static void pass(descent *d) {
         const double *column = d->x + j * d->n;
         if (d->square[j] == 0)
             continue; /* a constant feature stays out */
-        double was = d->w[j], rho = dot(column, d->residual, d->n) + d->square[j] * was;
+        double was = d->w[j], rho = soma__dot(column, d->residual, d->n) + d->square[j] * was;
         double now = soft(rho, d->l1) / (d->square[j] + d->l2);
         d->w[j] = now;
         for (int64_t i = 0; now != was && i < d->n; i++)
@@ -41,25 +31,25 @@ static void pass(descent *d) {
 
 /* The primal objective, times n, minus that of a feasible point of the dual. */
 static double gap(const descent *d, const double *y) {
-    double norm = 0, rr = dot(d->residual, d->residual, d->n), ww = dot(d->w, d->w, d->p), one = 0;
+    double norm = 0, rr = soma__dot(d->residual, d->residual, d->n), ww = soma__dot(d->w, d->w, d->p), one = 0;
     for (int64_t j = 0; j < d->p; j++) {
-        norm = fmax(norm, fabs(dot(d->x + j * d->n, d->residual, d->n) - d->l2 * d->w[j]));
+        norm = fmax(norm, fabs(soma__dot(d->x + j * d->n, d->residual, d->n) - d->l2 * d->w[j]));
         one += fabs(d->w[j]);
     }
     double scale = norm > d->l1 ? d->l1 / norm : 1;
-    return 0.5 * rr * (1 + scale * scale) + d->l1 * one - scale * dot(d->residual, y, d->n) + 0.5 * d->l2 * (1 + scale * scale) * ww;
+    return 0.5 * rr * (1 + scale * scale) + d->l1 * one - scale * soma__dot(d->residual, y, d->n) + 0.5 * d->l2 * (1 + scale * scale) * ww;
 }
 
 static double objective(const descent *d) {
     double one = 0;
     for (int64_t j = 0; j < d->p; j++)
         one += fabs(d->w[j]);
-    return (0.5 * dot(d->residual, d->residual, d->n) + d->l1 * one + 0.5 * d->l2 * dot(d->w, d->w, d->p)) / (double)d->n;
+    return (0.5 * soma__dot(d->residual, d->residual, d->n) + d->l1 * one + 0.5 * d->l2 * soma__dot(d->w, d->w, d->p)) / (double)d->n;
 }
 
 /* One target. Looking at the gap costs a pass, so it is looked at every fifth. */
 static void run(descent *d, const double *y, const soma_classic_opts *o, soma_classic_report *r) {
-    double enough = o->tol * dot(y, y, d->n);
+    double enough = o->tol * soma__dot(y, y, d->n);
     int64_t most = o->max_iter ? o->max_iter : 10000, i = 0;
     bool done = false;
     memcpy(d->residual, y, (size_t)d->n * sizeof *y);
@@ -83,7 +73,7 @@ static soma_tensor *solve(const soma__classic *c, double l1_ratio, soma_classic_
     descent d = {.n = c->n, .p = c->p, .x = soma_data(columns), .residual = soma_data(room), .l1 = strength * l1_ratio, .l2 = strength * (1 - l1_ratio)};
     d.square = d.residual + c->n;
     for (int64_t j = 0; j < c->p; j++)
-        d.square[j] = dot(d.x + j * c->n, d.x + j * c->n, c->n);
+        d.square[j] = soma__dot(d.x + j * c->n, d.x + j * c->n, c->n);
     soma_classic_report r = {.converged = true};
     for (int64_t t = 0; t < c->m; t++) {
         d.w = (double *)soma_data(w) + t * c->p;

@@ -182,6 +182,18 @@ static soma_status take_values(soma_dataset *d, soma_tensor *x) {
     return soma_to_array(x, values, soma_numel(x), SOMA_F32);
 }
 
+soma_status soma__dataset_numbers(soma_dataset *d, soma_tensor *y) {
+    int64_t n = soma_numel(y);
+    d->task = SOMA_REGRESS;
+    d->target_numel = n / d->count;
+    if (soma_ndim(y) > 1) {
+        d->target_ndim = soma_ndim(y) - 1;
+        memcpy(d->target_shape, soma_shape(y) + 1, (size_t)d->target_ndim * sizeof *d->target_shape);
+    }
+    d->targets = soma__alloc((size_t)n * sizeof *d->targets);
+    return d->targets ? soma_to_array(y, d->targets, n, SOMA_F32) : SOMA_ENOMEM;
+}
+
 static soma_status take_targets(soma_dataset *d, soma_tensor *y) {
     int64_t n = soma_numel(y);
     if (!soma_dtype_is_float(soma_dtype_of(y))) {
@@ -199,14 +211,7 @@ static soma_status take_targets(soma_dataset *d, soma_tensor *y) {
         soma__free(numbers);
         return status;
     }
-    d->task = SOMA_REGRESS;
-    d->target_numel = n / d->count;
-    if (soma_ndim(y) > 1) {
-        d->target_ndim = soma_ndim(y) - 1;
-        memcpy(d->target_shape, soma_shape(y) + 1, (size_t)d->target_ndim * sizeof *d->target_shape);
-    }
-    d->targets = soma__alloc((size_t)n * sizeof *d->targets);
-    return d->targets ? soma_to_array(y, d->targets, n, SOMA_F32) : SOMA_ENOMEM;
+    return soma__dataset_numbers(d, y);
 }
 
 soma_dataset *soma_data_tensors(soma_tensor *x, soma_tensor *y) {

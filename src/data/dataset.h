@@ -100,6 +100,8 @@ soma_data_opts soma__data_opts(const soma_data_opts *given); /* defaults, and wh
 soma_dataset *soma__dataset_new(const soma__data_kind *kind);
 extern const soma__data_kind soma__data_memory; /* pixels or values */
 extern const soma__data_kind soma__data_files;  /* decoded when wanted */
+/* y [count, …] as targets of regression. */
+soma_status soma__dataset_numbers(soma_dataset *d, soma_tensor *y);
 void soma__dataset_shape(soma_dataset *d, int ndim, const int64_t *shape);
 /* Counts a sample that is left out and names it in the log; after ten it only counts. */
 void soma__dataset_skip(soma_dataset *d, const char *message);

@@ -67,16 +67,8 @@ static soma_status take_targets(soma_dataset *d, soma_tensor *y, const char *x_p
         return soma_fail(SOMA_EFORMAT, "%s: %lld targets, but %s has %lld samples", path,
                          (long long)(soma_ndim(y) > 0 ? soma_size(y, 0) : 1), x_path, (long long)d->count);
     int64_t n = soma_numel(y);
-    if (soma_dtype_is_float(soma_dtype_of(y)) || (opts->task == SOMA_REGRESS && !opts->auto_task)) {
-        d->task = SOMA_REGRESS;
-        d->target_numel = n / d->count;
-        if (soma_ndim(y) > 1) {
-            d->target_ndim = soma_ndim(y) - 1;
-            memcpy(d->target_shape, soma_shape(y) + 1, (size_t)d->target_ndim * sizeof *d->target_shape);
-        }
-        d->targets = soma__alloc((size_t)n * sizeof *d->targets);
-        return d->targets ? soma_to_array(y, d->targets, n, SOMA_F32) : SOMA_ENOMEM;
-    }
+    if (soma_dtype_is_float(soma_dtype_of(y)) || (opts->task == SOMA_REGRESS && !opts->auto_task))
+        return soma__dataset_numbers(d, y);
     if (n != d->count)
         return soma_fail(SOMA_EFORMAT, "%s: classes must be one whole number a sample", path);
     int64_t *numbers = soma__alloc((size_t)n * sizeof *numbers);

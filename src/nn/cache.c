@@ -54,12 +54,6 @@ soma__nn_memory *soma__nn_memory_of(const soma_module *m) {
     return &cache->list[cache->n++];
 }
 
-void soma__nn_remember(soma_tensor **slot, soma_tensor *t) {
-    soma_tensor *old = *slot;
-    *slot = t ? soma_keep(t) : NULL;
-    soma_release(old);
-}
-
 soma_tensor *soma_nn_forward_cached(soma_module *m, soma_cache *cache, soma_tensor *x) {
     if (soma__failed())
         return NULL;

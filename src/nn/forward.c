@@ -149,7 +149,7 @@ soma_module *soma__nn_settled(soma_module *m) {
     bool known = true;
     for (int i = 0; i < SOMA_MAX(m->lazy->n_open, 1); i++)
         known = known && in[i] > 0;
-    if (known && !m->lazy->made(m))
+    if (known && !m->lazy->made(m) && !soma__ctx()->parsing) /* a text is no reason to take gigabytes */
         soma__nn_materialise(m, in, true);
     if (!soma__failed())
         return m;

@@ -1,6 +1,8 @@
 /* MultiheadAttention: projections around scaled_dot_product_attention, PyTorch's masks, and keys and values remembered in decoding. */
 #include "nn/sequence.h"
 
+#include "tensor/tensor.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -162,7 +164,7 @@ static soma_tensor *append(soma_tensor **room, int64_t steps, soma_tensor *t) {
                                          soma_dtype_of(t));
         if (steps > 0)
             soma_copy_(soma_slice(larger, 2, 0, steps, 1), soma_slice(*room, 2, 0, steps, 1));
-        soma__nn_remember(room, larger);
+        soma__hold(room, larger);
     }
     soma_copy_(soma_slice(*room, 2, steps, steps + n, 1), t);
     return soma_slice(*room, 2, 0, steps + n, 1);
@@ -200,7 +202,8 @@ static soma_tensor *attend(soma_module *m, soma_tensor *const *in, int n, void *
     int ndim = soma_ndim(query);
     int64_t features = soma_size(query, -1);
     if ((ndim != 2 && ndim != 3) || soma_ndim(key) != ndim || soma_ndim(value) != ndim) {
-        soma_fail(SOMA_ESHAPE, "query, key and value need 3 dimensions each, or 2 without a batch; they have %d, %d and %d", ndim, soma_ndim(key), soma_ndim(value));
+        soma_fail(SOMA_ESHAPE, "query, key and value need 3 dimensions each, or 2 without a batch; they have %d, %d and %d", ndim, soma_ndim(key),
+                  soma_ndim(value));
         return NULL;
     }
     if (!soma__nn_ready(m, &features))

@@ -53,7 +53,33 @@ static void reset(soma_module *m) {
         soma_init_constant_(soma_select(weight, 0, s->padding_idx), 0);
 }
 
-static soma_module *table_new(const soma_module_class *cls, soma__nn_embedding_state s) {
+static bool made(soma_module *m) { return soma__nn_slot(m, "weight") != NULL; }
+
+static bool sizes_of(soma_module *m, int ndim, const int64_t *shape, int64_t *in) {
+    const soma__nn_embedding_state *s = m->state;
+    *in = 1;
+    return ndim == 2 && shape[0] == s->num && shape[1] == s->dim;
+}
+
+static soma_status make(soma_module *m, const int64_t *in) {
+    const soma__nn_embedding_state *s = m->state;
+    (void)in;
+    soma__nn_new_param(m, "weight", SOMA_SHAPE(s->num, s->dim));
+    return soma__ctx()->error;
+}
+
+static const soma__nn_lazy lazies[] = {
+    {.cls = &soma__nn_embedding_class, .sizes_of = sizes_of, .make = make, .made = made},
+    {.cls = &soma__nn_embedding_bag_class, .sizes_of = sizes_of, .make = make, .made = made},
+};
+
+/* The table, made now if it was not yet; NULL with the error recorded. */
+static soma_tensor *table_of(soma_module *m) {
+    return soma__nn_ready(m, &(int64_t){1}) ? soma__nn_slot(m, "weight") : NULL;
+}
+
+static soma_module *table_new(const soma__nn_lazy *lazy, soma__nn_embedding_state s) {
+    const soma_module_class *cls = lazy->cls;
     if (!soma__nn_size_ok(cls->name, "num_embeddings", s.num, false) || !soma__nn_size_ok(cls->name, "embedding_dim", s.dim, false))
         return NULL;
     s.padding_idx += s.padding_idx < 0 ? s.num : 0;
@@ -63,20 +89,10 @@ static soma_module *table_new(const soma_module_class *cls, soma__nn_embedding_s
     }
     s.std = s.std == 0 ? 1 : s.std;
     s.norm_type = s.norm_type == 0 ? 2 : s.norm_type;
-    soma_module *m = soma_nn_module_new(cls);
-    if (!m)
-        return NULL;
-    *(soma__nn_embedding_state *)m->state = s;
-    soma_owner owner = soma__owner_set(SOMA_OWNER_PARAM);
-    soma_scope scope = soma_scope_begin();
-    if (soma__nn_new_param(m, "weight", SOMA_SHAPE(s.num, s.dim)))
-        reset(m);
-    soma_scope_end(scope);
-    soma__owner_set(owner);
-    if (!soma__failed())
-        return m;
-    soma_nn_free(m);
-    return NULL;
+    soma_module *m = soma__nn_lazy_new(lazy);
+    if (m)
+        *(soma__nn_embedding_state *)m->state = s;
+    return soma__nn_settled(m);
 }
 
 /* ---- Embedding ------------------------------------------------------------------------------------------------------- */
@@ -85,7 +101,9 @@ static soma_tensor *embedding_forward(soma_module *m, soma_tensor *const *in, in
     const soma__nn_embedding_state *s = m->state;
     if (!soma__nn_one_input(m, in, n, 0, 0))
         return NULL;
-    soma_tensor *weight = soma__nn_slot(m, "weight"), *tokens = tokens_of(in[0]);
+    soma_tensor *weight = table_of(m), *tokens = tokens_of(in[0]);
+    if (!weight)
+        return NULL;
     renorm(weight, tokens, s);
     return soma_embedding(weight, tokens, s->pad ? s->padding_idx : SOMA_NO_INDEX);
 }
@@ -98,7 +116,7 @@ const soma_module_class soma__nn_embedding_class = {
 soma_module *soma_nn_embedding_ex(int64_t num, int64_t dim, const soma_nn_embedding_opts *opts) {
     soma_nn_embedding_opts none = {0};
     const soma_nn_embedding_opts *o = opts ? opts : &none;
-    return table_new(&soma__nn_embedding_class, (soma__nn_embedding_state){num, dim, o->padding_idx, o->pad, o->max_norm, o->norm_type, o->std, 0});
+    return table_new(&lazies[0], (soma__nn_embedding_state){1, num, dim, o->padding_idx, o->pad, o->max_norm, o->norm_type, o->std, 0});
 }
 
 /* ---- EmbeddingBag ---- */
@@ -111,10 +129,13 @@ static soma_tensor *bag_forward(soma_module *m, soma_tensor *const *in, int n) {
         soma_fail(SOMA_EINVAL, "EmbeddingBag takes [bags, tokens], or [tokens] and offsets [bags], each with weights of the tokens if wanted");
         return NULL;
     }
-    soma_tensor *weight = soma__nn_slot(m, "weight"), *tokens = tokens_of(in[0]), *out = NULL;
+    soma_tensor *weight = table_of(m), *tokens = tokens_of(in[0]), *out = NULL;
+    if (!weight)
+        return NULL;
     renorm(weight, tokens, s);
     soma_attr attrs[] = {SOMA_STRING("mode", modes[s->mode]), SOMA_INT("padding_idx", s->pad ? s->padding_idx : SOMA_NO_INDEX)};
-    soma_call("embedding_bag", (soma_tensor *[]){weight, tokens, flat ? in[1] : NULL, flat ? (n > 2 ? in[2] : NULL) : n > 1 ? in[1] : NULL}, 4, attrs, 2, &out, 1);
+    soma_call("embedding_bag", (soma_tensor *[]){weight, tokens, flat ? in[1] : NULL, flat ? (n > 2 ? in[2] : NULL) : n > 1 ? in[1] : NULL}, 4,
+              attrs, 2, &out, 1);
     return out;
 }
 
@@ -126,6 +147,6 @@ const soma_module_class soma__nn_embedding_bag_class = {
 soma_module *soma_nn_embedding_bag_ex(int64_t num, int64_t dim, const soma_nn_embedding_bag_opts *opts) {
     soma_nn_embedding_bag_opts none = {0};
     const soma_nn_embedding_bag_opts *o = opts ? opts : &none;
-    return table_new(&soma__nn_embedding_bag_class,
-                     (soma__nn_embedding_state){num, dim, o->padding_idx, o->pad, o->max_norm, o->norm_type, 0, (int)o->mode});
+    return table_new(&lazies[1],
+                     (soma__nn_embedding_state){1, num, dim, o->padding_idx, o->pad, o->max_norm, o->norm_type, 0, (int)o->mode});
 }

@@ -152,8 +152,8 @@ static soma_tensor *layers_forward(soma_module *m, soma_tensor *const *in, int n
         return NULL;
     soma_tensor *y = run_layers(m, x, &given, &hn, &cn);
     if (memory && y) {
-        soma__nn_remember(&memory->a, hn);
-        soma__nn_remember(&memory->b, cn);
+        soma__hold(&memory->a, hn);
+        soma__hold(&memory->b, cn);
     }
     if (alone && y) {
         y = soma_select(y, s->o.last ? 0 : batch_dim, 0);

@@ -165,7 +165,8 @@ typedef struct soma__nn_word {
 
 /* Words by area, one file each; an entry without a word ends a table. words.c lists the tables. */
 extern const soma__nn_word soma__nn_words_conv[], soma__nn_words_pool[], soma__nn_words_linear[], soma__nn_words_norm[],
-    soma__nn_words_drop[], soma__nn_words_act[], soma__nn_words_shape[], soma__nn_words_resample[], soma__nn_words_block[], soma__nn_words_sequence[], soma__nn_words_model[];
+    soma__nn_words_drop[], soma__nn_words_act[], soma__nn_words_shape[], soma__nn_words_resample[], soma__nn_words_block[],
+    soma__nn_words_sequence[], soma__nn_words_model[];
 /* All words in the order of the manual; NULL from the end on. */
 const soma__nn_word *soma__nn_word_at(int i);
 const soma__nn_word *soma__nn_find_word(const char *word);

@@ -606,5 +606,8 @@ soma_module *soma_nn_parse(const char *text) {
         return NULL;
     }
     parser p = {.text = text, .next = text};
-    return parse_all(&p);
+    soma__ctx()->parsing = true;
+    soma_module *m = parse_all(&p);
+    soma__ctx()->parsing = false;
+    return m;
 }

@@ -5,6 +5,7 @@
 #include "nn/nn.h"
 
 typedef struct soma__nn_embedding_state {
+    int64_t known;          /* 1: the input decides nothing, so that the table could be made at once */
     int64_t num, dim, padding_idx;
     bool pad;
     double max_norm, norm_type, std;
@@ -47,7 +48,5 @@ typedef struct soma__nn_memory {
 } soma__nn_memory;
 /* The memory of `m` in the soma_nn_forward_cached that runs; NULL when none does, or with an error. */
 soma__nn_memory *soma__nn_memory_of(const soma_module *m);
-/* Puts t in place of what was there. */
-void soma__nn_remember(soma_tensor **slot, soma_tensor *t);
 
 #endif

@@ -53,13 +53,13 @@ static bool gelu_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 static const soma_op gelu_op = {
-    .name = "gelu", .family = "activation", .onnx = "Gelu",
+    SOMA__COMPOSITE(gelu), .family = "activation", .onnx = "Gelu",
     .doc = "x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016); with approximate \"tanh\" "
            "x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, which GPT-2 and its like were trained with. Range [-0.17, inf), smooth. Transformers; "
            "dearer than relu; NaN at -inf, as PyTorch",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, KIND_FLOATING,
-    .attrs = SOMA_ATTRS(SOMA_DEF_STRING("approximate", "none", "none: exact; tanh: the approximation")), .compose = gelu_compose,
-    .samples = gelu_samples, .errors = gelu_errors, .range = "[-3, 3]",
+    .attrs = SOMA_ATTRS(SOMA_DEF_STRING("approximate", "none", "none: exact; tanh: the approximation")),
+    .range = "[-3, 3]",
 };
 
 /* ---- Along a dimension ---- */
@@ -169,11 +169,11 @@ static bool prelu_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 static const soma_op prelu_op = {
-    .name = "prelu", .family = "activation", .onnx = "PRelu",
+    SOMA__COMPOSITE(prelu), .family = "activation", .onnx = "PRelu",
     .doc = "x where x > 0, else weight x, the slope learnt: one, or one a channel of dimension 1 (He et al. 2015). Range (-inf, inf). Where leaky_relu's "
            "slope is worth finding; do not apply weight decay to it",
-    .in = {{.name = "x"}, {.name = "weight"}}, .n_in = 2, .outputs = 1, KIND_SAME, .compose = prelu_compose, .samples = prelu_samples,
-    .errors = prelu_errors, .range = "[-3, 3]",
+    .in = {{.name = "x"}, {.name = "weight"}}, .n_in = 2, .outputs = 1, KIND_SAME,
+    .range = "[-3, 3]",
 };
 
 /* ---- rrelu ---- */
@@ -210,13 +210,13 @@ static bool rrelu_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 static const soma_op rrelu_op = {
-    .name = "rrelu", .family = "activation",
+    SOMA__COMPOSITE(rrelu), .family = "activation",
     .doc = "x where x > 0, else r x; r is drawn from [lower, upper) for each element in training and is their mean otherwise (Xu et al. 2015). "
            "leaky_relu with noise against overfitting, for small data sets",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
     .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("lower", 1.0 / 8, "least slope"), SOMA_DEF_FLOAT("upper", 1.0 / 3, "largest slope"),
                         SOMA_DEF_BOOL("training", false, "draw the slopes")),
-    .compose = rrelu_compose, .random = true, .samples = rrelu_samples, .errors = rrelu_errors, .range = "[-3, 3]",
+    .random = true, .range = "[-3, 3]",
 };
 
 /* ---- step ---- */
@@ -298,7 +298,7 @@ static bool step_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 static const soma_op step_op = {
-    .name = "step", .family = "activation",
+    SOMA__COMPOSITE(step), .family = "activation",
     .doc = "the neuron's threshold (McCulloch & Pitts 1943): 1 where x >= threshold, else 0. Its derivative is 0, so descent learns nothing through it, "
            "unless a surrogate stands in for it in backward, of u = (x - threshold) / width: straight_through 1 (Bengio et al. 2013), clipped 1 for "
            "|u| <= 1 (Hubara et al. 2016), triangle max(0, 1 - |u|) / width (Bellec et al. 2018), sigmoid s(u) (1 - s(u)) / width, fast_sigmoid "
@@ -307,7 +307,7 @@ static const soma_op step_op = {
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, KIND_NUMERIC,
     .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("threshold", 0, "from here on the unit fires"), SOMA_DEF_STRING("surrogate", "none", SURROGATES),
                         SOMA_DEF_FLOAT("width", 1, "width of the surrogate; its slope is 1 / width")),
-    .compose = step_compose, .samples = step_samples, .errors = step_errors, .range = "[-3, 3]",
+    .range = "[-3, 3]",
 };
 
 extern soma_op_list soma__activation_ops;

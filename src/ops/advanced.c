@@ -20,7 +20,8 @@ static soma_tensor *wrapped(const char *op, soma_tensor *index, int64_t size, co
         char text[SOMA__SHAPE_TEXT];
         for (int d = t->ndim - 1; d >= 0; rest /= t->shape[d--])
             at[d] = rest % t->shape[d];
-        soma_fail(SOMA_EINVAL, "%s: index %lld at position %s is out of range for %s of size %lld", op, (long long)*v, soma__shape_text(t->ndim, at, text, sizeof text), where, (long long)size);
+        soma_fail(SOMA_EINVAL, "%s: index %lld at position %s is out of range for %s of size %lld", op, (long long)*v,
+                  soma__shape_text(t->ndim, at, text, sizeof text), where, (long long)size);
         return NULL;
     }
     return t;
@@ -82,7 +83,8 @@ static bool spread_masks(soma_args *a, int first, soma_tensor **index) {
         for (int k = 0; fits && n == (t ? t->ndim : 0) && t->dtype == SOMA_BOOL && k < n; k++)
             fits = t->shape[k] == x->shape[d + k];
         if (!fits) {
-            soma_fail(SOMA_ESHAPE, "%s: index %d is %s, which does not fit %s at dimension %d", a->op->name, i - first, soma__tensor_text(t, mask), soma__tensor_text(x, text), d);
+            soma_fail(SOMA_ESHAPE, "%s: index %d is %s, which does not fit %s at dimension %d", a->op->name, i - first, soma__tensor_text(t, mask),
+                      soma__tensor_text(x, text), d);
             return false;
         }
         used += t != NULL;
@@ -148,7 +150,8 @@ static bool select_places(soma_args *a, int first, selection *s) {
         return false;
     if (s->chosen.ndim + s->ndim - s->n_indexed <= SOMA_MAX_DIMS)
         return true;
-    soma_fail(SOMA_ESHAPE, "%s: the result would have %d dimensions, and there are at most %d", a->op->name, s->chosen.ndim + s->ndim - s->n_indexed, SOMA_MAX_DIMS);
+    soma_fail(SOMA_ESHAPE, "%s: the result would have %d dimensions, and there are at most %d", a->op->name, s->chosen.ndim + s->ndim - s->n_indexed,
+              SOMA_MAX_DIMS);
     return false;
 }
 
@@ -191,10 +194,12 @@ SOMA__LINES(index, "[4,3] i[3]=2,0,-1", "s[4,3] i[2]=1,3 I[2]=0,-1", "[2,3,4] - 
             "[4] b[2]=1,0 !ESHAPE index 0 is [2] bool, which does not fit", "[4,3] i[2]=0,1 i[3]=0,1,2 !ESHAPE broadcast",
             "[4] - !EINVAL no index tensor")
 static const soma_op index_op = {
-    SOMA__COMPOSITE(index), .family = "index", .in = {{.name = "x"}, {.name = "indices", .dtypes = INDEX_DTYPES | SOMA_BIT(SOMA_BOOL), .apart = true, .optional = true}}, .n_in = 2, .variadic = true,
-    .outputs = 1, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
-    .doc = "x[i0, i1, …]: one index tensor a dimension, which broadcast with each other; an absent one takes the whole dimension, a bool mask stands for the coordinates of its trues. Negative indices "
-           "count from the end. The chosen elements stand where the indexed dimensions stood when those are neighbours, else first, as in NumPy.",
+    SOMA__COMPOSITE(index), .family = "index",
+    .in = {{.name = "x"}, {.name = "indices", .dtypes = INDEX_DTYPES | SOMA_BIT(SOMA_BOOL), .apart = true, .optional = true}}, .n_in = 2,
+    .variadic = true, .outputs = 1, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
+    .doc = "x[i0, i1, …]: one index tensor a dimension, which broadcast with each other; an absent one takes the whole dimension, a bool mask stands "
+           "for the coordinates of its trues. Negative indices count from the end. The chosen elements stand where the indexed dimensions stood when "
+           "those are neighbours, else first, as in NumPy.",
 };
 soma_tensor *soma_index(soma_tensor *x, soma_tensor *const *indices, int n) {
     soma_tensor *in[1 + SOMA_MAX_DIMS] = {x};
@@ -234,9 +239,10 @@ SOMA__LINES(index_put, "[4,3] [3] i[2]=2,0", "s[4,3] [2] i[2]=1,3 I[2]=0,-1", "[
             "[4,3] [2] i[2]=0,1 !ESHAPE does not expand", "[4] [] i[1]=0 i[1]=0 !ESHAPE index 1 is [1] i64")
 static const soma_op index_put_op = {
     SOMA__COMPOSITE(index_put), .family = "index",
-    .in = {{.name = "x"}, {.name = "values"}, {.name = "indices", .dtypes = INDEX_DTYPES | SOMA_BIT(SOMA_BOOL), .apart = true, .optional = true}}, .n_in = 3, .variadic = true, .outputs = 1,
-    .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
-    .doc = "x with x[i0, i1, …] = values, which broadcast; the indices as for index, after the values because their number varies. Of several for one place the last; with accumulate they are added.",
+    .in = {{.name = "x"}, {.name = "values"}, {.name = "indices", .dtypes = INDEX_DTYPES | SOMA_BIT(SOMA_BOOL), .apart = true, .optional = true}},
+    .n_in = 3, .variadic = true, .outputs = 1, .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
+    .doc = "x with x[i0, i1, …] = values, which broadcast; the indices as for index, after the values because their number varies. Of several for "
+           "one place the last; with accumulate they are added.",
     .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("accumulate", false, "add instead of replacing")),
 };
 soma_tensor *soma_index_put(soma_tensor *x, soma_tensor *const *indices, int n, soma_tensor *values, bool accumulate) {
@@ -272,7 +278,8 @@ static bool index_fill_compose(soma_args *a) {
         shape[d] = d == dim ? index->numel : x->shape[d];
     }
     soma_tensor *rows = wrapped("index_fill", index, x->shape[dim], "the dimension");
-    soma_tensor *t = rows ? soma_index_copy(x, dim, rows, soma_expand(soma_full(x->ndim, one, soma__attr_float(a, 1), (soma_dtype)x->dtype), x->ndim, shape)) : NULL;
+    soma_tensor *t = rows ? soma_index_copy(x, dim, rows, soma_expand(soma_full(x->ndim, one, soma__attr_float(a, 1), (soma_dtype)x->dtype), x->ndim,
+                                                                      shape)) : NULL;
     return soma__return(a, a->in[0]->ndim ? t : soma_reshape(t, 0, NULL));
 }
 SOMA__LINES(index_fill, "[4,3] i[2]=2,0 dim=0 value=1.5", "s[4,3] I[2]=-1,1 dim=1 value=2", "[2,3,4] i[2]=1,1 dim=-2 value=0",
@@ -280,7 +287,8 @@ SOMA__LINES(index_fill, "[4,3] i[2]=2,0 dim=0 value=1.5", "s[4,3] I[2]=-1,1 dim=
             "[3] i[2]=0,3 dim=0 value=1 !EINVAL index_fill: index 3 at position [1] is out of range",
             "[3] i[1,1]=0 dim=0 value=1 !ESHAPE index is [1, 1] i64", "[3] i[1]=0 dim=1 value=1 !ESHAPE dim 1 is out of range")
 static const soma_op index_fill_op = {
-    SOMA__COMPOSITE(index_fill), INDEXED, .in = WITH_INDEX, .n_in = 2, .doc = "x with a number in the rows (columns, planes …) along `dim` that the indices name; negative ones count from the end.",
+    SOMA__COMPOSITE(index_fill), INDEXED, .in = WITH_INDEX, .n_in = 2,
+    .doc = "x with a number in the rows (columns, planes …) along `dim` that the indices name; negative ones count from the end.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension that is indexed"), SOMA_NEED_FLOAT("value", "what is put there")),
 };
 soma_tensor *soma_index_fill(soma_tensor *x, int64_t dim, soma_tensor *index, double value) {
@@ -299,7 +307,10 @@ static bool take_compose(soma_args *a) {
 SOMA__LINES(take, "[3,4] i[2,2]=0,5,-1,5", "s[3,4] I[2]=7,1", "[] i[2]=0,-1", "[5] i[0]", "[5] i[]=3", "[2,1,3] i[1,2]=5,-6",
             "[3] i[2]=0,3 !EINVAL take: index 3 at position [1] is out of range for x seen as one dimension of size 3",
             "[0] i[1]=0 !EINVAL out of range")
-static const soma_op take_op = {SOMA__COMPOSITE(take), INDEXED, .in = WITH_INDEX, .n_in = 2, .doc = "Elements of x by their place in row-major order, in the shape of the index; negative ones count from the end."};
+static const soma_op take_op = {
+    SOMA__COMPOSITE(take), INDEXED, .in = WITH_INDEX, .n_in = 2,
+    .doc = "Elements of x by their place in row-major order, in the shape of the index; negative ones count from the end.",
+};
 soma_tensor *soma_take(soma_tensor *x, soma_tensor *index) { return SOMA__RUN(&take_op, NULL, x, index); }
 
 static bool put_compose(soma_args *a) {
@@ -308,7 +319,8 @@ static bool put_compose(soma_args *a) {
     if (!places)
         return false;
     if (source->numel != places->numel) {
-        soma_fail(SOMA_ESHAPE, "put: source is %s and index is %s, expected as many elements", soma__tensor_text(source, text), soma__tensor_text(a->in[1], index));
+        soma_fail(SOMA_ESHAPE, "put: source is %s and index is %s, expected as many elements", soma__tensor_text(source, text),
+                  soma__tensor_text(a->in[1], index));
         return false;
     }
     soma_tensor *t = (soma__attr_int(a, 0) ? soma_index_add : soma_index_copy)(soma_flatten(x, 0, -1), 0, places, soma_flatten(source, 0, -1));
@@ -343,7 +355,8 @@ static bool take_along_dim_compose(soma_args *a) {
         wide_index[d] = d == dim ? index->shape[d] : both;
     }
     if (!fits) {
-        soma_fail(SOMA_ESHAPE, "take_along_dim: x is %s and index is %s, expected sizes that broadcast but for the dimension", soma__tensor_text(x, one), soma__tensor_text(index, two));
+        soma_fail(SOMA_ESHAPE, "take_along_dim: x is %s and index is %s, expected sizes that broadcast but for the dimension",
+                  soma__tensor_text(x, one), soma__tensor_text(index, two));
         return false;
     }
     return soma__return(a, soma_gather(soma_expand(x, x->ndim, wide_x), dim, soma_expand(index, x->ndim, wide_index)));
@@ -352,7 +365,9 @@ SOMA__LINES(take_along_dim, "[3,4] i[3,2]<4 dim=1", "s[3,4] i[1,4]<3 dim=0", "[2
             "[5] i[2]=4,4 dim=0", "[3] i[2]=0,3 dim=0 !EINVAL index 3 at position [1] is out of range",
             "[3,4] i[2,1] dim=1 !ESHAPE expected sizes that broadcast", "[3] i[1]=0 dim=1 !ESHAPE dim 1")
 static const soma_op take_along_dim_op = {
-    SOMA__COMPOSITE(take_along_dim), INDEXED, .in = WITH_INDEX, .n_in = 2, .doc = "As gather, but x and the index broadcast in the other dimensions: takes what argmax, argsort and their like found. Without dim both are flattened.",
+    SOMA__COMPOSITE(take_along_dim), INDEXED, .in = WITH_INDEX, .n_in = 2,
+    .doc = "As gather, but x and the index broadcast in the other dimensions: takes what argmax, argsort and their like found. Without dim both are "
+           "flattened.",
     .attrs = SOMA_ATTRS(SOMA_DEF_INTS("dim", "dimension that is indexed; none: all elements", 0, 0)),
 };
 soma_tensor *soma_take_along_dim(soma_tensor *x, soma_tensor *index, int64_t dim) {
@@ -381,7 +396,10 @@ static bool masked_select_compose(soma_args *a) {
 }
 SOMA__LINES(masked_select, "[3,4] b[3,4]", "s[2,3,4] b[4]", "[1,4] b[2,3,1]", "[] b[]", "[0] b[0]", "[3] b[3]=0,0,0",
             "[3,4] b[3] !ESHAPE masked_select: shapes [3, 4] and [3] do not broadcast", "[3] [3] !EDTYPE input 'mask' has dtype f32, expected bool")
-static const soma_op masked_select_op = {SOMA__COMPOSITE(masked_select), INDEXED, .in = {WITH_MASK}, .n_in = 2, .doc = "The elements of x where the mask is true, in row-major order: [number of trues]. The two broadcast."};
+static const soma_op masked_select_op = {
+    SOMA__COMPOSITE(masked_select), INDEXED, .in = {WITH_MASK}, .n_in = 2,
+    .doc = "The elements of x where the mask is true, in row-major order: [number of trues]. The two broadcast.",
+};
 soma_tensor *soma_masked_select(soma_tensor *x, soma_tensor *mask) { return SOMA__RUN(&masked_select_op, NULL, x, mask); }
 
 static bool masked_scatter_compose(soma_args *a) {
@@ -404,7 +422,8 @@ static bool masked_scatter_compose(soma_args *a) {
 SOMA__LINES(masked_scatter, "[3,4] b[3,4] [12]", "s[2,3,4] b[4] s[5,6]", "[1,4] b[2,3,1] [24]", "[] b[] [1]", "[0] b[0] [0]", "[3] b[3]=0,1,1 [2]",
             "[3] b[3]=1,1,1 [2] !ESHAPE masked_scatter: the mask has 3 trues, but source is [2] f32", "[3,4] b[3] [9] !ESHAPE do not broadcast")
 static const soma_op masked_scatter_op = {
-    SOMA__COMPOSITE(masked_scatter), INDEXED, .in = {WITH_MASK, {.name = "source"}}, .n_in = 3, .doc = "x with the elements of source, one after the other, where the mask is true; x and mask broadcast.",
+    SOMA__COMPOSITE(masked_scatter), INDEXED, .in = {WITH_MASK, {.name = "source"}}, .n_in = 3,
+    .doc = "x with the elements of source, one after the other, where the mask is true; x and mask broadcast.",
 };
 soma_tensor *soma_masked_scatter(soma_tensor *x, soma_tensor *mask, soma_tensor *source) { return SOMA__RUN(&masked_scatter_op, NULL, x, mask, source); }
 
@@ -419,14 +438,19 @@ static bool nonzero_compose(soma_args *a) {
     return soma__return(a, t);
 }
 static bool argwhere_compose(soma_args *a) { return nonzero_compose(a); }
-#define FOUND .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "index", .onnx = "NonZero", .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_NONDIFF
+#define FOUND .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "index", .onnx = "NonZero", .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, \
+    .backward = SOMA_NONDIFF
 SOMA__LINES(nonzero, "[4]=0,2,0,-1", "s[2,3]=1,0,0,0,3,4", "[]", "[]=0", "[0,3]", "[2,2,2]=0,1,0,1,0,0,1,1", "[3]=0,0,0",
             "!EINVAL takes 1 input, got 0")
 SOMA__LINES(argwhere, "[4]=0,2,0,-1", "s[2,3]=1,0,0,0,3,4", "[]", "[]=0", "[0,3]", "[2,2,2]=0,1,0,1,0,0,1,1", "[3]=0,0,0",
             "!EINVAL takes 1 input, got 0")
-static const soma_op nonzero_op = {SOMA__COMPOSITE(nonzero), FOUND, .doc = "The coordinates of all elements that are not 0, in row-major order: i64 [n, dimensions]. NaN is not 0."};
+static const soma_op nonzero_op = {
+    SOMA__COMPOSITE(nonzero), FOUND,
+    .doc = "The coordinates of all elements that are not 0, in row-major order: i64 [n, dimensions]. NaN is not 0.",
+};
 static const soma_op argwhere_op = {SOMA__COMPOSITE(argwhere), FOUND, .doc = "The same as nonzero, under NumPy's name."};
 soma_tensor *soma_nonzero(soma_tensor *x) { return SOMA__RUN(&nonzero_op, NULL, x); }
 soma_tensor *soma_argwhere(soma_tensor *x) { return SOMA__RUN(&argwhere_op, NULL, x); }
 
-soma_op_list soma__advanced_ops = {&index_op, &index_put_op, &index_fill_op, &take_op, &put_op, &take_along_dim_op, &masked_select_op, &masked_scatter_op, &nonzero_op, &argwhere_op, NULL};
+soma_op_list soma__advanced_ops = {&index_op, &index_put_op, &index_fill_op, &take_op, &put_op, &take_along_dim_op, &masked_select_op,
+                                   &masked_scatter_op, &nonzero_op, &argwhere_op, NULL};

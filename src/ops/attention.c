@@ -204,7 +204,8 @@ static bool attention_samples(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static bool attention_errors(int i, soma_dtype dtype, soma_sample *s) {
-    static const char *const messages[] = {"query and key must have the same number of features", "attn_mask is [3, 3] f32, which does not broadcast to the scores [2, 4, 5]",
+    static const char *const messages[] = {"query and key must have the same number of features",
+                                           "attn_mask is [3, 3] f32, which does not broadcast to the scores [2, 4, 5]",
                                            "attn_mask and is_causal exclude each other", "key and value must have the same number of steps",
                                            "query's heads must be a multiple of key's and value's"};
     if (i >= (int)SOMA_LEN(messages) || !attention_samples(0, dtype, s))
@@ -231,12 +232,14 @@ static bool attention_errors(int i, soma_dtype dtype, soma_sample *s) {
 static const soma_op attention_op = {
     .name = "scaled_dot_product_attention", .family = "attention", .onnx = "Attention",
     .doc = "softmax(query key^T scale + attn_mask) value over the last two dimensions (Vaswani et al. 2017). A bool mask is true where a key takes "
-           "part, a float mask is added. A query that a bool mask lets see no key gives 0, as in PyTorch from 2.5 on (NaN before). Time grows "
-           "with L S; memory too when gradients are recorded, else the scores stand a part at a time",
-    .in = {{.name = "query"}, {.name = "key"}, {.name = "value"}, {.name = "attn_mask", .dtypes = SOMA_FLOATS | SOMA_BIT(SOMA_BOOL), .optional = true, .apart = true}},
+           "part, a float mask is added. A query that a bool mask lets see no key gives 0, as in PyTorch from 2.5 on (NaN before). Time grows with L "
+           "S; memory too when gradients are recorded, else the scores stand a part at a time",
+    .in = {{.name = "query"}, {.name = "key"}, {.name = "value"}, {.name = "attn_mask", .dtypes = SOMA_FLOATS | SOMA_BIT(SOMA_BOOL),
+                                                                   .optional = true, .apart = true}},
     .n_in = 4, .outputs = 1,
     .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("dropout_p", 0, "probability that a weight becomes 0; whenever above 0, also outside training"),
-                        SOMA_DEF_BOOL("is_causal", false, "query i sees keys 0 to i"), SOMA_DEF_FLOAT("scale", 0, "factor on the scores; 0: 1 / sqrt(features)"),
+                        SOMA_DEF_BOOL("is_causal", false, "query i sees keys 0 to i"),
+                        SOMA_DEF_FLOAT("scale", 0, "factor on the scores; 0: 1 / sqrt(features)"),
                         SOMA_DEF_BOOL("enable_gqa", false, "each head of key and value serves a group of query's heads")),
     .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = attention_compose, .backward = SOMA_COMPOSED, .random = true,
     .samples = attention_samples, .errors = attention_errors,
@@ -314,10 +317,11 @@ static const soma_op rotary_op = {
     .doc = "turns pairs of features of x [..., steps, features] by (offset + step) base^(-2 i / features), so that products of queries and keys "
            "depend on their distance (Su et al. 2021)",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_DEF_INT("offset", 0, "position of the first step"), SOMA_DEF_FLOAT("base", 10000, "the slowest pair turns once in about 2 pi base steps"),
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("offset", 0, "position of the first step"),
+                        SOMA_DEF_FLOAT("base", 10000, "the slowest pair turns once in about 2 pi base steps"),
                         SOMA_DEF_BOOL("interleaved", false, "pairs lie side by side; else the second halves are the pairs' other parts")),
-    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = rotary_compose, .backward = SOMA_COMPOSED,
-    .samples = rotary_samples, .errors = rotary_errors,
+    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = rotary_compose, .backward = SOMA_COMPOSED, .samples = rotary_samples,
+    .errors = rotary_errors,
 };
 
 extern soma_op_list soma__attention_ops;

@@ -56,22 +56,13 @@ static bool check_smoothing(const char *op, double s) {
     return false;
 }
 
-static int64_t offset_of(const soma_tensor *t, int64_t i) {
-    int64_t at = 0;
-    for (int d = t->ndim - 1; d >= 0; d--) {
-        at += i % t->shape[d] * t->stride[d];
-        i /= t->shape[d];
-    }
-    return at * (int64_t)soma_dtype_size((soma_dtype)t->dtype);
-}
-
 bool soma__check_classes(const char *op, const soma_tensor *target, int64_t classes, int64_t ignore) {
     int64_t room[SOMA__STAGE], row = target->ndim ? target->shape[target->ndim - 1] : 1;
     int64_t step = target->ndim ? target->stride[target->ndim - 1] * (int64_t)soma_dtype_size((soma_dtype)target->dtype) : 0;
     for (int64_t first = 0; first < target->numel; first += row)
         for (int64_t i = 0; i < row; i += SOMA__STAGE) {
             int64_t n = SOMA_MIN(SOMA__STAGE, row - i);
-            soma__stage((soma_dtype)target->dtype, (const char *)target->data + offset_of(target, first + i), step, n, room);
+            soma__stage((soma_dtype)target->dtype, soma__element(target, first + i), step, n, room);
             for (int64_t j = 0; j < n; j++) {
                 if ((uint64_t)room[j] < (uint64_t)classes || room[j] == ignore)
                     continue;
@@ -393,10 +384,10 @@ static const char *coefficients_kernel(soma_args *a) {
     for (int d = 1; d < target->ndim; d++)
         inner *= target->shape[d];
     for (int64_t p = 0; p < target->numel; p++) {
-        int64_t t = soma__load_int((const char *)target->data + offset_of(target, p), (soma_dtype)target->dtype);
+        int64_t t = soma__load_int(soma__element(target, p), (soma_dtype)target->dtype);
         char *row = (char *)y->data + (p / inner * classes * inner + p % inner) * size;
         for (int64_t c = 0; c < classes; c++) {
-            double w = weight ? soma__load((const char *)weight->data + offset_of(weight, c), (soma_dtype)weight->dtype) : 1.0;
+            double w = weight ? soma__load(soma__element(weight, c), (soma_dtype)weight->dtype) : 1.0;
             double v = t == a->attrs[COEF_IGNORE].value.i ? 0.0 : (c == t ? (1.0 - s) * w : 0.0) + s / (double)classes * w;
             soma__store(row + c * inner * size, (soma_dtype)y->dtype, v);
         }
@@ -567,13 +558,14 @@ static bool coefficients_errors(int i, soma_dtype dtype, soma_sample *s) {
 
 const soma_op soma__class_entropy_op = {
     .name = "class_entropy", .family = "loss", .internal = true,
-    .doc = "cross_entropy of targets that are classes: sum_c T[c] (log(sum(exp(x))) - x[c]) of scores x [N, C, …], T[c] = (1 - s) w[c] [c = target] + s / C w[c]; the mean is over "
-           "the weights of the targets. Also gives log(sum(exp(x))) and the sum of the weights",
-    .in = SCORES("logits"), .n_in = 3, .outputs = 3, .attrs = SOMA_ATTRS(CLASS_REDUCTION, IGNORE_ATTR, SMOOTHING_ATTR),
+    .doc = "cross_entropy of targets that are classes: sum_c T[c] (log(sum(exp(x))) - x[c]) of scores x [N, C, …], T[c] = (1 - s) w[c] [c = target] "
+           "+ s / C w[c]; the mean is over the weights of the targets. Also gives log(sum(exp(x))) and the sum of the weights",
+    .in = SCORES("logits"), .n_in = 3, .outputs = 3,
+    .attrs = SOMA_ATTRS(CLASS_REDUCTION, IGNORE_ATTR, SMOOTHING_ATTR),
     .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .shape = cross_entropy_shape, .check = loss_check, .work = loss_work,
     .cpu = {cross_entropy_kernel}, .backward = cross_entropy_backward, .no_grad_in = 6, .no_grad_out = 6,
-    .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(1) | SOMA_SAVE_OUT(2),
-    .flops = cross_entropy_flops, .samples = cross_entropy_samples, .errors = class_errors,
+    .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(1) | SOMA_SAVE_OUT(2), .flops = cross_entropy_flops,
+    .samples = cross_entropy_samples, .errors = class_errors,
 };
 const soma_op soma__cross_entropy_backward_op = {
     .name = "cross_entropy_backward", .family = "loss", .doc = "gradient of cross_entropy: g (exp(x - lse) sum_c T[c] - T)",

@@ -86,10 +86,6 @@ static bool fits(const soma_args *a, const soma__conv *c, const soma_tensor *g, 
 
 /* ---- Operands: row-major, in the workspace if need be ----------------------------------------------------------------- */
 
-static size_t room_for(const soma_tensor *t) {
-    return !t || soma__contiguous(t) ? 0 : ((size_t)t->numel * soma_dtype_size((soma_dtype)t->dtype) + 63) / 64 * 64;
-}
-
 typedef struct operands {
     const void *in[3];
     char *work;
@@ -100,7 +96,7 @@ static operands prepare(const soma_args *a) {
     operands o = {.work = a->work, .bytes = a->work ? soma__block_size(a->work) : 0};
     for (int i = 0; i < a->n_in && i < 3; i++) {
         const soma_tensor *t = a->in[i];
-        const size_t room = room_for(t);
+        const size_t room = soma__packed_bytes(t);
         o.in[i] = t ? t->data : NULL;
         if (room == 0)
             continue;
@@ -117,7 +113,7 @@ static operands prepare(const soma_args *a) {
 static size_t operand_bytes(const soma_args *a) {
     size_t bytes = 0;
     for (int i = 0; i < a->n_in && i < 3; i++)
-        bytes += room_for(a->in[i]);
+        bytes += soma__packed_bytes(a->in[i]);
     return bytes;
 }
 

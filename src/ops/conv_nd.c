@@ -229,7 +229,7 @@ SOMA__LINES(conv_transpose3d, "[1,2,2,3,2] [2,3,2,2,3] [3]",
                SOMA_DEF_INTS("dilation", "distance of the kernel's elements", 1, 1))
 #define CONV(NAME, ATTRS, ONNX, DOC)                                                                                                       \
     static const soma_op NAME##_op = {                                                                                                     \
-        .name = #NAME,                                                                                                                     \
+        SOMA__COMPOSITE(NAME),                                                                                                            \
         .family = "conv",                                                                                                                  \
         .onnx = ONNX,                                                                                                                      \
         .doc = DOC,                                                                                                                        \
@@ -239,10 +239,7 @@ SOMA__LINES(conv_transpose3d, "[1,2,2,3,2] [2,3,2,2,3] [3]",
         .attrs = ATTRS,                                                                                                                    \
         .dtypes = SOMA_FLOATS,                                                                                                             \
         .promote = SOMA_PROMOTE_SAME,                                                                                                      \
-        .compose = NAME##_compose,                                                                                                         \
         .backward = SOMA_COMPOSED,                                                                                                         \
-        .samples = NAME##_samples,                                                                                                         \
-        .errors = NAME##_errors,                                                                                                           \
     }
 CONV(conv1d, FORWARD_ATTRS, "Conv",
      "Cross-correlation of x [N, C, L] (or [C, L]) with weight [out, C / groups, k], plus bias [out]: "
@@ -360,7 +357,7 @@ SOMA__LINES(col2im, "[2,8,6] output_size=3,4 kernel_size=2", "s[1,8,9] output_si
         SOMA_DEF_INTS("padding", "zeros around the plane", 1, 0), SOMA_DEF_INTS("stride", "distance of blocks", 1, 1)
 
 static const soma_op im2col_op = {
-    .name = "im2col",
+    SOMA__COMPOSITE(im2col),
     .family = "conv",
     .doc = "The blocks of a plane as columns: x [N, C, H, W] becomes [N, C kh kw, blocks], so that a convolution is a matrix product. "
            "PyTorch's "
@@ -371,13 +368,10 @@ static const soma_op im2col_op = {
     .attrs = SOMA_ATTRS(COLUMN_ATTRS),
     .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME,
-    .compose = im2col_compose,
     .backward = SOMA_COMPOSED,
-    .samples = im2col_samples,
-    .errors = im2col_errors,
 };
 static const soma_op col2im_op = {
-    .name = "col2im",
+    SOMA__COMPOSITE(col2im),
     .family = "conv",
     .onnx = "Col2Im",
     .doc = "Adds columns of blocks, [N, C kh kw, blocks], back into planes [N, C, H, W]: the adjoint of im2col, not its inverse where "
@@ -389,37 +383,21 @@ static const soma_op col2im_op = {
     .attrs = SOMA_ATTRS(SOMA_NEED_INTS("output_size", "height and width of the plane"), COLUMN_ATTRS),
     .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME,
-    .compose = col2im_compose,
     .backward = SOMA_COMPOSED,
-    .samples = col2im_samples,
-    .errors = col2im_errors,
 };
 
 /* ---- C ---------------------------------------------------------------------------------------------------------------- */
-
-/* With zeros behind the first it stands for all axes; 0 alone is `none`; -1 is zero among others. */
-static soma_attr axis_attr(const char *name, int axes, const int64_t *v, int64_t none) {
-    soma_attr a = {.name = name, .kind = SOMA_ATTR_INTS, .count = axes};
-    bool rest = false;
-    for (int i = 1; i < axes; i++)
-        rest |= v[i] != 0;
-    for (int i = 0; i < axes; i++) {
-        const int64_t n = rest ? v[i] : v[0];
-        a.value.ints[i] = n == 0 ? none : n == -1 ? 0 : n;
-    }
-    return a;
-}
 
 static soma_tensor *run_conv(const soma_op *op, int axes, soma_tensor *x, soma_tensor *weight, soma_tensor *bias,
                              const soma_conv_opts *opts) {
     soma_conv_opts o = {0};
     if (opts)
         memcpy(&o, opts, SOMA_MIN(opts->size, sizeof o));
-    const soma_attr stride = axis_attr("stride", axes, o.stride, 1), padding = axis_attr("padding", axes, o.padding, 0),
-                    dilation = axis_attr("dilation", axes, o.dilation, 1), groups = SOMA_INT("groups", o.groups ? o.groups : 1);
+    const soma_attr stride = soma__attr_axes("stride", axes, o.stride, ones), padding = soma__attr_axes("padding", axes, o.padding, zeros),
+                    dilation = soma__attr_axes("dilation", axes, o.dilation, ones), groups = SOMA_INT("groups", o.groups ? o.groups : 1);
     if (op == &conv1d_op || op == &conv3d_op)
         return SOMA__RUN(op, ((const soma_attr[]){stride, padding, dilation, groups}), x, weight, bias);
-    const soma_attr more = axis_attr("output_padding", axes, o.output_padding, 0);
+    const soma_attr more = soma__attr_axes("output_padding", axes, o.output_padding, zeros);
     return SOMA__RUN(op, ((const soma_attr[]){stride, padding, more, groups, dilation}), x, weight, bias);
 }
 #define CONV_C(NAME, AXES)                                                                                                                 \
@@ -437,9 +415,9 @@ static int column_attrs(const soma_im2col_opts *opts, int64_t kh, int64_t kw, so
     if (opts)
         memcpy(&o, opts, SOMA_MIN(opts->size, sizeof o));
     to[0] = SOMA_INTS("kernel_size", kh, kw);
-    to[1] = axis_attr("dilation", 2, o.dilation, 1);
-    to[2] = axis_attr("padding", 2, o.padding, 0);
-    to[3] = axis_attr("stride", 2, o.stride, 1);
+    to[1] = soma__attr_axes("dilation", 2, o.dilation, ones);
+    to[2] = soma__attr_axes("padding", 2, o.padding, zeros);
+    to[3] = soma__attr_axes("stride", 2, o.stride, ones);
     return 4;
 }
 soma_tensor *soma_im2col_ex(soma_tensor *x, int64_t kh, int64_t kw, const soma_im2col_opts *opts) {

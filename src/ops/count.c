@@ -59,7 +59,8 @@ static int64_t *merge_sort(const numbers *v, int64_t m, int64_t *order, int64_t 
 }
 
 /* The rows of `v` in their order as groups of equals: gives the first row of each, then as wanted every row's group and the groups' sizes. */
-static bool give_groups(soma_args *a, soma_tensor *x, int64_t dim, const numbers *v, int64_t m, const int64_t *order, int64_t n, soma_tensor *inverse, bool counts) {
+static bool give_groups(soma_args *a, soma_tensor *x, int64_t dim, const numbers *v, int64_t m, const int64_t *order, int64_t n,
+                        soma_tensor *inverse, bool counts) {
     soma_tensor *first = soma_empty(1, &n, SOMA_I64), *size = soma_empty(1, &n, SOMA_I64);
     int64_t groups = 0;
     if (!first || !size)
@@ -116,12 +117,21 @@ static bool unique_consecutive_compose(soma_args *a) { return unique_of(a, 0, fa
     "[4]=nan,1,nan,1 return_counts=true", "[0,2] dim=0"
 SOMA__LINES(unique, UNIQUE_SAMPLES, "[2] dim=1 !ESHAPE unique: dim 1 is out of range")
 SOMA__LINES(unique_consecutive, UNIQUE_SAMPLES, "[2] dim=1 !ESHAPE unique_consecutive: dim 1 is out of range")
-#define UNIQUE_ATTRS SOMA_DEF_BOOL("return_inverse", false, "also the number of each element's group"), SOMA_DEF_BOOL("return_counts", false, "also the sizes of the groups"), \
+#define UNIQUE_ATTRS SOMA_DEF_BOOL("return_inverse", false, "also the number of each element's group"), \
+    SOMA_DEF_BOOL("return_counts", false, "also the sizes of the groups"), \
                      SOMA_DEF_INTS("dim", "compare what lies along this dimension; none: all elements", 0, 0)
 #define UNIQUE COUNTING, .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .many = true, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME
-static const soma_op unique_op = {SOMA__COMPOSITE(unique), UNIQUE, .onnx = "Unique", .doc = "The different elements (rows, columns … along dim), sorted; each NaN counts as different. As asked for also each element's group and the sizes of the groups.",
-                                  .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("sorted", true, "always true"), UNIQUE_ATTRS)};
-static const soma_op unique_consecutive_op = {SOMA__COMPOSITE(unique_consecutive), UNIQUE, .doc = "The first element of each run of equals, in their order. As asked for also each element's run and the lengths of the runs.", .attrs = SOMA_ATTRS(UNIQUE_ATTRS)};
+static const soma_op unique_op = {
+    SOMA__COMPOSITE(unique), UNIQUE, .onnx = "Unique",
+    .doc = "The different elements (rows, columns … along dim), sorted; each NaN counts as different. As asked for also each element's group and the "
+           "sizes of the groups.",
+    .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("sorted", true, "always true"), UNIQUE_ATTRS),
+};
+static const soma_op unique_consecutive_op = {
+    SOMA__COMPOSITE(unique_consecutive), UNIQUE,
+    .doc = "The first element of each run of equals, in their order. As asked for also each element's run and the lengths of the runs.",
+    .attrs = SOMA_ATTRS(UNIQUE_ATTRS),
+};
 static soma_status run_unique(const soma_op *op, soma_tensor *x, const soma_attr *attrs, soma_tensor **values, soma_tensor **inverse, soma_tensor **counts) {
     soma_tensor *out[3] = {0};
     soma__apply_many(op, &x, 1, attrs, out, 3);
@@ -133,7 +143,8 @@ static soma_status run_unique(const soma_op *op, soma_tensor *x, const soma_attr
     return soma__ctx()->error;
 }
 soma_status soma_unique(soma_tensor *x, int64_t dim, soma_tensor **values, soma_tensor **inverse, soma_tensor **counts) {
-    soma_attr attrs[] = {SOMA_BOOLEAN("sorted", true), SOMA_BOOLEAN("return_inverse", inverse != NULL), SOMA_BOOLEAN("return_counts", counts != NULL), SOMA_INTS("dim", dim)};
+    soma_attr attrs[] = {SOMA_BOOLEAN("sorted", true), SOMA_BOOLEAN("return_inverse", inverse != NULL),
+                         SOMA_BOOLEAN("return_counts", counts != NULL), SOMA_INTS("dim", dim)};
     attrs[3].count = dim != SOMA_NO_DIM;
     return run_unique(&unique_op, x, attrs, values, inverse, counts);
 }
@@ -153,7 +164,8 @@ static bool bincount_compose(soma_args *a) {
     if (!soma__has_values(a) || !numbers_of(x, &v) || (weights && !numbers_of(soma_to(weights, SOMA_F64), &w)))
         return false;
     if (x->ndim != 1 || (weights && !soma__same_shape(x, weights)) || bins < 0) {
-        soma_fail(SOMA_ESHAPE, "bincount: x is %s, weights %s, minlength %lld; expected a vector, weights like it and 0 or more", soma__tensor_text(x, one), soma__tensor_text(weights, two), (long long)bins);
+        soma_fail(SOMA_ESHAPE, "bincount: x is %s, weights %s, minlength %lld; expected a vector, weights like it and 0 or more",
+                  soma__tensor_text(x, one), soma__tensor_text(weights, two), (long long)bins);
         return false;
     }
     for (int64_t i = 0; i < v.n; i++) {
@@ -175,8 +187,10 @@ SOMA__LINES(bincount, "i[5]=1,3,1,0,1", "i[2]=2,0 [2]=0.5,1.5", "I[9]<6 - minlen
             "i[2]=1,-2 !EINVAL bincount: -2 at position 1", "i[2,2] !ESHAPE bincount: x is [2, 2] i64",
             "i[2]=1,2 [3] !ESHAPE expected a vector, weights like it")
 static const soma_op bincount_op = {
-    SOMA__COMPOSITE(bincount), COUNTING, .in = {{.name = "x", .apart = true, .dtypes = SOMA_INTEGERS}, {.name = "weights", .optional = true, .apart = true, .dtypes = SOMA_NUMBERS}}, .n_in = 2, .outputs = 1,
-    .dtypes = SOMA_INTEGERS, .promote = SOMA_PROMOTE_NONE, .doc = "How often each number from 0 on occurs in a vector of integers (i64), or the sum of the weights where it occurs (f32 for f32, else f64).",
+    SOMA__COMPOSITE(bincount), COUNTING,
+    .in = {{.name = "x", .apart = true, .dtypes = SOMA_INTEGERS}, {.name = "weights", .optional = true, .apart = true, .dtypes = SOMA_NUMBERS}},
+    .n_in = 2, .outputs = 1, .dtypes = SOMA_INTEGERS, .promote = SOMA_PROMOTE_NONE,
+    .doc = "How often each number from 0 on occurs in a vector of integers (i64), or the sum of the weights where it occurs (f32 for f32, else f64).",
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("minlength", 0, "least size of the result")),
 };
 soma_tensor *soma_bincount(soma_tensor *x, soma_tensor *weights, int64_t minlength) {
@@ -230,7 +244,8 @@ SOMA__LINES(histc, "[20]@-3:3 bins=4", "s[3,4]@-3:3 bins=3 min=-1 max=1", "[5]@-
             "[3] bins=2 min=3 max=1 !EINVAL the range from 3 to 1 makes no sense", "[2]=1,nan bins=2 !EINVAL makes no sense")
 static const soma_op histc_op = {
     SOMA__COMPOSITE(histc), COUNTING, .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME,
-    .doc = "How many elements fall into each of `bins` equal parts between min and max (the data's own when both are 0), in x's dtype. Each part includes its lower edge, the last one both; others do not count.",
+    .doc = "How many elements fall into each of `bins` equal parts between min and max (the data's own when both are 0), in x's dtype. Each part "
+           "includes its lower edge, the last one both; others do not count.",
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("bins", 100, "number of parts"), SOMA_DEF_FLOAT("min", 0, "lower end"), SOMA_DEF_FLOAT("max", 0, "upper end")),
 };
 soma_tensor *soma_histc(soma_tensor *x, int64_t bins, double min, double max) {
@@ -305,11 +320,13 @@ SOMA__LINES(histogram, "[20]@-3:3 - bins=4", "s[3,4]@-3:3 [4]=-2,0,0.5,2", "[5]@
             "[3] - bins=0 !EINVAL histogram: 0 bins", "[3] [2]=1,1 !EINVAL the edge 1 at position 1 does not rise",
             "[3] [1]=1 !ESHAPE bins is [1] f32, expected a vector of two edges", "[3] - [2] !ESHAPE weight is [2] f32, expected the shape of x")
 static const soma_op histogram_op = {
-    SOMA__COMPOSITE(histogram), COUNTING, .in = {{.name = "x"}, {.name = "bins", .optional = true}, {.name = "weight", .optional = true}}, .n_in = 3, .outputs = 2, .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64),
-    .promote = SOMA_PROMOTE_SAME, .doc = "How many elements (or how much weight) lie between neighbouring edges, and the edges: those given as a rising vector, or `bins` equal parts between range_min and range_max (PyTorch's range; the data's own when both are "
-                                         "equal). Each part includes its lower edge, the last one both.",
-    .attrs = SOMA_ATTRS(SOMA_DEF_INT("bins", 100, "number of parts, when no edges are given"), SOMA_DEF_FLOAT("range_min", 0, "lower end"), SOMA_DEF_FLOAT("range_max", 0, "upper end"),
-                        SOMA_DEF_BOOL("density", false, "divide by the total and by each width")),
+    SOMA__COMPOSITE(histogram), COUNTING, .in = {{.name = "x"}, {.name = "bins", .optional = true}, {.name = "weight", .optional = true}}, .n_in = 3,
+    .outputs = 2, .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64), .promote = SOMA_PROMOTE_SAME,
+    .doc = "How many elements (or how much weight) lie between neighbouring edges, and the edges: those given as a rising vector, or `bins` equal "
+           "parts between range_min and range_max (PyTorch's range; the data's own when both are equal). Each part includes its lower edge, the last "
+           "one both.",
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("bins", 100, "number of parts, when no edges are given"), SOMA_DEF_FLOAT("range_min", 0, "lower end"),
+                        SOMA_DEF_FLOAT("range_max", 0, "upper end"), SOMA_DEF_BOOL("density", false, "divide by the total and by each width")),
 };
 soma_status soma_histogram(soma_tensor *x, soma_tensor *edges, int64_t bins, soma_tensor *weight, bool density, soma_tensor **hist, soma_tensor **bin_edges) {
     soma_attr attrs[] = {SOMA_INT("bins", bins), SOMA_FLOAT("range_min", 0), SOMA_FLOAT("range_max", 0), SOMA_BOOLEAN("density", density)};
@@ -330,7 +347,8 @@ static bool search(soma_args *a, soma_tensor *sequence, soma_tensor *values, boo
     for (int d = 0; fits && sequence->ndim > 1 && d < sequence->ndim - 1; d++)
         fits = sequence->shape[d] == values->shape[d];
     if (!fits) {
-        soma_fail(SOMA_ESHAPE, "%s: the sequence is %s and the values are %s; expected a vector, or equal sizes but for the last", a->op->name, soma__tensor_text(sequence, one), soma__tensor_text(values, two));
+        soma_fail(SOMA_ESHAPE, "%s: the sequence is %s and the values are %s; expected a vector, or equal sizes but for the last", a->op->name,
+                  soma__tensor_text(sequence, one), soma__tensor_text(values, two));
         return false;
     }
     numbers s, v;
@@ -346,7 +364,8 @@ static bool searchsorted_compose(soma_args *a) {
     const char *side = a->attrs[2].value.s;
     bool right = soma__attr_int(a, 1) || strcmp(side, "right") == 0;
     if ((*side && !right && strcmp(side, "left") != 0) || (soma__attr_int(a, 1) && strcmp(side, "left") == 0)) {
-        soma_fail(SOMA_EINVAL, "searchsorted: side is '%s' and right is %s; expected 'left' or 'right', and no contradiction", side, soma__attr_int(a, 1) ? "true" : "false");
+        soma_fail(SOMA_EINVAL, "searchsorted: side is '%s' and right is %s; expected 'left' or 'right', and no contradiction", side,
+                  soma__attr_int(a, 1) ? "true" : "false");
         return false;
     }
     return search(a, a->in[0], a->in[1], right);
@@ -360,10 +379,19 @@ SOMA__LINES(bucketize, "[4]=1,5,-1,2 [4]=0,1,1,2", "s[2,3]@-3:3 s[4]=0,1,1,2 rig
             "[2]@-3:3 [0]", "[0] [3]=0,1,2", "[2] [2,2] !ESHAPE bucketize: the sequence is [2, 2] f32")
 #define SEARCH COUNTING, .n_in = 2, .outputs = 1, .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME
 #define SEARCH_ATTRS SOMA_DEF_BOOL("out_int32", false, "i32 instead of i64"), SOMA_DEF_BOOL("right", false, "behind equals instead of before them")
-static const soma_op searchsorted_op = {SOMA__COMPOSITE(searchsorted), SEARCH, .in = {{.name = "sorted_sequence"}, {.name = "values"}}, .doc = "The places (i64) where values would have to be put in, for sequences along the last dimension to stay in order; before equals, with right behind them. One vector serves all values.",
-                                        .attrs = SOMA_ATTRS(SEARCH_ATTRS, {.def = {.name = "side", .kind = SOMA_ATTR_STRING, .value.s = ""}, .help = "'left' or 'right': the same as right, by name"})};
-static const soma_op bucketize_op = {SOMA__COMPOSITE(bucketize), SEARCH, .in = {{.name = "x"}, {.name = "boundaries"}}, .doc = "The number (i64) of the bucket that each element falls into: i where boundaries[i-1] < x <= boundaries[i], with right where boundaries[i-1] <= x < boundaries[i].",
-                                     .attrs = SOMA_ATTRS(SEARCH_ATTRS)};
+static const soma_op searchsorted_op = {
+    SOMA__COMPOSITE(searchsorted), SEARCH, .in = {{.name = "sorted_sequence"}, {.name = "values"}},
+    .doc = "The places (i64) where values would have to be put in, for sequences along the last dimension to stay in order; before equals, with "
+           "right behind them. One vector serves all values.",
+    .attrs = SOMA_ATTRS(SEARCH_ATTRS,
+                        SOMA_DEF_STRING("side", "", "'left' or 'right': the same as right, by name")),
+};
+static const soma_op bucketize_op = {
+    SOMA__COMPOSITE(bucketize), SEARCH, .in = {{.name = "x"}, {.name = "boundaries"}},
+    .doc = "The number (i64) of the bucket that each element falls into: i where boundaries[i-1] < x <= boundaries[i], with right where "
+           "boundaries[i-1] <= x < boundaries[i].",
+    .attrs = SOMA_ATTRS(SEARCH_ATTRS),
+};
 soma_tensor *soma_searchsorted(soma_tensor *sorted_sequence, soma_tensor *values, bool right) {
     soma_attr attrs[] = {SOMA_BOOLEAN("out_int32", false), SOMA_BOOLEAN("right", right), SOMA_STRING("side", "")};
     return SOMA__RUN(&searchsorted_op, attrs, sorted_sequence, values);
@@ -388,8 +416,10 @@ static bool isin_compose(soma_args *a) {
 SOMA__LINES(isin, "[3]=1,2,3 [2]=2,5", "s[2,3]=0,1,2,0,1,2 [2,2]=1,0,9,9 invert=true", "[]@-3:3 [3]@-3:3", "[0] [2]@-3:3", "[3]@-3:3 [0]",
             "[2]=nan,1 [2]=nan,1", "[3] !EINVAL takes 2 inputs, got 1")
 static const soma_op isin_op = {
-    SOMA__COMPOSITE(isin), COUNTING, .in = {{.name = "elements"}, {.name = "test_elements"}}, .n_in = 2, .outputs = 1, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME,
-    .doc = "For each element whether it is one of test_elements (bool); NaN never is.", .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("assume_unique", false, "no matter here"), SOMA_DEF_BOOL("invert", false, "whether it is none of them")),
+    SOMA__COMPOSITE(isin), COUNTING, .in = {{.name = "elements"}, {.name = "test_elements"}}, .n_in = 2, .outputs = 1, .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME,
+    .doc = "For each element whether it is one of test_elements (bool); NaN never is.",
+    .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("assume_unique", false, "no matter here"), SOMA_DEF_BOOL("invert", false, "whether it is none of them")),
 };
 soma_tensor *soma_isin(soma_tensor *elements, soma_tensor *test_elements, bool invert) {
     soma_attr attrs[] = {SOMA_BOOLEAN("assume_unique", false), SOMA_BOOLEAN("invert", invert)};

@@ -171,7 +171,8 @@ static bool diag_compose(soma_args *a) {
 SOMA__LINES(diag, "[3]", "s[3,4]", "[2] diagonal=1", "[3,3] diagonal=-1", "[0]", "[2,3] diagonal=2",
             "[2,2,2] !ESHAPE diag: x is [2, 2, 2] f32, expected a vector or a matrix")
 static const soma_op diag_op = {
-    SOMA__COMPOSITE(diag), ONE, .outputs = 1, .backward = SOMA_COMPOSED, .doc = "Of a vector the matrix with it on a diagonal; of a matrix a view of its diagonal.",
+    SOMA__COMPOSITE(diag), ONE, .outputs = 1, .backward = SOMA_COMPOSED,
+    .doc = "Of a vector the matrix with it on a diagonal; of a matrix a view of its diagonal.",
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("diagonal", 0, "0: the main one; above it positive, below it negative")),
 };
 soma_tensor *soma_diag(soma_tensor *x, int64_t diagonal) {
@@ -182,7 +183,9 @@ soma_tensor *soma_diag(soma_tensor *x, int64_t diagonal) {
 static bool diagflat_compose(soma_args *a) { return soma__return(a, soma_diag_embed(soma_flatten(a->in[0], 0, -1), soma__attr_int(a, 0), 0, 1)); }
 SOMA__LINES(diagflat, "[3]", "s[2,2]", "[] offset=1", "[2,1,2] offset=-1", "[0]", "[1]", "!EINVAL takes 1 input, got 0")
 static const soma_op diagflat_op = {
-    SOMA__COMPOSITE(diagflat), ONE, .outputs = 1, .backward = SOMA_COMPOSED, .doc = "The matrix with all elements of x on a diagonal.", .attrs = SOMA_ATTRS(OFFSET),
+    SOMA__COMPOSITE(diagflat), ONE, .outputs = 1, .backward = SOMA_COMPOSED,
+    .doc = "The matrix with all elements of x on a diagonal.",
+    .attrs = SOMA_ATTRS(OFFSET),
 };
 soma_tensor *soma_diagflat(soma_tensor *x, int64_t offset) {
     soma_attr attr = SOMA_INT("offset", offset);
@@ -233,8 +236,14 @@ SOMA__LINES(tril_indices, "row=3 col=4", "row=4 col=3 offset=1", "row=3 col=3 of
             "row=3 col=1 offset=-5", "row=-1 col=2 !EINVAL -1 rows and 2 columns")
 SOMA__LINES(triu_indices, "row=3 col=4", "row=4 col=3 offset=1", "row=3 col=3 offset=-2", "row=0 col=2", "row=2 col=5 offset=9",
             "row=3 col=1 offset=-5", "row=-1 col=2 !EINVAL -1 rows and 2 columns")
-static const soma_op tril_indices_op = {SOMA__COMPOSITE(tril_indices), TRI, .doc = "Row and column numbers [2, n] (i64) of the lower triangle of a matrix, row by row."};
-static const soma_op triu_indices_op = {SOMA__COMPOSITE(triu_indices), TRI, .doc = "Row and column numbers [2, n] (i64) of the upper triangle of a matrix, row by row."};
+static const soma_op tril_indices_op = {
+    SOMA__COMPOSITE(tril_indices), TRI,
+    .doc = "Row and column numbers [2, n] (i64) of the lower triangle of a matrix, row by row.",
+};
+static const soma_op triu_indices_op = {
+    SOMA__COMPOSITE(triu_indices), TRI,
+    .doc = "Row and column numbers [2, n] (i64) of the upper triangle of a matrix, row by row.",
+};
 soma_tensor *soma_tril_indices(int64_t row, int64_t col, int64_t offset) {
     soma_attr attrs[] = {SOMA_INT("row", row), SOMA_INT("col", col), SOMA_INT("offset", offset)};
     return soma__run(&tril_indices_op, NULL, 0, attrs);
@@ -303,7 +312,8 @@ static bool diagonal_scatter_compose(soma_args *a) {
 
 static bool slice_into(soma_args *a, soma_tensor *src, int dim, int64_t start, int64_t step) {
     const soma_tensor *x = a->in[0];
-    return put_into(a, soma__slice_backward(true_like(src), x->ndim, x->shape, dim, start, step), soma__slice_backward(src, x->ndim, x->shape, dim, start, step));
+    return put_into(a, soma__slice_backward(true_like(src), x->ndim, x->shape, dim, start, step),
+                    soma__slice_backward(src, x->ndim, x->shape, dim, start, step));
 }
 
 static bool select_scatter_compose(soma_args *a) {
@@ -325,7 +335,8 @@ static bool slice_scatter_compose(soma_args *a) {
     return slice_into(a, a->in[1], dim, start, soma__attr_int(a, 3));
 }
 
-#define INTO .in = {{.name = "x"}, {.name = "src"}}, .n_in = 2, .outputs = 1, .family = "index", .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED
+#define INTO .in = {{.name = "x"}, {.name = "src"}}, .n_in = 2, .outputs = 1, .family = "index", .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, \
+    .backward = SOMA_COMPOSED
 SOMA__LINES(diagonal_scatter, "[3,4] [3]", "s[4,3] [2] offset=1", "[2,3,3] [2,2] offset=-1 dim1=1 dim2=2", "[2,2] [0] offset=4", "[1,1] [1]",
             "[2,3,2] [3,2] dim1=0 dim2=-1", "[3,3] [2] !ESHAPE diagonal_scatter: src is [2] f32, but the place it goes to is [3]",
             "[3] [3] !ESHAPE expected two or more")
@@ -335,8 +346,11 @@ SOMA__LINES(select_scatter, "[3,4] [4] dim=0 index=1", "s[3,4] [3] dim=1 index=-
             "[0,2] [0] dim=1 index=1", "[1,2] [2] dim=0 index=0",
             "[3,4] [3] dim=0 index=1 !ESHAPE select_scatter: src is [3] f32, but the place it goes to is [4]",
             "[3] [] dim=0 index=3 !EINVAL index 3 is out of range")
-static const soma_op select_scatter_op = {SOMA__COMPOSITE(select_scatter), INTO, .doc = "x with src in place of one index along a dimension.",
-                                          .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension"), SOMA_NEED_INT("index", "place along it; negative counts from the end"))};
+static const soma_op select_scatter_op = {
+    SOMA__COMPOSITE(select_scatter), INTO,
+    .doc = "x with src in place of one index along a dimension.",
+    .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension"), SOMA_NEED_INT("index", "place along it; negative counts from the end")),
+};
 SOMA__LINES(slice_scatter, "[5,2] [2,2] start=1 end=3", "s[3,4] [3,2] dim=1 start=-3 step=2", "[4] [4]", "[2,3,4] [2,1,4] dim=1 start=2",
             "[3] [0] start=3", "[6] [2] end=-1 step=3",
             "[5] [2] start=1 end=4 !ESHAPE slice_scatter: src is [2] f32, but the place it goes to is [3]", "[5] [5] step=0 !EINVAL step is 0")

@@ -5,7 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-#define TWO .in = {{.name = "x1"}, {.name = "x2"}}, .n_in = 2, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_SAME, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED
+#define TWO .in = {{.name = "x1"}, {.name = "x2"}}, .n_in = 2, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_SAME, .dtypes = SOMA_FLOATS, \
+    .backward = SOMA_COMPOSED
 #define ONE .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_SAME, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED
 #define ORDER SOMA_DEF_FLOAT("p", 2, "order of the norm; inf: largest difference")
 
@@ -23,7 +24,8 @@ static bool cdist_compose(soma_args *a) {
     char one[SOMA__SHAPE_TEXT], two[SOMA__SHAPE_TEXT];
     double p = soma__attr_float(a, 0);
     if (x->ndim < 2 || y->ndim < 2 || x->shape[x->ndim - 1] != y->shape[y->ndim - 1] || !(p >= 0)) {
-        soma_fail(p >= 0 ? SOMA_ESHAPE : SOMA_EINVAL, "cdist: x1 is %s, x2 is %s, p is %g; expected [..., p, m], [..., r, m] and 0 or more", soma__tensor_text(x, one), soma__tensor_text(y, two), p);
+        soma_fail(p >= 0 ? SOMA_ESHAPE : SOMA_EINVAL, "cdist: x1 is %s, x2 is %s, p is %g; expected [..., p, m], [..., r, m] and 0 or more",
+                  soma__tensor_text(x, one), soma__tensor_text(y, two), p);
         return false;
     }
     if (x->shape[x->ndim - 1] == 0) { /* vectors without elements are all the same */
@@ -35,8 +37,12 @@ static bool cdist_compose(soma_args *a) {
 SOMA__LINES(cdist, "[3,4] [2,4]@0.3:3", "s[3,4] [5,4]@0.3:3 p=1", "[2,3,2] [2,4,2]@0.3:3 p=3", "[1,1] [1,1]@0.3:3", "[4,3] [2,3]@0.3:3 p=inf",
             "[0,3] [2,3]", "[2,3,2] [4,2]@0.3:3", "[3,4] [2,3] !ESHAPE cdist: x1 is [3, 4] f32, x2 is [2, 3] f32",
             "[3] [3] !ESHAPE expected [..., p, m]", "[2,2] [2,2] p=-1 !EINVAL p is -1")
-static const soma_op cdist_op = {SOMA__COMPOSITE(cdist), TWO, .doc = "Distances of order p between all rows of x1 [..., p, m] and of x2 [..., r, m]: [..., p, r]. Computed from the differences, which takes p r m numbers of room and loses no digits.",
-                                 .attrs = SOMA_ATTRS(ORDER)};
+static const soma_op cdist_op = {
+    SOMA__COMPOSITE(cdist), TWO,
+    .doc = "Distances of order p between all rows of x1 [..., p, m] and of x2 [..., r, m]: [..., p, r]. Computed from the differences, which takes p "
+           "r m numbers of room and loses no digits.",
+    .attrs = SOMA_ATTRS(ORDER),
+};
 soma_tensor *soma_cdist(soma_tensor *x1, soma_tensor *x2, double p) {
     soma_attr attr = SOMA_FLOAT("p", p);
     return SOMA__RUN(&cdist_op, &attr, x1, x2);
@@ -49,8 +55,10 @@ static bool pairwise_distance_compose(soma_args *a) {
 SOMA__LINES(pairwise_distance, "[3,4] [3,4]@0.3:3", "s[3,4] [4]@0.3:3 p=1", "[2,3] [2,3]@0.3:3 p=3 keepdim=true", "[5] [5]@0.3:3",
             "[2,3,2] [3,2]@0.3:3 p=inf", "[0,3] [0,3]", "[3,4] [3,3] !ESHAPE do not broadcast")
 static const soma_op pairwise_distance_op = {
-    SOMA__COMPOSITE(pairwise_distance), TWO, .doc = "Norm of order p of x1 - x2 + eps along the last dimension.",
-    .attrs = SOMA_ATTRS(ORDER, SOMA_DEF_FLOAT("eps", 1e-6, "added to the difference, so that it is not 0"), SOMA_DEF_BOOL("keepdim", false, "leave the dimension with size 1")),
+    SOMA__COMPOSITE(pairwise_distance), TWO,
+    .doc = "Norm of order p of x1 - x2 + eps along the last dimension.",
+    .attrs = SOMA_ATTRS(ORDER, SOMA_DEF_FLOAT("eps", 1e-6, "added to the difference, so that it is not 0"),
+                        SOMA_DEF_BOOL("keepdim", false, "leave the dimension with size 1")),
 };
 soma_tensor *soma_pairwise_distance(soma_tensor *x1, soma_tensor *x2, double p, double eps, bool keepdim) {
     soma_attr attrs[] = {SOMA_FLOAT("p", p), SOMA_FLOAT("eps", eps), SOMA_BOOLEAN("keepdim", keepdim)};
@@ -77,7 +85,8 @@ static bool cosine_similarity_compose(soma_args *a) {
 SOMA__LINES(cosine_similarity, "[3,4] [3,4]@0.3:3", "s[3,4] [4]@0.3:3 dim=-1", "[2,3,2] [2,3,2]@0.3:3", "[5] [5]@0.3:3 dim=0",
             "[2,1,3] [4,3]@0.3:3 dim=2", "[0,3] [0,3]", "[3,4] [3,3] !ESHAPE do not broadcast", "[3] [3] !ESHAPE dim 1 is out of range")
 static const soma_op cosine_similarity_op = {
-    SOMA__COMPOSITE(cosine_similarity), TWO, .doc = "x1 · x2 / (max(|x1|, eps) max(|x2|, eps)) along a dimension: the cosine of the angle between them, in [-1, 1].",
+    SOMA__COMPOSITE(cosine_similarity), TWO,
+    .doc = "x1 · x2 / (max(|x1|, eps) max(|x2|, eps)) along a dimension: the cosine of the angle between them, in [-1, 1].",
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", 1, "dimension of the vectors"), SOMA_DEF_FLOAT("eps", 1e-8, "least length to divide by")),
 };
 soma_tensor *soma_cosine_similarity(soma_tensor *x1, soma_tensor *x2, int64_t dim, double eps) {
@@ -109,7 +118,8 @@ static bool renorm_compose(soma_args *a) {
     int64_t others[SOMA_MAX_DIMS];
     int n = 0, dim = x->ndim < 2 ? -1 : soma__dim("renorm", soma__attr_int(a, 1), x->ndim);
     if (x->ndim < 2 || !(p > 0) || !(most >= 0))
-        soma_fail(x->ndim < 2 ? SOMA_ESHAPE : SOMA_EINVAL, "renorm: x has %d dimensions, p is %g, maxnorm is %g; expected two or more, above 0, and 0 or more", x->ndim, p, most);
+        soma_fail(x->ndim < 2 ? SOMA_ESHAPE : SOMA_EINVAL, "renorm: x has %d dimensions, p is %g, maxnorm is %g; expected two or more, above 0, and 0 "
+                                                           "or more", x->ndim, p, most);
     if (dim < 0 || soma__failed())
         return false;
     for (int d = 0; d < x->ndim; d++)
@@ -124,8 +134,10 @@ SOMA__LINES(renorm, "[3,4]@-3:3 p=2 dim=0 maxnorm=1.5", "s[3,4]@-3:3 p=1 dim=1 m
             "[3] p=2 dim=0 maxnorm=1 !ESHAPE renorm: x has 1 dimensions", "[2,2] p=0 dim=0 maxnorm=1 !EINVAL p is 0",
             "[2,2] p=2 dim=2 maxnorm=1 !ESHAPE dim 2 is out of range")
 static const soma_op renorm_op = {
-    SOMA__COMPOSITE(renorm), ONE, .doc = "Each part of x along dim scaled down to norm maxnorm where it is longer; the max-norm constraint on weights.",
-    .attrs = SOMA_ATTRS(SOMA_NEED_FLOAT("p", "order of the norm"), SOMA_NEED_INT("dim", "dimension whose parts are measured"), SOMA_NEED_FLOAT("maxnorm", "largest norm")),
+    SOMA__COMPOSITE(renorm), ONE,
+    .doc = "Each part of x along dim scaled down to norm maxnorm where it is longer; the max-norm constraint on weights.",
+    .attrs = SOMA_ATTRS(SOMA_NEED_FLOAT("p", "order of the norm"), SOMA_NEED_INT("dim", "dimension whose parts are measured"),
+                        SOMA_NEED_FLOAT("maxnorm", "largest norm")),
 };
 soma_tensor *soma_renorm(soma_tensor *x, double p, int64_t dim, double maxnorm) {
     soma_attr attrs[] = {SOMA_FLOAT("p", p), SOMA_INT("dim", dim), SOMA_FLOAT("maxnorm", maxnorm)};

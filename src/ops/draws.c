@@ -435,7 +435,7 @@ static bool dirichlet_compose(soma_args *a) {
 SOMA__LINES(dirichlet, "[5,7]@0.1:5 ~", "s[4,3]@0.01:0.5 ~", "[1]@1:2 ~", "[0,3] ~", "[2,3,4]@5:60 ~", "s[6]@0.1:1 ~",
             "[] !ESHAPE dirichlet: concentration is [] f32, expected [..., n]", "[2]=1,-1 !EINVAL concentration is -1 at position [1]")
 static const soma_op dirichlet_op = {
-    .name = "dirichlet",
+    SOMA__COMPOSITE(dirichlet),
     .family = "random",
     .doc = "Points of the simplex: rows of n numbers above 0 that sum to one, of these concentrations. PyTorch's gradient through them is "
            "not here.",
@@ -444,11 +444,8 @@ static const soma_op dirichlet_op = {
     .outputs = 1,
     .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME,
-    .compose = dirichlet_compose,
     .backward = SOMA_NONDIFF,
     .random = true,
-    .samples = dirichlet_samples,
-    .errors = dirichlet_errors,
 };
 
 /* mean + std times standard normals: differentiable in both. */
@@ -462,7 +459,7 @@ static bool normal_compose(soma_args *a) {
 SOMA__LINES(normal, "[5,7] [7]@0:1", "s[4,3] s[4,1]@0:1", "[] []@0:1", "[0,3] [3]@0:1", "[2,3] []@0:1", "s[6] [1]@0:1",
             "[2] [3] !ESHAPE normal: shapes [2] and [3] do not broadcast")
 static const soma_op normal_op = {
-    .name = "normal",
+    SOMA__COMPOSITE(normal),
     .family = "random",
     .doc = "Normal numbers of these means and standard deviations: mean + std z. Differentiable in both (the reparametrisation of Kingma & "
            "Welling 2014).",
@@ -471,11 +468,8 @@ static const soma_op normal_op = {
     .outputs = 1,
     .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME,
-    .compose = normal_compose,
     .backward = SOMA_COMPOSED,
     .random = true,
-    .samples = normal_samples,
-    .errors = normal_errors,
 };
 
 /* ---- multinomial ------------------------------------------------------------------------------------------------------ */

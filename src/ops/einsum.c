@@ -290,7 +290,7 @@ SOMA__LINES(einsum, "[2,3] [3,4] equation='ij,jk->ik'", "s[2,3,4] s[2,4,2] equat
             "[2,3] equation='ii' !ESHAPE at 'i' (position 1)", "[2,3] equation='ij-ij' !EINVAL expected '->'")
 
 static const soma_op einsum_op = {
-    .name = "einsum",
+    SOMA__COMPOSITE(einsum),
     .family = "matmul",
     .onnx = "Einsum",
     .doc = "Sums of products named by letters (Einstein's notation): 'ij,jk->ik' is a matrix product, 'bii->b' traces, 'i,j->ij' an outer "
@@ -305,10 +305,7 @@ static const soma_op einsum_op = {
     .attrs = SOMA_ATTRS(SOMA_NEED_STRING("equation", "letters of each operand's dimensions, and of the result's")),
     .dtypes = SOMA_NUMBERS,
     .promote = SOMA_PROMOTE_SAME,
-    .compose = einsum_compose,
     .backward = SOMA_COMPOSED,
-    .samples = einsum_samples,
-    .errors = einsum_errors,
 };
 
 soma_tensor *soma_einsum(const char *equation, soma_tensor *const *operands, int n) {

@@ -67,7 +67,7 @@ SOMA__LINES(embedding, "[5,3] i[4]<5", "s[6,4] I[2,3]<6", "[5,2] i[6]=0,2,2,4,2,
             "[5,3] [3] !EDTYPE input 'indices' has dtype f32")
 
 static const soma_op embedding_op = {
-    .name = "embedding",
+    SOMA__COMPOSITE(embedding),
     .family = "index",
     .onnx = "Gather",
     .doc =
@@ -82,11 +82,8 @@ static const soma_op embedding_op = {
         SOMA_DEF_BOOL("scale_grad_by_freq", false, "divide gradients by the number of times a row is taken")),
     .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME,
-    .compose = embedding_compose,
     .backward = SOMA_COMPOSED,
     .no_grad_in = 1u << 1,
-    .samples = embedding_samples,
-    .errors = embedding_errors,
 };
 
 soma_tensor *soma_embedding(soma_tensor *weight, soma_tensor *indices, int64_t padding_idx) {
@@ -230,7 +227,7 @@ SOMA__LINES(embedding_bag, "[6,3] i[2,4]<6 mode='sum'", "s[6,3] i[7]<6 i[3]=0,2,
             "[6,3] i[2]<6 i[1]=0 include_last_offset=true !EINVAL 2 indices and no bag")
 
 static const soma_op embedding_bag_op = {
-    .name = "embedding_bag",
+    SOMA__COMPOSITE(embedding_bag),
     .family = "index",
     .doc = "Sums, means or maxima of groups (bags) of rows of weight [rows, features]: indices [bags, n], or a list [n] that offsets "
            "[bags] cuts. "
@@ -249,11 +246,8 @@ static const soma_op embedding_bag_op = {
         SOMA_DEF_BOOL("scale_grad_by_freq", false, "divide gradients by the number of times a row is taken")),
     .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME,
-    .compose = embedding_bag_compose,
     .backward = SOMA_COMPOSED,
     .no_grad_in = 1u << 1 | 1u << 2,
-    .samples = embedding_bag_samples,
-    .errors = embedding_bag_errors,
 };
 
 soma_tensor *soma_embedding_bag(soma_tensor *weight, soma_tensor *indices, soma_tensor *offsets, soma_tensor *per_sample_weights,

@@ -19,13 +19,11 @@ bool soma__is_square(const soma_tensor *x, const char *name) {
     return (x->ndim >= 2 && x->shape[x->ndim - 1] == x->shape[x->ndim - 2]) || soma__expected(x, name, "square matrices [..., n, n]");
 }
 
-static int64_t rows_of(const soma_tensor *x) { return x->shape[x->ndim - 2]; }
-static int64_t columns_of(const soma_tensor *x) { return x->shape[x->ndim - 1]; }
 static int64_t batch_of(const soma_tensor *x) { return soma__numel(x->ndim - 2, x->shape); }
 
 /* Matrix `b` of x, row-major. */
 static void load(const soma_tensor *x, int64_t b, double *to) {
-    const int64_t size = (int64_t)soma_dtype_size((soma_dtype)x->dtype), m = rows_of(x), n = columns_of(x), rs = x->stride[x->ndim - 2],
+    const int64_t size = (int64_t)soma_dtype_size((soma_dtype)x->dtype), m = soma__rows(x), n = soma__columns(x), rs = x->stride[x->ndim - 2],
                   cs = x->stride[x->ndim - 1];
     int64_t at = 0;
     for (int d = x->ndim - 3; d >= 0; b /= x->shape[d--])
@@ -76,7 +74,7 @@ static bool pair_shape(soma_args *a, soma_meta *out) {
     char have[SOMA__SHAPE_TEXT], want[SOMA__SHAPE_TEXT];
     if (!soma__is_square(x, "A") || !soma__is_matrix(b, "B"))
         return false;
-    bool fits = x->ndim == b->ndim && rows_of(b) == rows_of(x);
+    bool fits = x->ndim == b->ndim && soma__rows(b) == soma__rows(x);
     for (int d = 0; fits && d < x->ndim - 2; d++)
         fits = x->shape[d] == b->shape[d];
     if (!fits) {
@@ -84,20 +82,20 @@ static bool pair_shape(soma_args *a, soma_meta *out) {
                   soma__tensor_text(b, want));
         return false;
     }
-    shape_with(b, 2, rows_of(b), columns_of(b), &out[0]);
+    shape_with(b, 2, soma__rows(b), soma__columns(b), &out[0]);
     if (a->op->outputs > 1)
         info_shape(x, &out[1]);
     return true;
 }
 
 static size_t pair_work(soma_args *a) {
-    const int64_t n = rows_of(a->in[0]);
-    return doubles(n * n + n * columns_of(a->in[1]) + n);
+    const int64_t n = soma__rows(a->in[0]);
+    return doubles(n * n + n * soma__columns(a->in[1]) + n);
 }
 
 static const char *trsm_kernel(soma_args *a) {
     const soma_tensor *x = a->in[0], *b = a->in[1];
-    const int64_t n = rows_of(x), k = columns_of(b), batches = batch_of(x);
+    const int64_t n = soma__rows(x), k = soma__columns(b), batches = batch_of(x);
     double *m = a->work, *y = m + n * n;
     for (int64_t i = 0; i < batches && n * k > 0; i++) {
         load(x, i, m);
@@ -108,7 +106,7 @@ static const char *trsm_kernel(soma_args *a) {
     return NULL;
 }
 
-static soma_tensor *trsm(soma_tensor *a, soma_tensor *b, bool upper, bool unit) {
+soma_tensor *soma__trsm(soma_tensor *a, soma_tensor *b, bool upper, bool unit) {
     const soma_attr attrs[] = {SOMA_BOOLEAN("upper", upper), SOMA_BOOLEAN("unitriangular", unit)};
     return a && b ? SOMA__RUN(&soma__trsm_op, attrs, a, b) : NULL;
 }
@@ -118,7 +116,7 @@ static void trsm_backward(soma_grad_args *g) {
     const bool upper = g->attrs[T_UPPER].value.i != 0, unit = g->attrs[T_UNIT].value.i != 0;
     if (!g->gout[0])
         return;
-    soma_tensor *gb = trsm(soma__t(g->in[0]), g->gout[0], !upper, unit);
+    soma_tensor *gb = soma__trsm(soma__t(g->in[0]), g->gout[0], !upper, unit);
     if (g->need[0]) {
         soma_tensor *ga = soma_neg(mm(gb, soma__t(g->out[0])));
         g->gin[0] = upper ? soma_triu(ga, unit) : soma_tril(ga, unit ? -1 : 0);
@@ -156,19 +154,19 @@ static bool square_info_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
     if (!soma__is_square(x, "A"))
         return false;
-    shape_with(x, 2, rows_of(x), rows_of(x), &out[0]);
+    shape_with(x, 2, soma__rows(x), soma__rows(x), &out[0]);
     info_shape(x, &out[1]);
     return true;
 }
 
 static size_t square_work(soma_args *a) {
-    const int64_t n = rows_of(a->in[0]);
+    const int64_t n = soma__rows(a->in[0]);
     return doubles(n * n + n);
 }
 
 static const char *cholesky_kernel(soma_args *a) {
     const soma_tensor *x = a->in[0];
-    const int64_t n = rows_of(x), batches = batch_of(x);
+    const int64_t n = soma__rows(x), batches = batch_of(x);
     double *m = a->work;
     for (int64_t i = 0; i < batches; i++) {
         load(x, i, m);
@@ -184,8 +182,8 @@ static void cholesky_backward(soma_grad_args *g) {
     if (!g->gout[0])
         return;
     soma_tensor *phi = half_tril(mm(lt, g->gout[0]));
-    soma_tensor *right = soma__t(trsm(lt, soma__t(phi), true, false)); /* Φ L⁻¹ = (L⁻ᵀ Φᵀ)ᵀ */
-    g->gin[0] = symmetric(trsm(lt, right, true, false));
+    soma_tensor *right = soma__t(soma__trsm(lt, soma__t(phi), true, false)); /* Φ L⁻¹ = (L⁻ᵀ Φᵀ)ᵀ */
+    g->gin[0] = symmetric(soma__trsm(lt, right, true, false));
 }
 
 SOMA__LINES(cholesky_ex, "p[3,3]", "sp[2,3,3]", "p[1,1]", "p[0,0]", "[2,3] !ESHAPE A is [2, 3] f32, expected square matrices")
@@ -214,7 +212,7 @@ const soma_op soma__cholesky_ex_op = {
 
 static const char *solve_kernel(soma_args *a) {
     const soma_tensor *x = a->in[0], *b = a->in[1];
-    const int64_t n = rows_of(x), k = columns_of(b), batches = batch_of(x);
+    const int64_t n = soma__rows(x), k = soma__columns(b), batches = batch_of(x);
     double *m = a->work, *y = m + n * n;
     int64_t *pivot = (int64_t *)(y + n * k);
     for (int64_t i = 0; i < batches; i++) {
@@ -287,7 +285,7 @@ static void determinant(double *m, int64_t n, int64_t *pivot, bool logarithm, do
 
 static const char *det_kernel(soma_args *a) {
     const soma_tensor *x = a->in[0];
-    const int64_t n = rows_of(x), batches = batch_of(x);
+    const int64_t n = soma__rows(x), batches = batch_of(x);
     const bool logarithm = a->op->outputs == 2;
     double *m = a->work, sign, size;
     for (int64_t i = 0; i < batches; i++) {
@@ -406,20 +404,20 @@ static bool qr_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
     if (!soma__is_matrix(x, "A"))
         return false;
-    const int64_t m = rows_of(x), n = columns_of(x), k = soma__attr_int(a, Q_COMPLETE) ? m : SOMA_MIN(m, n);
+    const int64_t m = soma__rows(x), n = soma__columns(x), k = soma__attr_int(a, Q_COMPLETE) ? m : SOMA_MIN(m, n);
     shape_with(x, 2, m, k, &out[0]);
     shape_with(x, 2, k, n, &out[1]);
     return true;
 }
 
 static size_t qr_work(soma_args *a) {
-    const int64_t m = rows_of(a->in[0]), n = columns_of(a->in[0]), wide = SOMA_MAX(m, n);
+    const int64_t m = soma__rows(a->in[0]), n = soma__columns(a->in[0]), wide = SOMA_MAX(m, n);
     return doubles(m * n + m * wide + 2 * wide);
 }
 
 static const char *qr_kernel(soma_args *a) {
     const soma_tensor *x = a->in[0];
-    const int64_t m = rows_of(x), n = columns_of(x), k = columns_of(a->out[0]), batches = batch_of(x), wide = SOMA_MAX(m, n);
+    const int64_t m = soma__rows(x), n = soma__columns(x), k = soma__columns(a->out[0]), batches = batch_of(x), wide = SOMA_MAX(m, n);
     double *r = a->work, *q = r + m * n, *tau = q + m * wide, *row = tau + wide;
     for (int64_t b = 0; b < batches; b++) {
         load(x, b, r);
@@ -442,7 +440,7 @@ static soma_tensor *qr_gradient(soma_tensor *q, soma_tensor *r, soma_tensor *gq,
     if (gq)
         m = plus(m, soma_neg(mm(soma__t(gq), q)));
     soma_tensor *whole = plus(gq, mm(q, soma_add(soma_tril(m, 0), soma__t(soma_tril(m, -1)))));
-    return soma__t(trsm(r, soma__t(whole), true, false));
+    return soma__t(soma__trsm(r, soma__t(whole), true, false));
 }
 
 /* A wide one is [X Y] = Q [U V]: V = Qᵀ Y adds to the gradient of Q, and Y's is Q gV. */
@@ -501,20 +499,20 @@ static bool eigh_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
     if (!soma__is_square(x, "A"))
         return false;
-    shape_with(x, 1, rows_of(x), 0, &out[0]);
-    shape_with(x, 2, rows_of(x), rows_of(x), &out[1]);
+    shape_with(x, 1, soma__rows(x), 0, &out[0]);
+    shape_with(x, 2, soma__rows(x), soma__rows(x), &out[1]);
     info_shape(x, &out[2]);
     return true;
 }
 
 static size_t eigh_work(soma_args *a) {
-    const int64_t n = rows_of(a->in[0]);
+    const int64_t n = soma__rows(a->in[0]);
     return doubles(2 * n * n + 5 * n);
 }
 
 static const char *eigh_kernel(soma_args *a) {
     const soma_tensor *x = a->in[0];
-    const int64_t n = rows_of(x), batches = batch_of(x);
+    const int64_t n = soma__rows(x), batches = batch_of(x);
     const bool upper = soma__attr_int(a, E_UPPER) != 0;
     double *m = a->work, *v = m + n * n, *w = v + n * n, *room = w + n;
     for (int64_t b = 0; b < batches; b++) {
@@ -588,7 +586,7 @@ static bool svd_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
     if (!soma__is_matrix(x, "A"))
         return false;
-    const int64_t m = rows_of(x), n = columns_of(x), k = SOMA_MIN(m, n);
+    const int64_t m = soma__rows(x), n = soma__columns(x), k = SOMA_MIN(m, n);
     shape_with(x, 2, m, k, &out[0]);
     shape_with(x, 1, k, 0, &out[1]);
     shape_with(x, 2, k, n, &out[2]);
@@ -597,7 +595,7 @@ static bool svd_shape(soma_args *a, soma_meta *out) {
 }
 
 static size_t svd_work(soma_args *a) {
-    const int64_t m = rows_of(a->in[0]), n = columns_of(a->in[0]), k = SOMA_MIN(m, n);
+    const int64_t m = soma__rows(a->in[0]), n = soma__columns(a->in[0]), k = SOMA_MIN(m, n);
     return doubles(3 * m * n + 2 * k * k + 3 * k);
 }
 
@@ -609,7 +607,7 @@ static void turn(const double *from, int64_t m, int64_t n, double *to) {
 
 /* Matrix b of x: u [m, k], s [k], vh [k, n]; a wide one as the transpose of a tall one. `room` is svd_work's. */
 static bool decompose(const soma_tensor *x, int64_t b, double *room, double **u, double **s, double **vh) {
-    const int64_t m = rows_of(x), n = columns_of(x), k = SOMA_MIN(m, n);
+    const int64_t m = soma__rows(x), n = soma__columns(x), k = SOMA_MIN(m, n);
     double *a = room, *left = a + m * n, *right = left + m * n, *values = right + k * k, *rest = values + k, *spare = rest + k * k + 2 * k;
     load(x, b, m < n ? spare : a);
     if (m < n)
@@ -628,7 +626,7 @@ static bool decompose(const soma_tensor *x, int64_t b, double *room, double **u,
 
 static const char *svd_kernel(soma_args *a) {
     const soma_tensor *x = a->in[0];
-    const int64_t m = rows_of(x), n = columns_of(x), k = SOMA_MIN(m, n), batches = batch_of(x);
+    const int64_t m = soma__rows(x), n = soma__columns(x), k = SOMA_MIN(m, n), batches = batch_of(x);
     double *u, *s, *vh;
     for (int64_t b = 0; b < batches; b++) {
         ((int64_t *)a->out[3]->data)[b] = !decompose(x, b, a->work, &u, &s, &vh);
@@ -694,16 +692,16 @@ static bool pinv_shape(soma_args *a, soma_meta *out) {
     const soma_tensor *x = a->in[0];
     if (!soma__is_matrix(x, "A"))
         return false;
-    shape_with(x, 2, columns_of(x), rows_of(x), &out[0]);
+    shape_with(x, 2, soma__columns(x), soma__rows(x), &out[0]);
     info_shape(x, &out[1]);
     return true;
 }
 
-static size_t pinv_work(soma_args *a) { return svd_work(a) + doubles(a->in[0]->ndim < 2 ? 0 : rows_of(a->in[0]) * columns_of(a->in[0])); }
+static size_t pinv_work(soma_args *a) { return svd_work(a) + doubles(a->in[0]->ndim < 2 ? 0 : soma__rows(a->in[0]) * soma__columns(a->in[0])); }
 
 static const char *pinv_kernel(soma_args *a) {
     const soma_tensor *x = a->in[0];
-    const int64_t m = rows_of(x), n = columns_of(x), k = SOMA_MIN(m, n), batches = batch_of(x);
+    const int64_t m = soma__rows(x), n = soma__columns(x), k = SOMA_MIN(m, n), batches = batch_of(x);
     const double atol = soma__attr_float(a, P_ATOL), given = soma__attr_float(a, P_RTOL);
     const double rtol = given >= 0 ? given : atol > 0 ? 0 : (double)SOMA_MAX(m, n) * (x->dtype == SOMA_F64 ? DBL_EPSILON : FLT_EPSILON);
     double *u, *s, *vh, *y = (double *)((char *)a->work + svd_work(a));

@@ -65,10 +65,12 @@ static bool to_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 const soma_op soma__to_op = {
-    .name = "to", .family = "fill", .onnx = "Cast", .doc = "converts to another dtype: floats round to nearest even, to integers towards zero",
-    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = SOMA_ATTRS({.def = {.name = "dtype", .kind = SOMA_ATTR_DTYPE}, .required = true, .help = "the new dtype"}),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_NONE, .shape = to_shape, .cpu = {to_kernel}, .backward = to_backward,
-    .samples = to_samples, .errors = to_errors,
+    .name = "to", .family = "fill", .onnx = "Cast",
+    .doc = "converts to another dtype: floats round to nearest even, to integers towards zero",
+    .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,
+    .attrs = SOMA_ATTRS({.def = {.name = "dtype", .kind = SOMA_ATTR_DTYPE}, .required = true, .help = "the new dtype"}),
+    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_NONE, .shape = to_shape, .cpu = {to_kernel}, .backward = to_backward, .samples = to_samples,
+    .errors = to_errors,
 };
 
 soma_tensor *soma_to(soma_tensor *x, soma_dtype dtype) {

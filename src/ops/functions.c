@@ -254,10 +254,10 @@ static bool polygamma_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op polygamma_op = {
-    .name = "polygamma", .family = "special", .doc = "the n-th derivative of digamma: (-1)^(n+1) n! zeta(n + 1, x); n = 0 is digamma",
+    SOMA__COMPOSITE(polygamma), .family = "special", .doc = "the n-th derivative of digamma: (-1)^(n+1) n! zeta(n + 1, x); n = 0 is digamma",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .attrs = SOMA_ATTRS(SOMA_NEED_INT("n", "order of the derivative, from 0")),
-    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_FLOAT, .compose = polygamma_compose, .backward = SOMA_COMPOSED,
-    .samples = polygamma_samples, .errors = polygamma_errors, .range = "[0.5, 4]",
+    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_FLOAT, .backward = SOMA_COMPOSED,
+    .range = "[0.5, 4]",
 };
 
 soma_tensor *soma_polygamma(int64_t n, soma_tensor *x) { return SOMA__RUN(&polygamma_op, &SOMA_INT("n", n), x); }

@@ -50,8 +50,9 @@ SOMA__LINES(meshgrid, "[2] [3]", "s[3] [2] [1] indexing='xy'", "[4]", "[2] [] [3
             "[2] [3] indexing='yx' !EINVAL meshgrid: indexing is 'yx', expected 'ij' or 'xy'")
 static const soma_op meshgrid_op = {
     SOMA__COMPOSITE(meshgrid), LIST, .many = true,
-    .doc = "For vectors of n1, n2, … elements as many tensors [n1, n2, …], each with its vector along its own dimension: the coordinates of a grid. Views.",
-    .attrs = SOMA_ATTRS({.def = {.name = "indexing", .kind = SOMA_ATTR_STRING, .value.s = "ij"}, .help = "'ij': matrix order; 'xy': the first two dimensions exchanged, as in plots"}),
+    .doc = "For vectors of n1, n2, … elements as many tensors [n1, n2, …], each with its vector along its own dimension: the coordinates of a grid. "
+           "Views.",
+    .attrs = SOMA_ATTRS(SOMA_DEF_STRING("indexing", "ij", "'ij': matrix order; 'xy': the first two dimensions exchanged, as in plots")),
 };
 
 static bool cartesian_prod_compose(soma_args *a) {
@@ -63,7 +64,10 @@ static bool cartesian_prod_compose(soma_args *a) {
 }
 SOMA__LINES(cartesian_prod, "[2] [3]", "s[3] [2] [2]", "[4]", "[0] [2]", "[1] [1]", "[3] [1]",
             "[2] [2,2] !ESHAPE cartesian_prod: input 1 is [2, 2] f32, expected a vector", "[] [2] !ESHAPE expected a vector")
-static const soma_op cartesian_prod_op = {SOMA__COMPOSITE(cartesian_prod), LIST, .doc = "All ways to take one element of each vector, as rows: [n1 n2 …, number of vectors]; of one vector itself."};
+static const soma_op cartesian_prod_op = {
+    SOMA__COMPOSITE(cartesian_prod), LIST,
+    .doc = "All ways to take one element of each vector, as rows: [n1 n2 …, number of vectors]; of one vector itself.",
+};
 
 /* The next choice of r places among n, in lexicographic order; false after the last. */
 static bool next_choice(int64_t *c, int64_t r, int64_t n, bool again) {
@@ -83,7 +87,8 @@ static bool combinations_compose(soma_args *a) {
     bool again = soma__attr_int(a, 1) != 0;
     char text[SOMA__SHAPE_TEXT];
     if (a->in[0]->ndim != 1 || r < 0 || r > 32) {
-        soma_fail(a->in[0]->ndim != 1 ? SOMA_ESHAPE : SOMA_EINVAL, "combinations: r is %lld and x is %s, expected 0 to 32 elements of a vector", (long long)r, soma__tensor_text(a->in[0], text));
+        soma_fail(a->in[0]->ndim != 1 ? SOMA_ESHAPE : SOMA_EINVAL, "combinations: r is %lld and x is %s, expected 0 to 32 elements of a vector",
+                  (long long)r, soma__tensor_text(a->in[0], text));
         return false;
     }
     soma_tensor *places = NULL;
@@ -108,7 +113,8 @@ static bool combinations_compose(soma_args *a) {
 SOMA__LINES(combinations, "[4]", "s[4] r=3", "[3] r=2 with_replacement=true", "[2] r=3", "[0]", "[3] r=1", "[3] r=0",
             "[2,2] !ESHAPE combinations: r is 2 and x is [2, 2] f32", "[3] r=-1 !EINVAL r is -1")
 static const soma_op combinations_op = {
-    SOMA__COMPOSITE(combinations), .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "shape", .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
+    SOMA__COMPOSITE(combinations), .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "shape", .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
     .doc = "All choices of r elements of a vector, in order, as rows [choices, r], as itertools.combinations.",
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("r", 2, "how many elements"), SOMA_DEF_BOOL("with_replacement", false, "an element may be taken again")),
 };
@@ -133,7 +139,8 @@ static soma_tensor *pad_dim(soma_tensor *x, int dim, int64_t before, int64_t aft
     int64_t n = x->shape[dim], most = e == REFLECT ? n - 1 : e == CIRCULAR ? n : n > 0 ? INT32_MAX : 0;
     static const char *const limits[] = {"reflect needs less than the size", "replicate needs an element to repeat", "circular needs no more than the size"};
     if (before > most || after > most || before < -n || after < -n || n + before + after < 0) {
-        soma_fail(SOMA_ESHAPE, "pad: %lld before and %lld after dimension %d of size %lld; %s", (long long)before, (long long)after, dim, (long long)n, limits[e]);
+        soma_fail(SOMA_ESHAPE, "pad: %lld before and %lld after dimension %d of size %lld; %s", (long long)before, (long long)after, dim,
+                  (long long)n, limits[e]);
         return NULL;
     }
     soma_tensor *places = soma_empty(1, (const int64_t[]){n + before + after}, SOMA_I64);
@@ -158,7 +165,8 @@ static bool pad_compose(soma_args *a) {
         return false;
     }
     if (pad->count % 2 || pad->count / 2 > x->ndim) {
-        soma_fail(SOMA_ESHAPE, "pad: %d amounts do not fit %s; expected before and after for some dimensions, the last one first", pad->count, soma__tensor_text(x, text));
+        soma_fail(SOMA_ESHAPE, "pad: %d amounts do not fit %s; expected before and after for some dimensions, the last one first", pad->count,
+                  soma__tensor_text(x, text));
         return false;
     }
     for (int i = 0; x && i < pad->count / 2; i++)
@@ -173,11 +181,14 @@ SOMA__LINES(pad, "[3,4] pad=1,2", "s[2,3,4] pad=1,0,0,2 value=1.5", "[2,3,4] pad
             "[2,3] pad=0,4 mode='circular' !ESHAPE circular needs no more", "[2,0] pad=1,0 mode='replicate' !ESHAPE replicate needs an element",
             "[2] pad=1,1 mode='mirror' !EINVAL mode is 'mirror'", "[2] pad=1,1,1,1 mode='reflect' !ESHAPE 4 amounts do not fit [2]")
 static const soma_op pad_op = {
-    SOMA__COMPOSITE(pad), .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "shape", .onnx = "Pad", .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
-    .doc = "x with elements before and after it, from the last dimension backwards, as torch.nn.functional.pad: a constant; its own elements mirrored at the edge (reflect); the edge "
-           "repeated (replicate); those of the other end (circular). Negative amounts cut off. Any dimensions may be padded in each mode, where PyTorch wants inputs of 2 to 5 dimensions.",
+    SOMA__COMPOSITE(pad), .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "shape", .onnx = "Pad", .dtypes = SOMA_ANY,
+    .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
+    .doc = "x with elements before and after it, from the last dimension backwards, as torch.nn.functional.pad: a constant; its own elements "
+           "mirrored at the edge (reflect); the edge repeated (replicate); those of the other end (circular). Negative amounts cut off. Any "
+           "dimensions may be padded in each mode, where PyTorch wants inputs of 2 to 5 dimensions.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INTS("pad", "before and after, from the last dimension backwards; at most 4 dimensions"),
-                        {.def = {.name = "mode", .kind = SOMA_ATTR_STRING, .value.s = "constant"}, .help = "constant, reflect, replicate or circular"}, SOMA_DEF_FLOAT("value", 0, "the constant")),
+                        SOMA_DEF_STRING("mode", "constant", "constant, reflect, replicate or circular"),
+                        SOMA_DEF_FLOAT("value", 0, "the constant")),
 };
 soma_tensor *soma_pad_mode(soma_tensor *x, int n, const int64_t *pad, const char *mode) {
     soma_attr attrs[] = {{.name = "pad"}, SOMA_STRING("mode", mode ? mode : "constant"), SOMA_FLOAT("value", 0)};
@@ -194,7 +205,8 @@ static bool unfold_shape(soma_args *a, soma_meta *out) {
         return false;
     int64_t n = x->ndim ? x->shape[dim] : 1;
     if (size < 0 || size > n || step < 1 || x->ndim == SOMA_MAX_DIMS) {
-        soma_fail(SOMA_EINVAL, "unfold: windows of %lld every %lld along dimension %d of size %lld; expected windows no larger than that and a step of 1 or more", (long long)size,
+        soma_fail(SOMA_EINVAL, "unfold: windows of %lld every %lld along dimension %d of size %lld; expected windows no larger than that and a step "
+                               "of 1 or more", (long long)size,
                   (long long)step, dim, (long long)n);
         return false;
     }
@@ -235,9 +247,12 @@ SOMA__LINES(unfold, "[7] dimension=0 size=3 step=1", "s[3,6] dimension=1 size=2 
             "[3] dimension=0 size=1 step=0 !EINVAL a step of 1 or more", "[3] dimension=1 size=1 step=1 !ESHAPE dim 1 is out of range")
 static const soma_op unfold_op = {
     .name = "unfold", .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "shape", .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME,
-    .doc = "A view of all windows of `size` elements, `step` apart, along one dimension; a window's elements stand in a new last dimension. torch.Tensor.unfold; the patches of images are im2col's.",
-    .attrs = SOMA_ATTRS(SOMA_NEED_INT("dimension", "dimension"), SOMA_NEED_INT("size", "elements of a window"), SOMA_NEED_INT("step", "distance of windows")),
-    .shape = unfold_shape, .view = unfold_shape, .cpu = {soma__view_kernel}, .backward = unfold_backward, .samples = unfold_samples, .errors = unfold_errors,
+    .doc = "A view of all windows of `size` elements, `step` apart, along one dimension; a window's elements stand in a new last dimension. "
+           "torch.Tensor.unfold; the patches of images are im2col's.",
+    .attrs = SOMA_ATTRS(SOMA_NEED_INT("dimension", "dimension"), SOMA_NEED_INT("size", "elements of a window"),
+                        SOMA_NEED_INT("step", "distance of windows")),
+    .shape = unfold_shape, .view = unfold_shape, .cpu = {soma__view_kernel}, .backward = unfold_backward, .samples = unfold_samples,
+    .errors = unfold_errors,
 };
 soma_tensor *soma_unfold(soma_tensor *x, int64_t dim, int64_t size, int64_t step) {
     soma_attr attrs[] = {SOMA_INT("dimension", dim), SOMA_INT("size", size), SOMA_INT("step", step)};

@@ -13,8 +13,6 @@
 
 #define INDEX_DTYPES (SOMA_BIT(SOMA_I64) | SOMA_BIT(SOMA_I32))
 
-static bool small_float(const soma_tensor *t) { return t->dtype == SOMA_F16 || t->dtype == SOMA_BF16; }
-
 /* A number without dimensions counts as a vector of one, as in PyTorch. */
 static int dims(const soma_tensor *t) { return SOMA_MAX(t->ndim, 1); }
 static int64_t size_at(const soma_tensor *t, int d) { return t->ndim ? t->shape[d] : 1; }
@@ -92,13 +90,13 @@ static soma_tensor float_room(const soma_tensor *t, void *data) {
 }
 
 static size_t add_work(soma_args *a) {
-    return small_float(a->in[0]) ? sizeof(float) * (size_t)(a->in[0]->numel + a->in[2]->numel) : 0;
+    return soma__is_half(a->in[0]) ? sizeof(float) * (size_t)(a->in[0]->numel + a->in[2]->numel) : 0;
 }
 
 static const char *add_kernel(soma_args *a, bool one_d) {
     const soma_tensor *x = a->in[0], *src = a->in[2], *out = a->out[0];
     const soma_tensor *over = one_d ? src : a->in[1];
-    if (small_float(x)) {
+    if (soma__is_half(x)) {
         soma_tensor sum = float_room(x, a->work), add = float_room(src, (float *)a->work + x->numel);
         soma__copy_to_floats(sum.data, x);
         soma__copy_to_floats(add.data, src);
@@ -527,10 +525,12 @@ SOMA__LINES(index_copy, "[4,3] i[2]=2,0 [2,3] dim=0", "s[4,3] I[2]=1,2 [4,2] dim
             "[3,4] i[2]=0,3 [2,4] dim=0 !EINVAL index_copy: index 3 at position [1] is out of range",
             "[3,4] i[2]=0,1 [2,4] dim=1 !ESHAPE index_copy: src is [2, 4], expected [3, 2]")
 static const soma_op index_copy_op = {
-    .name = "index_copy", .family = "index", .doc = "x with the rows (columns, planes …) of src in place of those along `dim` that the indices name; of several for one place the last.",
-    .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1, .attrs = dim_attrs, .n_attrs = 1,
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = index_add_shape, .check = check_index, .cpu = {index_copy_kernel}, .backward = index_copy_backward,
-    .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1, .in_place = true, .samples = index_copy_samples, .errors = index_copy_errors,
+    .name = "index_copy", .family = "index",
+    .doc = "x with the rows (columns, planes …) of src in place of those along `dim` that the indices name; of several for one place the last.",
+    .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1, .attrs = dim_attrs,
+    .n_attrs = 1, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = index_add_shape, .check = check_index, .cpu = {index_copy_kernel},
+    .backward = index_copy_backward, .saves = SOMA_SAVE_IN(1), .no_grad_in = 1u << 1, .in_place = true, .samples = index_copy_samples,
+    .errors = index_copy_errors,
 };
 soma_tensor *soma_index_copy(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src) {
     soma_attr attr = SOMA_INT("dim", dim);
@@ -627,11 +627,13 @@ static void scatter_fold_backward(soma_grad_args *g) {
 SOMA__LINES(scatter_fold, "[4,3] i[2,3]=0,1,2,0,1,1 [2,3] dim=0 kind=0", "[4,3] i[4,2]=1,0,2,1,1,1,0,0 [4,2] dim=1 kind=1",
             "[5] i[3]=3,1,3 [3] dim=0 kind=2", "[3] i[2]=0,3 [2] dim=0 kind=0 !EINVAL index 3 at position [1]")
 static const soma_op scatter_fold_op = {
-    .name = "scatter_fold", .family = "index", .doc = "Product, maximum or minimum of x and the elements of src that go to each place: part of scatter_reduce.",
+    .name = "scatter_fold", .family = "index",
+    .doc = "Product, maximum or minimum of x and the elements of src that go to each place: part of scatter_reduce.",
     .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1,
     .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension that is indexed"), SOMA_NEED_INT("kind", "0: product, 1: maximum, 2: minimum")),
-    .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64) | SOMA_BIT(SOMA_I64), .promote = SOMA_PROMOTE_SAME, .shape = scatter_add_shape, .check = check_index, .cpu = {scatter_fold_kernel},
-    .backward = scatter_fold_backward, .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(0), .no_grad_in = 1u << 1, .internal = true,
+    .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64) | SOMA_BIT(SOMA_I64), .promote = SOMA_PROMOTE_SAME, .shape = scatter_add_shape,
+    .check = check_index, .cpu = {scatter_fold_kernel}, .backward = scatter_fold_backward,
+    .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(0), .no_grad_in = 1u << 1, .internal = true,
     .samples = scatter_fold_samples, .errors = scatter_fold_errors,
 };
 static soma_tensor *scatter_fold(soma_tensor *x, int64_t dim, soma_tensor *index, soma_tensor *src, soma__lanes_kind kind) {
@@ -691,9 +693,11 @@ SOMA__LINES(scatter_reduce, PLACES "reduce='sum'", PLACES "reduce='prod'", PLACE
             "[3] i[2]=0,1 [1] dim=0 reduce='sum' !ESHAPE index is [2], expected no larger sizes than those of src, [1]")
 static const soma_op scatter_reduce_op = {
     SOMA__COMPOSITE(scatter_reduce), .family = "index", .onnx = "ScatterElements",
-    .doc = "x with the elements of src brought together where their indices say, as scatter: by sum, prod, mean, amax or amin, with x's element or without it. Equals share the gradient of amax and amin.",
+    .doc = "x with the elements of src brought together where their indices say, as scatter: by sum, prod, mean, amax or amin, with x's element or "
+           "without it. Equals share the gradient of amax and amin.",
     .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1,
-    .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension that is indexed"), {.def = {.name = "reduce", .kind = SOMA_ATTR_STRING}, .required = true, .help = "sum, prod, mean, amax or amin"},
+    .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension that is indexed"),
+                        SOMA_NEED_STRING("reduce", "sum, prod, mean, amax or amin"),
                         SOMA_DEF_BOOL("include_self", true, "x's own element counts too")),
     .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED, .no_grad_in = 1u << 1,
 };

@@ -5,7 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { X, WEIGHT, BIAS };
 enum { N_DIMS, EPS };
 enum { B_GRAD, B_X, B_MEAN, B_RSTD, B_WEIGHT };
 
@@ -181,16 +180,6 @@ static bool backward_shape(soma_args *a, soma_meta *out) {
 
 /* ---- Gradient ---------------------------------------------------------------------------------------------------- */
 
-static void fused(soma_grad_args *g) {
-    soma_tensor *out[SOMA_MAX_OUTPUTS];
-    soma_tensor *const in[] = {g->gout[0], g->in[X], g->out[1], g->out[2], g->in[WEIGHT]};
-    if (!soma__apply(&soma__layer_norm_backward_op, in, 5, g->attrs, out, 0))
-        return;
-    g->gin[X] = out[0];
-    g->gin[WEIGHT] = g->need[WEIGHT] ? out[1] : NULL;
-    g->gin[BIAS] = g->need[BIAS] ? soma_to(out[2], g->in_meta[BIAS].dtype) : NULL;
-}
-
 /* xhat = (x - mean) rstd; gb = sum g, gw = sum g xhat over rows; gx = rstd (gw - mean(gw) - xhat mean(gw xhat)) with gw = g w. */
 static void in_operators(soma_grad_args *g) {
     int n = (int)g->attrs[N_DIMS].value.i;
@@ -213,8 +202,7 @@ static void in_operators(soma_grad_args *g) {
 }
 
 static void layer_norm_backward(soma_grad_args *g) {
-    if (g->gout[0])
-        (g->create_graph ? in_operators : fused)(g);
+    soma__norm_gradient(g, &soma__layer_norm_backward_op, in_operators);
 }
 
 static int64_t forward_flops(soma_args *a) { return 7 * a->in[X]->numel; }

@@ -23,7 +23,7 @@ static bool dtype_for(soma_args *a, soma_dtype *to) {
     SOMA__LINES(NAME, "[3,4] " SAMPLE, "s[2,3] " SAMPLE " dtype=1", "[] " SAMPLE, "[0,3] " SAMPLE, "[2,1,2] " SAMPLE, "s[5] " SAMPLE,      \
                 "[3] " SAMPLE BAD)                                                                                                         \
     static const soma_op NAME##_op = {                                                                                                     \
-        .name = #NAME,                                                                                                                     \
+        SOMA__COMPOSITE(NAME),                                                                                                            \
         .family = RANDOM ? "random" : "create",                                                                                            \
         .doc = DOC,                                                                                                                        \
         .in = {{.name = "x"}},                                                                                                             \
@@ -32,11 +32,8 @@ static bool dtype_for(soma_args *a, soma_dtype *to) {
         .attrs = SOMA_ATTRS(__VA_ARGS__ SOMA_DEF_DTYPE("dtype", SAME, "dtype of the result; not given: x's")),                             \
         .dtypes = DTYPES,                                                                                                                  \
         .promote = SOMA_PROMOTE_SAME,                                                                                                      \
-        .compose = NAME##_compose,                                                                                                         \
         .backward = SOMA_NONDIFF,                                                                                                          \
         .random = RANDOM,                                                                                                                  \
-        .samples = NAME##_samples,                                                                                                         \
-        .errors = NAME##_errors,                                                                                                           \
     };
 #define NO_DTYPE " dtype=77 !EDTYPE there is no dtype 77"
 LIKE(zeros_like, SOMA_ANY, "", NO_DTYPE, false, "Zeros in x's shape.", soma_zeros(SIZES, dtype), )
@@ -82,7 +79,7 @@ static bool logspace_compose(soma_args *a) {
 SOMA__LINES(logspace, LOGSPACE("4"), LOGSPACE("1"), LOGSPACE("0"), LOGSPACE("7 base=2.0"),
             LOGSPACE("-1 !EINVAL steps is -1, expected 0 or more"), LOGSPACE("3 base=0.0 !EINVAL expected a base above 0"))
 static const soma_op logspace_op = {
-    .name = "logspace",
+    SOMA__COMPOSITE(logspace),
     .family = "create",
     .doc = "`steps` values base^start … base^end, whose exponents lie at equal distances.",
     .outputs = 1,
@@ -91,10 +88,7 @@ static const soma_op logspace_op = {
                         SOMA_DEF_DTYPE("dtype", SOMA_F32, "dtype of the result")),
     .dtypes = SOMA_NUMBERS,
     .promote = SOMA_PROMOTE_NONE,
-    .compose = logspace_compose,
     .backward = SOMA_NONDIFF,
-    .samples = logspace_samples,
-    .errors = logspace_errors,
 };
 soma_tensor *soma_logspace(double start, double end, int64_t steps, double base, soma_dtype dtype) {
     const soma_attr attrs[] = {SOMA_FLOAT("start", start), SOMA_FLOAT("end", end), SOMA_INT("steps", steps), SOMA_FLOAT("base", base),

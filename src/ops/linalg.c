@@ -56,11 +56,6 @@ bool soma__same_batch(const char *op, soma_tensor **a, soma_tensor **b) {
     return true;
 }
 
-static bool done(soma_args *a, soma_tensor *t) {
-    a->out[0] = t;
-    return t != NULL;
-}
-
 static soma_tensor *eye_like(const soma_tensor *x) {
     if (!x)
         return NULL;
@@ -68,8 +63,6 @@ static soma_tensor *eye_like(const soma_tensor *x) {
     return soma_expand(soma_eye(n, n, (soma_dtype)x->dtype), x->ndim, x->shape);
 }
 
-static int64_t rows_of(const soma_tensor *x) { return x->shape[x->ndim - 2]; }
-static int64_t columns_of(const soma_tensor *x) { return x->shape[x->ndim - 1]; }
 
 /* All outputs of one of factors.c, the last of which is info. */
 static bool factor(const soma_op *op, soma_tensor *a, soma_tensor *b, const soma_attr *attrs, const char *text, soma_tensor **out) {
@@ -87,26 +80,22 @@ static bool cholesky_compose(soma_args *a) {
     if (!soma__is_square(x, "A") || !factor(&soma__cholesky_ex_op, upper ? soma__t(x) : x, NULL, NULL,
                                             "A is not positive definite: its leading minor of order %lld is not positive", out))
         return false;
-    return done(a, upper ? soma__t(out[0]) : out[0]);
+    return soma__return(a, upper ? soma__t(out[0]) : out[0]);
 }
 
-static soma_tensor *triangle(soma_tensor *a, soma_tensor *b, bool upper, bool unit) {
-    const soma_attr attrs[] = {SOMA_BOOLEAN("upper", upper), SOMA_BOOLEAN("unitriangular", unit)};
-    return a && b ? SOMA__RUN(&soma__trsm_op, attrs, a, b) : NULL;
-}
 /* A = L Lᵀ or Uᵀ U. */
 static soma_tensor *by_factor(soma_tensor *l, soma_tensor *b, bool upper) {
-    return upper ? triangle(l, triangle(soma__t(l), b, false, false), true, false)
-                 : triangle(soma__t(l), triangle(l, b, false, false), true, false);
+    return upper ? soma__trsm(l, soma__trsm(soma__t(l), b, false, false), true, false)
+                 : soma__trsm(soma__t(l), soma__trsm(l, b, false, false), true, false);
 }
 static bool cholesky_solve_compose(soma_args *a) {
     soma_tensor *b = a->in[0], *l = a->in[1];
     return soma__is_matrix(b, "B") && soma__is_square(l, "L") && soma__same_batch("cholesky_solve", &b, &l) &&
-           done(a, by_factor(l, b, soma__attr_int(a, 0) != 0));
+           soma__return(a, by_factor(l, b, soma__attr_int(a, 0) != 0));
 }
 static bool cholesky_inverse_compose(soma_args *a) {
     soma_tensor *l = a->in[0];
-    return soma__is_square(l, "L") && done(a, by_factor(l, eye_like(l), soma__attr_int(a, 0) != 0));
+    return soma__is_square(l, "L") && soma__return(a, by_factor(l, eye_like(l), soma__attr_int(a, 0) != 0));
 }
 
 /* ---- QR, singular values, eigenvalues --------------------------------------------------------------------------------- */
@@ -131,11 +120,11 @@ static bool qr_compose(soma_args *a) {
 static soma_tensor *completed(soma_tensor *u) {
     soma_tensor *out[SOMA_MAX_OUTPUTS];
     const soma_attr attr = SOMA_BOOLEAN("complete", true);
-    if (!u || rows_of(u) == columns_of(u))
+    if (!u || soma__rows(u) == soma__columns(u))
         return u;
     if (!factor(&soma__qr_ex_op, soma_detach(u), NULL, &attr, NULL, out))
         return NULL;
-    return soma_cat((soma_tensor *[]){u, soma_slice(out[0], -1, columns_of(u), rows_of(u), 1)}, 2, -1);
+    return soma_cat((soma_tensor *[]){u, soma_slice(out[0], -1, soma__columns(u), soma__rows(u), 1)}, 2, -1);
 }
 
 static bool thin_svd(soma_tensor *x, soma_tensor **out) {
@@ -155,7 +144,7 @@ static bool svd_compose(soma_args *a) {
 
 static bool svdvals_compose(soma_args *a) {
     soma_tensor *out[SOMA_MAX_OUTPUTS];
-    return thin_svd(a->in[0], out) && done(a, out[1]);
+    return thin_svd(a->in[0], out) && soma__return(a, out[1]);
 }
 
 static bool eigh_compose(soma_args *a) {
@@ -179,7 +168,7 @@ static bool eigh_compose(soma_args *a) {
 
 static bool inverse_compose(soma_args *a) {
     soma_tensor *out[SOMA_MAX_OUTPUTS], *x = a->in[0];
-    return soma__is_square(x, "A") && factor(&soma__solve_ex_op, x, eye_like(x), NULL, SINGULAR, out) && done(a, out[0]);
+    return soma__is_square(x, "A") && factor(&soma__solve_ex_op, x, eye_like(x), NULL, SINGULAR, out) && soma__return(a, out[0]);
 }
 
 /* B is a vector, or has A's batch and no columns: PyTorch's rule. */
@@ -203,7 +192,7 @@ static bool solve_compose(soma_args *a) {
     }
     if (!x || !b || !soma__same_batch("solve", &x, &b) || !factor(&soma__solve_ex_op, x, b, NULL, SINGULAR, out))
         return false;
-    return done(a, vector ? soma_squeeze(out[0], SOMA_DIMS(-1)) : left ? out[0] : soma__t(out[0]));
+    return soma__return(a, vector ? soma_squeeze(out[0], SOMA_DIMS(-1)) : left ? out[0] : soma__t(out[0]));
 }
 
 static bool solve_triangular_compose(soma_args *a) {
@@ -217,8 +206,8 @@ static bool solve_triangular_compose(soma_args *a) {
     }
     if (!x || !b || !soma__same_batch("solve_triangular", &x, &b))
         return false;
-    soma_tensor *y = triangle(x, b, upper == left, unit);
-    return done(a, left ? y : soma__t(y));
+    soma_tensor *y = soma__trsm(x, b, upper == left, unit);
+    return soma__return(a, left ? y : soma__t(y));
 }
 
 static soma_tensor *pseudo_inverse(soma_tensor *x, double atol, double rtol) {
@@ -227,7 +216,7 @@ static soma_tensor *pseudo_inverse(soma_tensor *x, double atol, double rtol) {
     return factor(&soma__pinv_ex_op, x, NULL, attrs, DIVERGED, out) ? out[0] : NULL;
 }
 static bool pinv_compose(soma_args *a) {
-    return soma__is_matrix(a->in[0], "A") && done(a, pseudo_inverse(a->in[0], soma__attr_float(a, 0), soma__attr_float(a, 1)));
+    return soma__is_matrix(a->in[0], "A") && soma__return(a, pseudo_inverse(a->in[0], soma__attr_float(a, 0), soma__attr_float(a, 1)));
 }
 
 static bool lstsq_compose(soma_args *a) {
@@ -236,12 +225,12 @@ static bool lstsq_compose(soma_args *a) {
         return false;
     const bool vector = b->ndim == 1 || (b->ndim == x->ndim - 1 && memcmp(x->shape, b->shape, (size_t)b->ndim * sizeof *b->shape) == 0);
     b = vector ? soma_unsqueeze(b, -1) : b;
-    if (!b || b->ndim < 2 || rows_of(b) != rows_of(x))
+    if (!b || b->ndim < 2 || soma__rows(b) != soma__rows(x))
         return b && soma__expected(b, "B", "as many rows as A");
     if (!soma__same_batch("lstsq", &x, &b))
         return false;
     soma_tensor *y = soma_matmul(pseudo_inverse(x, 0, soma__attr_float(a, 0)), b);
-    return done(a, vector ? soma_squeeze(y, SOMA_DIMS(-1)) : y);
+    return soma__return(a, vector ? soma_squeeze(y, SOMA_DIMS(-1)) : y);
 }
 
 /* ---- Numbers ---------------------------------------------------------------------------------------------------------- */
@@ -250,7 +239,7 @@ static bool logdet_compose(soma_args *a) {
     soma_tensor *sign, *size;
     if (soma_slogdet(a->in[0], &sign, &size) != SOMA_OK)
         return false;
-    return done(a, soma_where(soma_lt(sign, soma_scalar(0)), soma_scalar(NAN), size));
+    return soma__return(a, soma_where(soma_lt(sign, soma_scalar(0)), soma_scalar(NAN), size));
 }
 
 static bool matrix_rank_compose(soma_args *a) {
@@ -263,16 +252,16 @@ static bool matrix_rank_compose(soma_args *a) {
     if (symmetric ? !factor(&soma__eigh_ex_op, x, NULL, &attr, DIVERGED, out) : !thin_svd(x, out))
         return false;
     soma_tensor *s = symmetric ? soma_abs(out[0]) : out[1];
-    if (s && columns_of(x) * rows_of(x) == 0) {
+    if (s && soma__columns(x) * soma__rows(x) == 0) {
         a->out[0] = soma_sum(soma_to(s, SOMA_I64), SOMA_DIMS(-1), false);
         return a->out[0] != NULL;
     }
     const double eps = x->dtype == SOMA_F64 ? DBL_EPSILON : FLT_EPSILON, rtol = given >= 0 ? given
                                                                                 : atol > 0
                                                                                     ? 0
-                                                                                    : eps * (double)SOMA_MAX(rows_of(x), columns_of(x));
+                                                                                    : eps * (double)SOMA_MAX(soma__rows(x), soma__columns(x));
     soma_tensor *bound = soma_maximum(soma_mul_scalar(soma_amax(s, SOMA_DIMS(-1), true), rtol), soma_scalar(atol));
-    return done(a, soma_sum(soma_to(soma_gt(s, bound), SOMA_I64), SOMA_DIMS(-1), false));
+    return soma__return(a, soma_sum(soma_to(soma_gt(s, bound), SOMA_I64), SOMA_DIMS(-1), false));
 }
 
 /* Of the last two dimensions; out [...] without them. */
@@ -322,7 +311,7 @@ static bool matrix_norm_compose(soma_args *a) {
     soma_tensor *y = norm_of(soma_permute(x, x->ndim, order), a->attrs[0].value.s);
     if (y && soma__attr_int(a, 2))
         y = soma_unsqueeze(soma_unsqueeze(y, SOMA_MIN(p, q)), SOMA_MAX(p, q));
-    return done(a, y);
+    return soma__return(a, y);
 }
 
 static bool cond_compose(soma_args *a) {
@@ -334,11 +323,11 @@ static bool cond_compose(soma_args *a) {
         if (!thin_svd(x, out))
             return false;
         soma_tensor *top = soma_amax(out[1], SOMA_DIMS(-1), false), *low = soma_amin(out[1], SOMA_DIMS(-1), false);
-        return done(a, ord[0] == '-' ? soma_div(low, top) : soma_div(top, low));
+        return soma__return(a, ord[0] == '-' ? soma_div(low, top) : soma_div(top, low));
     }
     if (!soma__is_square(x, "A") || !factor(&soma__solve_ex_op, x, eye_like(x), NULL, SINGULAR, out))
         return false;
-    return done(a, soma_mul(norm_of(x, ord), norm_of(out[0], ord)));
+    return soma__return(a, soma_mul(norm_of(x, ord), norm_of(out[0], ord)));
 }
 
 static bool matrix_power_compose(soma_args *a) {
@@ -358,7 +347,7 @@ static bool matrix_power_compose(soma_args *a) {
         if (n > 1)
             x = soma_matmul(x, x);
     }
-    return done(a, y ? y : soma_clone(eye_like(x)));
+    return soma__return(a, y ? y : soma_clone(eye_like(x)));
 }
 
 /* Scaling and squaring with Taylor's sum of degree 16, whose rest is below rounding when the norm is at most 1/2 (Bader et al. 2019). */
@@ -378,7 +367,7 @@ static bool matrix_exp_compose(soma_args *a) {
         y = soma_add(eye, soma_mul_scalar(soma_matmul(s, y), 1.0 / k));
     while (squarings-- > 0)
         y = soma_matmul(y, y);
-    return done(a, y);
+    return soma__return(a, y);
 }
 
 /* ---- Entries ---------------------------------------------------------------------------------------------------------- */
@@ -435,14 +424,11 @@ SOMA__LINES(matrix_exp, "[3,3]", "s[2,3,3]@-3:3", "[1,1]", "[0,0]", "[2,1,2,2]",
 
 #define UPPER_ATTR SOMA_DEF_BOOL("upper", false, "an upper triangle instead of a lower")
 #define ENTRY(NAME, OUTPUTS, ...)                                                                                                          \
-    static const soma_op NAME##_op = {.name = #NAME,                                                                                       \
+    static const soma_op NAME##_op = {SOMA__COMPOSITE(NAME),                                                                                       \
                                       .family = "linalg",                                                                                  \
                                       .outputs = OUTPUTS,                                                                                  \
                                       .dtypes = MATRIX_DTYPES,                                                                             \
                                       .promote = SOMA_PROMOTE_SAME,                                                                        \
-                                      .compose = NAME##_compose,                                                                           \
-                                      .samples = NAME##_samples,                                                                           \
-                                      .errors = NAME##_errors,                                                                             \
                                       __VA_ARGS__};
 #define ONE .in = {{.name = "A"}}, .n_in = 1, .backward = SOMA_COMPOSED
 #define TWO(A, B) .in = {{.name = A}, {.name = B}}, .n_in = 2, .backward = SOMA_COMPOSED

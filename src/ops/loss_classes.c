@@ -48,7 +48,8 @@ static bool entropy_of_probabilities(soma_args *a) {
     if (!x || !soma__check_reduction("cross_entropy", reduction, SOMA_NONE) || !soma__loss_shapes(a, 0, 1))
         return false;
     if (soma__attr_int(a, 1) >= 0 || !(s >= 0 && s <= 1) || x->ndim == 0) {
-        soma_fail(SOMA_EINVAL, "cross_entropy: targets that are probabilities have no ignore_index (%lld), label_smoothing from 0 to 1 (%g), and at least one dimension",
+        soma_fail(SOMA_EINVAL, "cross_entropy: targets that are probabilities have no ignore_index (%lld), label_smoothing from 0 to 1 (%g), and at "
+                               "least one dimension",
                   (long long)soma__attr_int(a, 1), s);
         return false;
     }
@@ -256,7 +257,8 @@ static bool class_errors(int i, soma_dtype dtype, soma_sample *s) {
     s->in[1] = i == 0 ? soma__sample(SOMA_I64, 0, 4, 2, 2, shape) : soma_from_array(classes, SOMA_SHAPE(2), SOMA_I64);
     if (i == 2)
         s->in[s->n_in++] = soma__sample(dtype, 0, 1, 3, 1, shape);
-    s->error = i == 0 ? "target is [2, 4] i64" : i == 1 ? "target at [1] is class 9, expected 0 to 3 (4 classes)" : "weight is [2] f32, expected one number for each of the 4 classes";
+    s->error = i == 0 ? "target is [2, 4] i64" : i == 1 ? "target at [1] is class 9, expected 0 to 3 (4 classes)"
+                                                        : "weight is [2] f32, expected one number for each of the 4 classes";
     return true;
 }
 static bool entropy_errors(int i, soma_dtype dtype, soma_sample *s) {

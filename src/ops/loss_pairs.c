@@ -81,7 +81,8 @@ static bool triplet_compose(soma_args *a) {
 static bool sparsity_compose(soma_args *a) {
     double rho = soma__attr_float(a, 0);
     if (!(rho > 0 && rho < 1) || a->in[0]->ndim == 0) {
-        soma_fail(SOMA_EINVAL, "kl_sparsity: rho is %g and input has %d dimensions, expected rho between 0 and 1 and activities [N, …]", rho, (int)a->in[0]->ndim);
+        soma_fail(SOMA_EINVAL, "kl_sparsity: rho is %g and input has %d dimensions, expected rho between 0 and 1 and activities [N, …]", rho,
+                  (int)a->in[0]->ndim);
         return false;
     }
     if (!soma__loss_range(a, 0, 0, 1, false, "an activity, 0 to 1 (of a sigmoid)"))
@@ -120,7 +121,8 @@ static bool elbo_compose(soma_args *a) {
         return false;
     char x[SOMA__SHAPE_TEXT], mu[SOMA__SHAPE_TEXT];
     if (a->in[0]->ndim < 1 || a->in[2]->ndim < 1 || a->in[0]->shape[0] != a->in[2]->shape[0]) {
-        soma_fail(SOMA_ESHAPE, "elbo_loss: input is %s and mu is %s, expected [N, …] and [N, …]", soma__tensor_text(a->in[0], x), soma__tensor_text(a->in[2], mu));
+        soma_fail(SOMA_ESHAPE, "elbo_loss: input is %s and mu is %s, expected [N, …] and [N, …]", soma__tensor_text(a->in[0], x),
+                  soma__tensor_text(a->in[2], mu));
         return false;
     }
     if (kind < 0 || kind > 2) {
@@ -152,7 +154,8 @@ static bool ranking_samples(int i, soma_dtype dtype, soma_sample *s) {
 /* Two vectors (three with `third`) and a target of signs, or of 0 and 1. */
 static bool vector_samples(int i, soma_dtype dtype, soma_sample *s, bool third, bool flags, double margin) {
     static const struct { int ndim; int64_t shape[2]; int reduction; } cases[] = {
-        {2, {4, 3}, SOMA_MEAN}, {2, {5, 2}, SOMA_SUM}, {1, {6}, SOMA_NONE}, {2, {3, 5}, SOMA_NONE}, {2, {0, 3}, SOMA_SUM}, {2, {1, 4}, SOMA_MEAN}, {2, {8, 2}, SOMA_MEAN}};
+        {2, {4, 3}, SOMA_MEAN}, {2, {5, 2}, SOMA_SUM}, {1, {6}, SOMA_NONE}, {2, {3, 5}, SOMA_NONE}, {2, {0, 3}, SOMA_SUM}, {2, {1, 4}, SOMA_MEAN},
+        {2, {8, 2}, SOMA_MEAN}};
     if (i >= (int)SOMA_LEN(cases))
         return false;
     int n = cases[i].ndim;
@@ -194,7 +197,8 @@ static bool sparsity_samples(int i, soma_dtype dtype, soma_sample *s) {
 static bool gaussian_kl_samples(int i, soma_dtype dtype, soma_sample *s) { return soma__loss_sample(i, dtype, s, -2, 2, -2, 1.5, NULL); }
 static bool elbo_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const struct { int ndim; int64_t shape[3]; int reduction; int likelihood; } cases[] = {
-        {2, {4, 6}, SOMA_MEAN, 0}, {2, {3, 5}, SOMA_SUM, 1}, {3, {2, 3, 4}, SOMA_NONE, 2}, {2, {1, 7}, SOMA_MEAN, 1}, {1, {5}, SOMA_MEAN, 2}, {2, {5, 2}, SOMA_NONE, 0}};
+        {2, {4, 6}, SOMA_MEAN, 0}, {2, {3, 5}, SOMA_SUM, 1}, {3, {2, 3, 4}, SOMA_NONE, 2}, {2, {1, 7}, SOMA_MEAN, 1}, {1, {5}, SOMA_MEAN, 2},
+        {2, {5, 2}, SOMA_NONE, 0}};
     if (i >= (int)SOMA_LEN(cases))
         return false;
     *s = (soma_sample){.n_in = 4, .n_attrs = 2, .attrs = {SOMA_INT("reduction", cases[i].reduction), SOMA_INT("likelihood", cases[i].likelihood)}};
@@ -219,8 +223,12 @@ static bool spoilt(int i, soma_dtype dtype, soma_sample *s, soma_sample_fn sampl
         s->in[in] = soma_full(s->in[in]->ndim, s->in[in]->shape, bad, dtype);
     return true;
 }
-static bool ranking_errors(int i, soma_dtype dtype, soma_sample *s) { return spoilt(i, dtype, s, ranking_samples, 2, 0, "target at [0, 0] is 0, expected -1 or 1"); }
-static bool cosine_errors(int i, soma_dtype dtype, soma_sample *s) { return spoilt(i, dtype, s, cosine_samples, 2, 0.5, "target at [0] is 0.5, expected -1 or 1"); }
+static bool ranking_errors(int i, soma_dtype dtype, soma_sample *s) {
+    return spoilt(i, dtype, s, ranking_samples, 2, 0, "target at [0, 0] is 0, expected -1 or 1");
+}
+static bool cosine_errors(int i, soma_dtype dtype, soma_sample *s) {
+    return spoilt(i, dtype, s, cosine_samples, 2, 0.5, "target at [0] is 0.5, expected -1 or 1");
+}
 static bool contrastive_errors(int i, soma_dtype dtype, soma_sample *s) {
     if (i == 2) {
         contrastive_samples(0, dtype, s);
@@ -265,7 +273,8 @@ static const soma_op ranking_op = {
     .compose = ranking_compose, .samples = ranking_samples, .errors = ranking_errors,
 };
 static const soma_op cosine_op = {
-    .name = "cosine_embedding_loss", PAIR, .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("margin", 0, "cosine below which pairs differ enough, -1 to 1"), SOMA__REDUCTION_ATTR),
+    .name = "cosine_embedding_loss", PAIR,
+    .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("margin", 0, "cosine below which pairs differ enough, -1 to 1"), SOMA__REDUCTION_ATTR),
     .doc = "1 - cos(input1, input2) where the target is 1, max(0, cos - margin) where it is -1, of vectors [N, D] or [D]: directions of what belongs "
            "together become alike, lengths do not matter",
     .compose = cosine_compose, .samples = cosine_samples, .errors = cosine_errors,
@@ -292,17 +301,17 @@ static const soma_op sparsity_op = {
     .compose = sparsity_compose, .samples = sparsity_samples, .errors = sparsity_errors,
 };
 static const soma_op gaussian_kl_op = {
-    .name = "gaussian_kl", LOSS, .in = {{.name = "mu"}, {.name = "logvar"}}, .n_in = 2, .attrs = SOMA_ATTRS(SOMA__REDUCTION_ATTR),
+    SOMA__COMPOSITE(gaussian_kl), LOSS, .in = {{.name = "mu"}, {.name = "logvar"}}, .n_in = 2, .attrs = SOMA_ATTRS(SOMA__REDUCTION_ATTR),
     .doc = "(exp(logvar) - 1 - logvar + mu^2) / 2, summed over all but dimension 0: the divergence of N(mu, exp(logvar)) from N(0, 1), a number a sample, "
            "then reduced (Kingma & Welling 2014). Not in PyTorch as a function",
-    .compose = gaussian_kl_compose, .samples = gaussian_kl_samples, .errors = gaussian_kl_errors,
 };
 static const soma_op elbo_op = {
     .name = "elbo_loss", LOSS, .in = {{.name = "input"}, {.name = "target"}, {.name = "mu"}, {.name = "logvar"}}, .n_in = 4,
     .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("beta", 1, "factor of the divergence (Higgins et al. 2017)"),
-                         SOMA_DEF_INT("likelihood", 0, "0: Bernoulli from scores, 1: Bernoulli from probabilities, 2: normal, variance 1"), SOMA__REDUCTION_ATTR),
-    .doc = "minus the evidence lower bound of a variational autoencoder (Kingma & Welling 2014): the reconstruction's -log p(target | input), summed over "
-           "a sample, plus beta gaussian_kl(mu, logvar); a number a sample, then reduced. Without the normal's constant. Not in PyTorch",
+                        SOMA_DEF_INT("likelihood", 0, "0: Bernoulli from scores, 1: Bernoulli from probabilities, 2: normal, variance 1"),
+                        SOMA__REDUCTION_ATTR),
+    .doc = "minus the evidence lower bound of a variational autoencoder (Kingma & Welling 2014): the reconstruction's -log p(target | input), summed "
+           "over a sample, plus beta gaussian_kl(mu, logvar); a number a sample, then reduced. Without the normal's constant. Not in PyTorch",
     .compose = elbo_compose, .samples = elbo_samples, .errors = elbo_errors,
 };
 

@@ -216,7 +216,8 @@ static const soma_op huber_op = {
     .compose = huber_compose, .samples = huber_samples, .errors = huber_errors,
 };
 static const soma_op smooth_l1_op = {
-    .name = "smooth_l1_loss", SOMA__PAIR_LOSS, .attrs = SOMA_ATTRS(SOMA__REDUCTION_ATTR, SOMA_DEF_FLOAT("beta", 1, "error from which on the loss is a line; 0: l1_loss")),
+    .name = "smooth_l1_loss", SOMA__PAIR_LOSS,
+    .attrs = SOMA_ATTRS(SOMA__REDUCTION_ATTR, SOMA_DEF_FLOAT("beta", 1, "error from which on the loss is a line; 0: l1_loss")),
     .doc = "d^2 / (2 beta) where |d| < beta, else |d| - beta / 2, d = input - target (Girshick 2015): huber_loss / beta, whose slope far out stays 1",
     .compose = smooth_l1_compose, .samples = smooth_l1_samples, .errors = smooth_l1_errors,
 };

@@ -149,8 +149,8 @@ static bool equal_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 static const soma_op equal_op = {
-    .name = "equal", .family = "close", .doc = "one bool: the shapes are the same and all elements are equal", .in = {{.name = "a"}, {.name = "b"}},
-    .n_in = 2, .outputs = 1, KIND_FLATS, .compose = equal_compose, .samples = equal_samples, .errors = equal_errors,
+    SOMA__COMPOSITE(equal), .family = "close", .doc = "one bool: the shapes are the same and all elements are equal", .in = {{.name = "a"}, {.name = "b"}},
+    .n_in = 2, .outputs = 1, KIND_FLATS,
 };
 
 static bool div_mode_compose(soma_args *a) {
@@ -177,12 +177,12 @@ static bool div_mode_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 static const soma_op div_mode_op = {
-    .name = "div_mode", .family = "elementwise",
+    SOMA__COMPOSITE(div_mode), .family = "elementwise",
     .doc = "a / b with PyTorch's rounding_mode: none as div, trunc towards 0, floor towards -inf. With a mode integers stay integers and the gradient "
            "is 0. (An operator of its own: div has no attribute to look at)",
     .in = {{.name = "a"}, {.name = "b"}}, .n_in = 2, .outputs = 1,
     .attrs = SOMA_ATTRS(SOMA_DEF_STRING("rounding_mode", "none", "none, trunc or floor")), .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME,
-    .compose = div_mode_compose, .backward = SOMA_COMPOSED, .in_place = true, .samples = div_mode_samples, .errors = div_mode_errors, .range = "[1, 4]",
+    .backward = SOMA_COMPOSED, .in_place = true, .range = "[1, 4]",
 };
 
 /* ---- Three inputs ---- */
@@ -257,11 +257,11 @@ static bool clamp_tensor_errors(int i, soma_dtype dtype, soma_sample *s) {
     return true;
 }
 static const soma_op clamp_tensor_op = {
-    .name = "clamp_tensor", .family = "elementwise", .onnx = "Clip",
+    SOMA__COMPOSITE(clamp_tensor), .family = "elementwise", .onnx = "Clip",
     .doc = "x limited to [min, max], tensors that broadcast (torch.clamp with tensors; clamp takes numbers); max counts where min is above it. A bound "
            "gets the gradient where it holds",
     .in = {{.name = "x"}, {.name = "min", .optional = true}, {.name = "max", .optional = true}}, .n_in = 3, .outputs = 1, KIND_NUMERIC,
-    .compose = clamp_tensor_compose, .samples = clamp_tensor_samples, .errors = clamp_tensor_errors, .range = "[-1, 3]",
+    .range = "[-1, 3]",
 };
 
 extern soma_op_list soma__math_ops;

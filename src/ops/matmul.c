@@ -346,15 +346,9 @@ static bool linear_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-/* A bias whose elements do not lie together is put in front of the workspace. */
-static size_t bias_bytes(const soma_tensor *bias) {
-    return !bias || soma__contiguous(bias) ? 0
-                                           : ((size_t)bias->numel * soma_dtype_size((soma_dtype)bias->dtype) + 63) / 64 * 64;
-}
-
 static size_t linear_work(soma_args *a) {
     batched p = plan(a->in[0], a->in[1], a->out[0], true);
-    return a->out[0]->numel > 0 ? soma__gemm_work(&p.g) + bias_bytes(a->in[2]) : 0;
+    return a->out[0]->numel > 0 ? soma__gemm_work(&p.g) + soma__packed_bytes(a->in[2]) : 0;
 }
 
 static batched linear_plan(soma_args *a) {
@@ -363,7 +357,7 @@ static batched linear_plan(soma_args *a) {
     if (!bias)
         return p;
     p.g.bias_col = bias->data;
-    if (bias_bytes(bias) > 0) {
+    if (soma__packed_bytes(bias) > 0) {
         const size_t size = soma_dtype_size((soma_dtype)bias->dtype);
         for (int64_t i = 0; i < bias->numel; i++)
             memcpy((char *)a->work + (size_t)i * size, (const char *)bias->data + i * bias->stride[0] * (int64_t)size, size);
@@ -378,7 +372,7 @@ static const char *linear_packed(soma_args *a) {
     if (!soma_dtype_is_float((soma_dtype)a->in[0]->dtype) && a->in[2])
         return "the fused bias is for floats";
     batched p = linear_plan(a);
-    const size_t skip = bias_bytes(a->in[2]);
+    const size_t skip = soma__packed_bytes(a->in[2]);
     if (p.ndim == 0) {
         soma__gemm_run(&p.g, a->work ? (char *)a->work + skip : NULL, a->work ? soma__block_size(a->work) - skip : 0);
         return NULL;
@@ -513,9 +507,9 @@ static bool outer_errors(int i, soma_dtype dtype, soma_sample *s) {
 }
 
 static const soma_op outer_op = {
-    .name = "outer", .family = "matmul", .doc = "a [n] times b [m], each with each: [n, m]",
+    SOMA__COMPOSITE(outer), .family = "matmul", .doc = "a [n] times b [m], each with each: [n, m]",
     .in = {{.name = "a"}, {.name = "b"}}, .n_in = 2, .outputs = 1, .dtypes = SOMA_NUMBERS, .promote = SOMA_PROMOTE_SAME,
-    .compose = outer_compose, .backward = SOMA_COMPOSED, .samples = outer_samples, .errors = outer_errors,
+    .backward = SOMA_COMPOSED,
 };
 
 soma_tensor *soma_outer(soma_tensor *a, soma_tensor *b) { return SOMA__RUN(&outer_op, NULL, a, b); }

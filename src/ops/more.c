@@ -52,8 +52,8 @@ SOMA__LINES(norm, "[3,4]@-3:3", "s[3,4]@-3:3 dims=0 p=1", "[2,3,4]@-3:3 dims=0,2
             "[3] p=nan !EINVAL norm: p is NaN")
 static const soma_op norm_op = {
     SOMA__COMPOSITE(norm), ONE, .outputs = 1, .onnx = "ReduceL2", .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED,
-    .doc = "Norm of order p over dims, of vectors: sum(|x|^p)^(1/p). 2: Euclidean; 1: sum of |x|; inf, -inf: largest, smallest |x|; 0: how many are not 0. The gradient at 0 is 0. "
-           "torch.linalg.vector_norm; for matrices over two dims it is the Frobenius norm.",
+    .doc = "Norm of order p over dims, of vectors: sum(|x|^p)^(1/p). 2: Euclidean; 1: sum of |x|; inf, -inf: largest, smallest |x|; 0: how many are "
+           "not 0. The gradient at 0 is 0. torch.linalg.vector_norm; for matrices over two dims it is the Frobenius norm.",
     .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("p", 2, "order"), DIMS, KEEP),
 };
 soma_tensor *soma_norm_p(soma_tensor *x, double p, int n_dims, const int64_t *dims, bool keepdim) {
@@ -67,16 +67,22 @@ soma_tensor *soma_norm(soma_tensor *x, int n_dims, const int64_t *dims, bool kee
 static soma_tensor *without_nan(soma_tensor *x) { return x && soma_dtype_is_float(soma_dtype_of(x)) ? soma_masked_fill(x, soma_isnan(x), 0) : x; }
 static bool nansum_compose(soma_args *a) { return soma__return(a, soma_sum(without_nan(a->in[0]), FOLDED(0), soma__attr_int(a, 1))); }
 SOMA__LINES(nansum, FOLD_SAMPLES, FOLD_ERRORS)
-static const soma_op nansum_op = {SOMA__COMPOSITE(nansum), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .doc = "Sum of the elements over dims that are not NaN; integers and bool give i64.",
-                                  .attrs = SOMA_ATTRS(DIMS, KEEP)};
+static const soma_op nansum_op = {
+    SOMA__COMPOSITE(nansum), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED,
+    .doc = "Sum of the elements over dims that are not NaN; integers and bool give i64.",
+    .attrs = SOMA_ATTRS(DIMS, KEEP),
+};
 static bool nanmean_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *count = soma_sum(soma_logical_not(soma_isnan(x)), FOLDED(0), soma__attr_int(a, 1));
     soma_tensor *sum = soma_sum(without_nan(x), FOLDED(0), soma__attr_int(a, 1));
     return soma__return(a, soma_div(sum, soma_to(count, soma_dtype_of(x))));
 }
 SOMA__LINES(nanmean, FOLD_SAMPLES, FOLD_ERRORS)
-static const soma_op nanmean_op = {SOMA__COMPOSITE(nanmean), ONE, .outputs = 1, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED, .doc = "Mean of the elements over dims that are not NaN; NaN if there are none.",
-                                   .attrs = SOMA_ATTRS(DIMS, KEEP)};
+static const soma_op nanmean_op = {
+    SOMA__COMPOSITE(nanmean), ONE, .outputs = 1, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED,
+    .doc = "Mean of the elements over dims that are not NaN; NaN if there are none.",
+    .attrs = SOMA_ATTRS(DIMS, KEEP),
+};
 
 static bool var_mean_compose(soma_args *a) {
     a->out[0] = soma_var(a->in[0], FOLDED(0), soma__attr_int(a, 2), soma__attr_int(a, 1));
@@ -90,7 +96,8 @@ static bool std_mean_compose(soma_args *a) {
 }
 #define MOMENT_SAMPLES "[3,4]", "s[3,4] dims=0", "[2,3,4] dims=0,2 keepdim=true correction=0", "[6]", "s[2,3] dims=-1, correction=0", \
     "[2,5] dims=1", "[0,3] dims=1"
-#define MOMENTS ONE, .outputs = 2, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED, .attrs = SOMA_ATTRS(DIMS, KEEP, SOMA_DEF_INT("correction", 1, "divide by n - correction"))
+#define MOMENTS ONE, .outputs = 2, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED, \
+    .attrs = SOMA_ATTRS(DIMS, KEEP, SOMA_DEF_INT("correction", 1, "divide by n - correction"))
 SOMA__LINES(var_mean, MOMENT_SAMPLES, FOLD_ERRORS)
 SOMA__LINES(std_mean, MOMENT_SAMPLES, FOLD_ERRORS)
 static const soma_op var_mean_op = {SOMA__COMPOSITE(var_mean), MOMENTS, .doc = "The variance and the mean over dims."};
@@ -98,7 +105,11 @@ static const soma_op std_mean_op = {SOMA__COMPOSITE(std_mean), MOMENTS, .doc = "
 
 static bool count_nonzero_compose(soma_args *a) { return soma__return(a, soma_sum(soma_ne(a->in[0], soma_scalar(0)), FOLDED(0), false)); }
 SOMA__LINES(count_nonzero, "[3,4]", "s[3,4] dims=0", "[4]=0,1,nan,0", "[]", "[0,3] dims=0", "[2,3] dims=0,1", FOLD_ERRORS)
-static const soma_op count_nonzero_op = {SOMA__COMPOSITE(count_nonzero), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_NONDIFF, .doc = "How many elements over dims are not 0 (i64); NaN is not.", .attrs = SOMA_ATTRS(DIMS)};
+static const soma_op count_nonzero_op = {
+    SOMA__COMPOSITE(count_nonzero), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_NONDIFF,
+    .doc = "How many elements over dims are not 0 (i64); NaN is not.",
+    .attrs = SOMA_ATTRS(DIMS),
+};
 
 /* ---- Running products and sums of exponentials ---- */
 
@@ -120,8 +131,11 @@ static bool scan(soma_args *a, soma_tensor *x, soma_tensor *(*join)(soma_tensor 
 static bool cumprod_compose(soma_args *a) { return scan(a, soma_dtype_is_float(soma_dtype_of(a->in[0])) ? a->in[0] : soma_to(a->in[0], SOMA_I64), soma_mul); }
 #define SCAN_SAMPLES "[7]", "s[3,4] dim=0", "[2,3,4] dim=1", "[]", "[0,3]", "[3,0]", "[4,1] dim=-1", "s[2,9]"
 SOMA__LINES(cumprod, SCAN_SAMPLES, "[5]=2,0,3,0,1", "[3,4] dim=2 !ESHAPE cumprod: dim 2 is out of range")
-static const soma_op cumprod_op = {SOMA__COMPOSITE(cumprod), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .doc = "y[i] = x[0] x[1] … x[i] along dim; integers and bool give i64.",
-                                   .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension to multiply along"))};
+static const soma_op cumprod_op = {
+    SOMA__COMPOSITE(cumprod), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED,
+    .doc = "y[i] = x[0] x[1] … x[i] along dim; integers and bool give i64.",
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension to multiply along")),
+};
 
 /* log(exp(p) + exp(q)) */
 static soma_tensor *log_add(soma_tensor *p, soma_tensor *q) {
@@ -131,8 +145,11 @@ static soma_tensor *log_add(soma_tensor *p, soma_tensor *q) {
 }
 static bool logcumsumexp_compose(soma_args *a) { return scan(a, a->in[0], log_add); }
 SOMA__LINES(logcumsumexp, SCAN_SAMPLES, "[4]=-inf,1,-inf,2 ~", "[3,4] dim=2 !ESHAPE logcumsumexp: dim 2 is out of range")
-static const soma_op logcumsumexp_op = {SOMA__COMPOSITE(logcumsumexp), ONE, .outputs = 1, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED,
-                                        .doc = "y[i] = log(exp(x[0]) + … + exp(x[i])) along dim, without overflow.", .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension to add along"))};
+static const soma_op logcumsumexp_op = {
+    SOMA__COMPOSITE(logcumsumexp), ONE, .outputs = 1, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED,
+    .doc = "y[i] = log(exp(x[0]) + … + exp(x[i])) along dim, without overflow.",
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension to add along")),
+};
 
 /* ---- Differences and integrals ---- */
 
@@ -147,7 +164,8 @@ static bool diff_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *list[3];
     int dim = x->ndim ? soma__dim("diff", soma__attr_int(a, 1), x->ndim) : -1, n = 0;
     if (x->ndim == 0 || soma__attr_int(a, 0) < 0)
-        soma_fail(x->ndim ? SOMA_EINVAL : SOMA_ESHAPE, "diff: x has %d dimensions and n is %lld, expected 1 or more and 0 or more", x->ndim, (long long)soma__attr_int(a, 0));
+        soma_fail(x->ndim ? SOMA_EINVAL : SOMA_ESHAPE, "diff: x has %d dimensions and n is %lld, expected 1 or more and 0 or more", x->ndim,
+                  (long long)soma__attr_int(a, 0));
     if (dim < 0 || soma__failed())
         return false;
     for (int i = 0; i < 3; i++)
@@ -162,8 +180,9 @@ SOMA__LINES(diff, "[5]", "s[3,4] dim=0", "[2,5] n=2", "[2,3] [2,1] [2,2] dim=1",
             "[] !ESHAPE diff: x has 0 dimensions", "[3] n=-1 !EINVAL n is -1", "[3] dim=1 !ESHAPE dim 1 is out of range",
             "[2,3] [3,1] !ESHAPE does not fit")
 static const soma_op diff_op = {
-    SOMA__COMPOSITE(diff), .in = {{.name = "x"}, {.name = "prepend", .optional = true}, {.name = "append", .optional = true}}, .n_in = 3, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_SAME,
-    .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .doc = "Differences of neighbours along dim, n times over, after joining what is to stand before and behind; for bool whether they differ.",
+    SOMA__COMPOSITE(diff), .in = {{.name = "x"}, {.name = "prepend", .optional = true}, {.name = "append", .optional = true}}, .n_in = 3,
+    .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_SAME, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED,
+    .doc = "Differences of neighbours along dim, n times over, after joining what is to stand before and behind; for bool whether they differ.",
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("n", 1, "how many times"), SOMA_DEF_INT("dim", -1, "dimension")),
 };
 
@@ -182,7 +201,8 @@ static soma_tensor *trapezoids(soma_args *a, int *dim) {
     char one[SOMA__SHAPE_TEXT], two[SOMA__SHAPE_TEXT];
     int at = *dim - y->ndim + x->ndim;
     if (x->ndim == 1 ? x->shape[0] != n : at < 0 || x->shape[at] != n) {
-        soma_fail(SOMA_ESHAPE, "%s: x is %s, which does not fit dimension %d of y, %s", a->op->name, soma__tensor_text(x, one), *dim, soma__tensor_text(y, two));
+        soma_fail(SOMA_ESHAPE, "%s: x is %s, which does not fit dimension %d of y, %s", a->op->name, soma__tensor_text(x, one), *dim,
+                  soma__tensor_text(y, two));
         return NULL;
     }
     soma_tensor *widths = difference(x, x->ndim == 1 ? 0 : at);
@@ -206,10 +226,18 @@ static bool cumulative_trapezoid_compose(soma_args *a) {
     "[3] - dim=1 !ESHAPE dim 1 is out of range"
 SOMA__LINES(trapezoid, TRAPEZOID_SAMPLES, TRAPEZOID_ERRORS)
 SOMA__LINES(cumulative_trapezoid, TRAPEZOID_SAMPLES, TRAPEZOID_ERRORS)
-#define INTEGRAL .in = {{.name = "y"}, {.name = "x", .optional = true}}, .n_in = 2, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_FLOAT, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED, \
+#define INTEGRAL .in = {{.name = "y"}, {.name = "x", .optional = true}}, .n_in = 2, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_FLOAT, \
+    .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED, \
     .attrs = SOMA_ATTRS(SOMA_DEF_FLOAT("dx", 1, "distance of the places when x is not given"), SOMA_DEF_INT("dim", -1, "dimension"))
-static const soma_op trapezoid_op = {SOMA__COMPOSITE(trapezoid), INTEGRAL, .doc = "Integral of y along dim by the trapezoidal rule, at the places x or at equal distances: sum((y[i] + y[i+1]) / 2 (x[i+1] - x[i])). Integers become f32."};
-static const soma_op cumulative_trapezoid_op = {SOMA__COMPOSITE(cumulative_trapezoid), INTEGRAL, .doc = "The running integral of y along dim by the trapezoidal rule, one element shorter. Integers become f32."};
+static const soma_op trapezoid_op = {
+    SOMA__COMPOSITE(trapezoid), INTEGRAL,
+    .doc = "Integral of y along dim by the trapezoidal rule, at the places x or at equal distances: sum((y[i] + y[i+1]) / 2 (x[i+1] - x[i])). "
+           "Integers become f32.",
+};
+static const soma_op cumulative_trapezoid_op = {
+    SOMA__COMPOSITE(cumulative_trapezoid), INTEGRAL,
+    .doc = "The running integral of y along dim by the trapezoidal rule, one element shorter. Integers become f32.",
+};
 
 /* ---- Covariance ---- */
 
@@ -245,9 +273,12 @@ SOMA__LINES(cov, "[3,5]", "s[2,4] correction=0", "[6]", "[2,4] i[4]=1,2,1,3", "[
             "[1,4]", "[2,3,4] !ESHAPE cov: x is [2, 3, 4] f32", "[2,3] i[2]=1,2 !ESHAPE fweights is [2] i64, expected [3]",
             "[2,3] - [2] !ESHAPE aweights is [2] f32, expected [3]")
 static const soma_op cov_op = {
-    SOMA__COMPOSITE(cov), .in = {{.name = "x"}, {.name = "fweights", .dtypes = SOMA_BIT(SOMA_I64) | SOMA_BIT(SOMA_I32), .apart = true, .optional = true}, {.name = "aweights", .optional = true}}, .n_in = 3,
-    .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_FLOAT, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED,
-    .doc = "Covariances of variables (rows) over observations (columns): sum of (x - mean)(x - mean)^T / (n - correction). fweights say how often each observation counts, aweights how much.",
+    SOMA__COMPOSITE(cov),
+    .in = {{.name = "x"}, {.name = "fweights", .dtypes = SOMA_BIT(SOMA_I64) | SOMA_BIT(SOMA_I32), .apart = true, .optional = true},
+           {.name = "aweights", .optional = true}},
+    .n_in = 3, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_FLOAT, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED,
+    .doc = "Covariances of variables (rows) over observations (columns): sum of (x - mean)(x - mean)^T / (n - correction). fweights say how often "
+           "each observation counts, aweights how much.",
     .attrs = SOMA_ATTRS(SOMA_DEF_INT("correction", 1, "divide by n - correction")),
 };
 soma_tensor *soma_cov(soma_tensor *x, int64_t correction, soma_tensor *fweights, soma_tensor *aweights) {
@@ -263,11 +294,15 @@ static bool corrcoef_compose(soma_args *a) {
     return soma__return(a, soma_clamp(soma_div(soma_div(c, soma_unsqueeze(std, 1)), std), -1, 1));
 }
 SOMA__LINES(corrcoef, "[3,5] ~", "s[2,4] ~", "[6]", "[4,6] ~", "[2,9] ~", "[1,4]", "[2,3,4] !ESHAPE expected variables in rows")
-static const soma_op corrcoef_op = {SOMA__COMPOSITE(corrcoef), .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_FLOAT, .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED,
-                                    .doc = "Pearson's correlations of variables (rows) over observations (columns): cov / (std std^T), cut to [-1, 1]."};
+static const soma_op corrcoef_op = {
+    SOMA__COMPOSITE(corrcoef), .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_FLOAT,
+    .dtypes = SOMA_FLOATS, .backward = SOMA_COMPOSED,
+    .doc = "Pearson's correlations of variables (rows) over observations (columns): cov / (std std^T), cut to [-1, 1].",
+};
 soma_tensor *soma_corrcoef(soma_tensor *x) { return SOMA__RUN(&corrcoef_op, NULL, x); }
 
-soma_op_list soma__more_ops = {&norm_op, &nansum_op, &nanmean_op, &var_mean_op, &std_mean_op, &count_nonzero_op, &cumprod_op, &logcumsumexp_op, &diff_op, &trapezoid_op,
+soma_op_list soma__more_ops = {&norm_op, &nansum_op, &nanmean_op, &var_mean_op, &std_mean_op, &count_nonzero_op, &cumprod_op, &logcumsumexp_op,
+                               &diff_op, &trapezoid_op,
                                &cumulative_trapezoid_op, &cov_op, &corrcoef_op, NULL};
 
 /* ---- The functions of ops.h ---- */
@@ -288,7 +323,8 @@ soma_tensor *soma_count_nonzero(soma_tensor *x, int n_dims, const int64_t *dims)
     soma_attr attrs[2];
     return fold_attrs(attrs, "count_nonzero", n_dims, dims, false) ? SOMA__RUN(&count_nonzero_op, attrs, x) : NULL;
 }
-static soma_status moments(const soma_op *op, soma_tensor *x, int n_dims, const int64_t *dims, int64_t correction, bool keepdim, soma_tensor **spread, soma_tensor **mean) {
+static soma_status moments(const soma_op *op, soma_tensor *x, int n_dims, const int64_t *dims, int64_t correction, bool keepdim,
+                           soma_tensor **spread, soma_tensor **mean) {
     soma_attr attrs[3] = {[2] = SOMA_INT("correction", correction)};
     soma_tensor *out[2] = {0};
     if (fold_attrs(attrs, op->name, n_dims, dims, keepdim))

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { X, WEIGHT, BIAS, RUNNING_MEAN, RUNNING_VAR };
+enum { RUNNING_MEAN = BIAS + 1, RUNNING_VAR };
 enum { TRAINING, MOMENTUM, EPS };
 enum { PIECE = 4096, COLUMNS = 64 };
 
@@ -341,14 +341,16 @@ static bool backward_shape(soma_args *a, soma_meta *out) {
 
 static const soma_op batch_norm_backward_op;
 
-static void fused(soma_grad_args *g) {
+void soma__norm_gradient(soma_grad_args *g, const soma_op *op, void (*in_operators)(soma_grad_args *)) {
     soma_tensor *out[SOMA_MAX_OUTPUTS];
     soma_tensor *const in[] = {g->gout[0], g->in[X], g->out[1], g->out[2], g->in[WEIGHT]};
-    if (!soma__apply(&batch_norm_backward_op, in, 5, g->attrs, out, 0))
-        return;
-    g->gin[X] = out[0];
-    g->gin[WEIGHT] = g->need[WEIGHT] ? out[1] : NULL;
-    g->gin[BIAS] = g->need[BIAS] ? soma_to(out[2], g->in_meta[BIAS].dtype) : NULL;
+    if (g->gout[0] && g->create_graph)
+        in_operators(g);
+    else if (g->gout[0] && soma__apply(op, in, 5, g->attrs, out, 0)) {
+        g->gin[X] = out[0];
+        g->gin[WEIGHT] = g->need[WEIGHT] ? out[1] : NULL;
+        g->gin[BIAS] = g->need[BIAS] ? soma_to(out[2], g->in_meta[BIAS].dtype) : NULL;
+    }
 }
 
 /* xhat = (x - mean) invstd; gb = sum g, gw = sum g xhat, gx = w invstd (g - mean(g) - xhat mean(g xhat)). */
@@ -383,8 +385,7 @@ static void in_operators(soma_grad_args *g) {
 }
 
 static void batch_norm_backward(soma_grad_args *g) {
-    if (g->gout[0])
-        (g->create_graph ? in_operators : fused)(g);
+    soma__norm_gradient(g, &batch_norm_backward_op, in_operators);
 }
 
 static int64_t forward_flops(soma_args *a) { return (a->attrs[TRAINING].value.i ? 6 : 3) * a->in[X]->numel; }

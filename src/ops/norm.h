@@ -6,6 +6,10 @@
 #include "kernels/cpu/reduce.h"
 #include "ops/dense.h"
 
+enum { X, WEIGHT, BIAS }; /* inputs of both */
+/* Gradients of both: by the fused operator, or in operators where the graph goes on. */
+void soma__norm_gradient(soma_grad_args *g, const soma_op *op, void (*in_operators)(soma_grad_args *));
+
 extern const soma_op soma__layer_norm_op, soma__layer_norm_backward_op;
 
 /* Row sums and inner loops of one dtype behind pointers to anything. */

@@ -177,7 +177,7 @@ SOMA__LINES(local_response_norm, "[2,5,3] size=3", "s[1,4,2,2] size=2 alpha=0.5 
 
 #define EPS_ATTR SOMA_DEF_FLOAT("eps", 1e-5, "added to the variance")
 static const soma_op group_norm_op = {
-    .name = "group_norm",
+    SOMA__COMPOSITE(group_norm),
     .family = "norm",
     .onnx = "GroupNormalization",
     .doc = "(x - mean) / sqrt(var + eps) weight + bias over num_groups groups of channels of x [N, C, …], each sample by itself; weight "
@@ -189,13 +189,10 @@ static const soma_op group_norm_op = {
     .attrs = SOMA_ATTRS(SOMA_NEED_INT("num_groups", "groups of channels"), EPS_ATTR),
     .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME,
-    .compose = group_norm_compose,
     .backward = SOMA_COMPOSED,
-    .samples = group_norm_samples,
-    .errors = group_norm_errors,
 };
 static const soma_op instance_norm_op = {
-    .name = "instance_norm",
+    SOMA__COMPOSITE(instance_norm),
     .family = "norm",
     .onnx = "InstanceNormalization",
     .doc = "(x - mean) / sqrt(var + eps) weight + bias over each channel of each sample of x [N, C, …]; running statistics, if given, move "
@@ -212,15 +209,12 @@ static const soma_op instance_norm_op = {
                         SOMA_DEF_FLOAT("momentum", 0.1, "share of the new in running statistics"), EPS_ATTR),
     .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME,
-    .compose = instance_norm_compose,
     .backward = SOMA_COMPOSED,
     .writes = 1u << 1 | 1u << 2,
     .no_grad_in = 1u << 1 | 1u << 2,
-    .samples = instance_norm_samples,
-    .errors = instance_norm_errors,
 };
 static const soma_op rms_norm_op = {
-    .name = "rms_norm",
+    SOMA__COMPOSITE(rms_norm),
     .family = "norm",
     .onnx = "RMSNormalization",
     .doc = "x / sqrt(mean(x²) + eps) weight over the last n_dims dimensions: layer_norm without the mean, as cheap and as good in "
@@ -233,13 +227,10 @@ static const soma_op rms_norm_op = {
                         SOMA_DEF_FLOAT("eps", 0, "added to the mean square; 0: the dtype's epsilon")),
     .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME,
-    .compose = rms_norm_compose,
     .backward = SOMA_COMPOSED,
-    .samples = rms_norm_samples,
-    .errors = rms_norm_errors,
 };
 static const soma_op local_response_norm_op = {
-    .name = "local_response_norm",
+    SOMA__COMPOSITE(local_response_norm),
     .family = "norm",
     .onnx = "LRN",
     .doc = "x / (k + alpha mean(x²))^beta, the mean over `size` neighbouring channels with zeros beyond the ends. From AlexNet (Krizhevsky "
@@ -252,10 +243,7 @@ static const soma_op local_response_norm_op = {
                         SOMA_DEF_FLOAT("beta", 0.75, "exponent"), SOMA_DEF_FLOAT("k", 1, "added below")),
     .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME,
-    .compose = local_response_norm_compose,
     .backward = SOMA_COMPOSED,
-    .samples = local_response_norm_samples,
-    .errors = local_response_norm_errors,
 };
 
 soma_tensor *soma_group_norm(soma_tensor *x, int64_t num_groups, soma_tensor *weight, soma_tensor *bias, double eps) {

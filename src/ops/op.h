@@ -167,10 +167,16 @@ bool soma__shape_broadcast(soma_args *a, soma_meta *out); /* all inputs broadcas
 bool soma__attr_pair(const char *op, const soma_attr *attr, int64_t least, const int64_t *none, int64_t *to);
 /* The same for n numbers. */
 bool soma__attr_list(const char *op, const soma_attr *attr, int n, int64_t least, const int64_t *none, int64_t *to);
+/* The option `v` of a C function as an attribute of one number an axis: with zeros behind the first it stands for all axes; 0 is `none`, -1 is 0. */
+soma_attr soma__attr_axes(const char *name, int axes, const int64_t *v, const int64_t *none);
 /* Gradient of something broadcast: sums `g` down to `meta`'s shape and dtype. */
 soma_tensor *soma__sum_to(soma_tensor *g, const soma_meta *meta);
 /* "weight is [2, 3] f32, expected …" as SOMA_ESHAPE; returns false. */
 bool soma__expected(const soma_tensor *t, const char *name, const char *what);
+/* f16 or bf16: sums are kept in f32. */
+static inline bool soma__is_half(const soma_tensor *t) { return t->dtype == SOMA_F16 || t->dtype == SOMA_BF16; }
+/* Workspace for a row-major copy of t in its own dtype; 0 when it is row-major already, or NULL. */
+size_t soma__packed_bytes(const soma_tensor *t);
 /* A row of i64 in the current scope, to be filled (NULL data while only shapes are wanted). */
 soma_tensor *soma__index_row(int64_t n);
 /* How composites end: the only output; false for NULL. */

@@ -54,10 +54,16 @@ SOMA__LINES(min, EXTREME_SAMPLES, "[2,0] dim=1 !ESHAPE dimension 1 of [2, 0] has
             "[3] dim=1 !ESHAPE dim 1 is out of range")
 #define EXTREME_ATTRS SOMA_ATTRS(SOMA__DIM_OR_ALL("dimension; none: all elements, and no indices"), KEEP)
 #define EXTREME ONE, .outputs = 1, .many = true, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .attrs = EXTREME_ATTRS
-static const soma_op max_op = {SOMA__COMPOSITE(max), EXTREME, .doc = "Along a dimension the largest elements and their indices (i64), the first of equals; without one the largest of all, whose gradient "
-                                                                     "equals share. NaN is largest. For two tensors see maximum, for several dimensions amax."};
-static const soma_op min_op = {SOMA__COMPOSITE(min), EXTREME, .doc = "Along a dimension the smallest elements and their indices (i64), the first of equals; without one the smallest of all, whose gradient "
-                                                                     "equals share. NaN is smallest. For two tensors see minimum, for several dimensions amin."};
+static const soma_op max_op = {
+    SOMA__COMPOSITE(max), EXTREME,
+    .doc = "Along a dimension the largest elements and their indices (i64), the first of equals; without one the largest of all, whose gradient "
+           "equals share. NaN is largest. For two tensors see maximum, for several dimensions amax.",
+};
+static const soma_op min_op = {
+    SOMA__COMPOSITE(min), EXTREME,
+    .doc = "Along a dimension the smallest elements and their indices (i64), the first of equals; without one the smallest of all, whose gradient "
+           "equals share. NaN is smallest. For two tensors see minimum, for several dimensions amin.",
+};
 
 static bool aminmax_compose(soma_args *a) {
     int64_t dim = soma__optional_dim(a, 0);
@@ -67,8 +73,11 @@ static bool aminmax_compose(soma_args *a) {
     return a->out[0] && a->out[1];
 }
 SOMA__LINES(aminmax, EXTREME_SAMPLES, "[2,0] dim=1 !ESHAPE has no elements", "[3] dim=1 !ESHAPE dim 1 is out of range")
-static const soma_op aminmax_op = {SOMA__COMPOSITE(aminmax), ONE, .outputs = 2, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .doc = "The smallest and the largest element along a dimension, or of all.",
-                                   .attrs = SOMA_ATTRS(SOMA__DIM_OR_ALL("dimension; none: all elements"), KEEP)};
+static const soma_op aminmax_op = {
+    SOMA__COMPOSITE(aminmax), ONE, .outputs = 2, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED,
+    .doc = "The smallest and the largest element along a dimension, or of all.",
+    .attrs = SOMA_ATTRS(SOMA__DIM_OR_ALL("dimension; none: all elements"), KEEP),
+};
 
 /* ---- argsort, msort, kthvalue ---- */
 
@@ -79,15 +88,20 @@ static bool argsort_compose(soma_args *a) {
 SOMA__LINES(argsort, "[7]", "s[3,4] dim=0", "[2,3,4] dim=1 descending=true", "[]", "[0,3]", "[6]=1,2,1,2,1,0 descending=true",
             "[3,4] dim=2 !ESHAPE dim 2 is out of range")
 static const soma_op argsort_op = {
-    SOMA__COMPOSITE(argsort), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_NONDIFF, .doc = "The indices (i64) that sort x along a dimension; stable, NaN counts as the largest.",
-    .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension"), SOMA_DEF_BOOL("descending", false, "largest first"), SOMA_DEF_BOOL("stable", true, "always true")),
+    SOMA__COMPOSITE(argsort), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_NONDIFF,
+    .doc = "The indices (i64) that sort x along a dimension; stable, NaN counts as the largest.",
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension"), SOMA_DEF_BOOL("descending", false, "largest first"),
+                        SOMA_DEF_BOOL("stable", true, "always true")),
 };
 static bool msort_compose(soma_args *a) {
     soma_tensor *values;
     return soma__sorted(a->in[0], 0, false, &values, NULL) && soma__return(a, values);
 }
 SOMA__LINES(msort, "[7]", "s[3,4]", "[2,3,4]", "[]", "[0,3]", "[4,1]", "!EINVAL takes 1 input, got 0")
-static const soma_op msort_op = {SOMA__COMPOSITE(msort), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .doc = "x sorted along its first dimension."};
+static const soma_op msort_op = {
+    SOMA__COMPOSITE(msort), ONE, .outputs = 1, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED,
+    .doc = "x sorted along its first dimension.",
+};
 
 static bool kthvalue_compose(soma_args *a) {
     int64_t k = soma__attr_int(a, 0), dim = soma__attr_int(a, 1);
@@ -100,13 +114,15 @@ static bool kthvalue_compose(soma_args *a) {
         soma_fail(SOMA_EINVAL, "kthvalue: k is %lld, but dimension %d has %lld elements", (long long)k, d, (long long)n);
         return false;
     }
-    return soma__sorted(soma_detach(x), dim, false, NULL, &order) && soma__choose(a, x, d, x->ndim ? soma_slice(order, d, k - 1, k, 1) : order, soma__attr_int(a, 2));
+    return soma__sorted(soma_detach(x), dim, false, NULL, &order) && soma__choose(a, x, d, x->ndim ? soma_slice(order, d, k - 1, k, 1) : order,
+                                                                                  soma__attr_int(a, 2));
 }
 SOMA__LINES(kthvalue, "[7] k=3", "s[3,4] k=1 dim=0", "[2,3,4] k=2 dim=1 keepdim=true", "[] k=1", "[3]=2,nan,1 k=2 ~", "[1,4] k=4", "[0,3] k=2",
             "[3] k=4 !EINVAL kthvalue: k is 4, but dimension 0 has 3 elements", "[3] k=0 !EINVAL k is 0", "[3] k=1 dim=1 !ESHAPE dim 1",
             "[2,0] k=1 !ESHAPE has no elements")
 static const soma_op kthvalue_op = {
-    SOMA__COMPOSITE(kthvalue), ONE, .outputs = 2, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .doc = "The k-th smallest element along a dimension (k from 1), and its index; the first of equals. NaN counts as the largest.",
+    SOMA__COMPOSITE(kthvalue), ONE, .outputs = 2, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED,
+    .doc = "The k-th smallest element along a dimension (k from 1), and its index; the first of equals. NaN counts as the largest.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INT("k", "1: the smallest"), SOMA_DEF_INT("dim", -1, "dimension"), KEEP),
 };
 
@@ -157,8 +173,13 @@ SOMA__LINES(median, MEDIAN_SAMPLES, "[2,0] dim=1 !ESHAPE median: dimension 1 of 
             "[3] dim=1 !ESHAPE dim 1 is out of range")
 SOMA__LINES(nanmedian, MEDIAN_SAMPLES, "[2,0] dim=1 !ESHAPE nanmedian: dimension 1 of [2, 0] f32 has no elements",
             "[3] dim=1 !ESHAPE dim 1 is out of range")
-#define MEDIAN ONE, .outputs = 1, .many = true, .dtypes = SOMA_NUMBERS, .backward = SOMA_COMPOSED, .attrs = SOMA_ATTRS(SOMA__DIM_OR_ALL("dimension; none: all elements, and no indices"), KEEP)
-static const soma_op median_op = {SOMA__COMPOSITE(median), MEDIAN, .doc = "The element in the middle along a dimension and its index, or of all elements; the lower one of two (quantile 0.5 takes their mean). NaN if there is a NaN."};
+#define MEDIAN ONE, .outputs = 1, .many = true, .dtypes = SOMA_NUMBERS, .backward = SOMA_COMPOSED, \
+    .attrs = SOMA_ATTRS(SOMA__DIM_OR_ALL("dimension; none: all elements, and no indices"), KEEP)
+static const soma_op median_op = {
+    SOMA__COMPOSITE(median), MEDIAN,
+    .doc = "The element in the middle along a dimension and its index, or of all elements; the lower one of two (quantile 0.5 takes their mean). NaN "
+           "if there is a NaN.",
+};
 static const soma_op nanmedian_op = {SOMA__COMPOSITE(nanmedian), MEDIAN, .doc = "As median, of the elements that are not NaN; NaN if there are none."};
 
 /* ---- mode ---- */
@@ -204,7 +225,8 @@ SOMA__LINES(mode, "[5]=2,1,2,1,3 ~", "s[3,4] dim=0", "[2,3,4] dim=1 keepdim=true
             "[2,0] !ESHAPE mode: dimension 1 of [2, 0] f32 has no elements", "[3] dim=1 !ESHAPE dim 1 is out of range")
 static const soma_op mode_op = {
     SOMA__COMPOSITE(mode), ONE, .outputs = 2, .dtypes = SOMA_NUMBERS, .backward = SOMA_COMPOSED,
-    .doc = "The most frequent element along a dimension, the smallest of several such, and the index of its last occurrence.", .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension"), KEEP),
+    .doc = "The most frequent element along a dimension, the smallest of several such, and the index of its last occurrence.",
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension"), KEEP),
 };
 
 /* ---- quantile ---- */
@@ -289,10 +311,15 @@ static bool nanquantile_compose(soma_args *a) { return quantile_of(a, true); }
     "[3] []=0.5 dim=1 !ESHAPE dim 1 is out of range", "[2,0] []=0.5 dim=1 !ESHAPE has no elements", "[0] []=0.5 !ESHAPE has no elements"
 SOMA__LINES(quantile, QUANTILE_SAMPLES, QUANTILE_ERRORS)
 SOMA__LINES(nanquantile, QUANTILE_SAMPLES, QUANTILE_ERRORS)
-#define QUANTILE .in = {{.name = "x"}, {.name = "q"}}, .n_in = 2, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_SAME, .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64), .backward = SOMA_COMPOSED, \
+#define QUANTILE .in = {{.name = "x"}, {.name = "q"}}, .n_in = 2, .outputs = 1, .family = "reduce", .promote = SOMA_PROMOTE_SAME, \
+    .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64), .backward = SOMA_COMPOSED, \
     .attrs = SOMA_ATTRS(SOMA__DIM_OR_ALL("dimension; none: all elements"), KEEP,                                                             \
-                        {.def = {.name = "interpolation", .kind = SOMA_ATTR_STRING, .value.s = "linear"}, .help = "between two elements: linear, lower, higher, nearest or midpoint"})
-static const soma_op quantile_op = {SOMA__COMPOSITE(quantile), QUANTILE, .doc = "The elements of rank q (n - 1) in sorted order, q in [0, 1], along a dimension or of all; between two by interpolation. A vector of q adds a first dimension. NaN if there is a NaN."};
+                        SOMA_DEF_STRING("interpolation", "linear", "between two elements: linear, lower, higher, nearest or midpoint"))
+static const soma_op quantile_op = {
+    SOMA__COMPOSITE(quantile), QUANTILE,
+    .doc = "The elements of rank q (n - 1) in sorted order, q in [0, 1], along a dimension or of all; between two by interpolation. A vector of q "
+           "adds a first dimension. NaN if there is a NaN.",
+};
 static const soma_op nanquantile_op = {SOMA__COMPOSITE(nanquantile), QUANTILE, .doc = "As quantile, of the elements that are not NaN; NaN if there are none."};
 
 /* ---- cummax, cummin ---- */
@@ -337,10 +364,17 @@ static bool cummin_compose(soma_args *a) { return running(a, true); }
 SOMA__LINES(cummax, RUNNING_SAMPLES, "[3,4] dim=2 !ESHAPE cummax: dim 2 is out of range")
 SOMA__LINES(cummin, RUNNING_SAMPLES, "[3,4] dim=2 !ESHAPE cummin: dim 2 is out of range")
 #define CUM ONE, .outputs = 2, .dtypes = SOMA_ANY, .backward = SOMA_COMPOSED, .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension"))
-static const soma_op cummax_op = {SOMA__COMPOSITE(cummax), CUM, .doc = "The largest element so far along a dimension, and its index, the last of equals. From a NaN on NaN."};
-static const soma_op cummin_op = {SOMA__COMPOSITE(cummin), CUM, .doc = "The smallest element so far along a dimension, and its index, the last of equals. From a NaN on NaN."};
+static const soma_op cummax_op = {
+    SOMA__COMPOSITE(cummax), CUM,
+    .doc = "The largest element so far along a dimension, and its index, the last of equals. From a NaN on NaN.",
+};
+static const soma_op cummin_op = {
+    SOMA__COMPOSITE(cummin), CUM,
+    .doc = "The smallest element so far along a dimension, and its index, the last of equals. From a NaN on NaN.",
+};
 
-soma_op_list soma__order_ops = {&soma__sort_op, &max_op, &min_op, &aminmax_op, &argsort_op, &msort_op, &kthvalue_op, &median_op, &nanmedian_op, &mode_op, &quantile_op, &nanquantile_op,
+soma_op_list soma__order_ops = {&soma__sort_op, &max_op, &min_op, &aminmax_op, &argsort_op, &msort_op, &kthvalue_op, &median_op, &nanmedian_op,
+                                &mode_op, &quantile_op, &nanquantile_op,
                                 &cummax_op, &cummin_op, NULL};
 
 /* ---- The functions of ops.h ---- */

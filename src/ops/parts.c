@@ -121,7 +121,8 @@ static bool broadcast_to_compose(soma_args *a) { return soma__return(a, soma_exp
 SOMA__LINES(broadcast_to, "[3,1] shape=3,4", "s[1,3] shape=2,4,3", "[] shape=2,3", "[1] shape=0,", "[2,3] shape=2,3", "[1,2,1] shape=3,2,2",
             "[3,4] shape=3,5 !ESHAPE does not expand to [3, 5]", "[3,4] shape=4, !ESHAPE does not expand to [4]")
 static const soma_op broadcast_to_op = {
-    SOMA__COMPOSITE(broadcast_to), ONE, .outputs = 1, .onnx = "Expand", .doc = "A view of x broadcast to a shape: sizes of 1 repeat, new dimensions come first.",
+    SOMA__COMPOSITE(broadcast_to), ONE, .outputs = 1, .onnx = "Expand",
+    .doc = "A view of x broadcast to a shape: sizes of 1 repeat, new dimensions come first.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INTS("shape", "sizes of the result")),
 };
 
@@ -164,8 +165,10 @@ SOMA__LINES(narrow, "[5,3] dim=0 start=1 length=3", "s[3,4] dim=-1 start=2 lengt
             "[5] dim=0 start=-6 length=1 !EINVAL leave dimension 0", "[5] dim=1 start=0 length=1 !ESHAPE dim 1 is out of range",
             "[] dim=0 start=0 length=1 !ESHAPE no dimensions")
 static const soma_op narrow_op = {
-    SOMA__COMPOSITE(narrow), ONE, .outputs = 1, .onnx = "Slice", .doc = "A view of `length` indices from `start` on along one dimension.",
-    .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension"), SOMA_NEED_INT("start", "first index; negative counts from the end"), SOMA_NEED_INT("length", "how many")),
+    SOMA__COMPOSITE(narrow), ONE, .outputs = 1, .onnx = "Slice",
+    .doc = "A view of `length` indices from `start` on along one dimension.",
+    .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension"), SOMA_NEED_INT("start", "first index; negative counts from the end"),
+                        SOMA_NEED_INT("length", "how many")),
 };
 
 static bool split_compose(soma_args *a) {
@@ -229,7 +232,8 @@ SOMA__LINES(chunk, "[7,3] chunks=3", "s[4,6] chunks=4 dim=1", "[5] chunks=9", "[
             "[] chunks=1 !ESHAPE no dimensions")
 static const soma_op chunk_op = {
     SOMA__COMPOSITE(chunk), ONE, .outputs = 1, .many = true, .onnx = "Split",
-    .doc = "Views of parts of equal size along one dimension: `chunks` of them or fewer, each ceil(n / chunks) long, the last perhaps shorter. tensor_split gives exactly as many as asked for.",
+    .doc = "Views of parts of equal size along one dimension: `chunks` of them or fewer, each ceil(n / chunks) long, the last perhaps shorter. "
+           "tensor_split gives exactly as many as asked for.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INT("chunks", "how many"), SOMA_DEF_INT("dim", 0, "dimension")),
 };
 
@@ -263,9 +267,10 @@ SOMA__LINES(tensor_split, "[7,3] sections=3", "s[4,6] indices=2,5 dim=1", "[5] s
             "[] sections=1 !ESHAPE no dimensions")
 static const soma_op tensor_split_op = {
     SOMA__COMPOSITE(tensor_split), ONE, .outputs = 1, .many = true,
-    .doc = "Views of `sections` parts along one dimension, the first ones an element longer where they are not all equal; or of the parts between indices, as slices of Python "
-           "(PyTorch's one argument indices_or_sections is two here).",
-    .attrs = SOMA_ATTRS(SOMA_DEF_INT("sections", 0, "how many parts; 0: by indices"), SOMA_DEF_INTS("indices", "where parts begin, the first left out", 0, 0), SOMA_DEF_INT("dim", 0, "dimension")),
+    .doc = "Views of `sections` parts along one dimension, the first ones an element longer where they are not all equal; or of the parts between "
+           "indices, as slices of Python (PyTorch's one argument indices_or_sections is two here).",
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("sections", 0, "how many parts; 0: by indices"),
+                        SOMA_DEF_INTS("indices", "where parts begin, the first left out", 0, 0), SOMA_DEF_INT("dim", 0, "dimension")),
 };
 
 static bool unbind_compose(soma_args *a) {
@@ -352,7 +357,8 @@ static bool repeat_all(soma_args *a, int lead) {
 static bool repeat_compose(soma_args *a) {
     char text[SOMA__SHAPE_TEXT];
     if (a->attrs[0].count < a->in[0]->ndim) {
-        soma_fail(SOMA_ESHAPE, "repeat: repeats has %d numbers, expected one for each dimension of %s or more", a->attrs[0].count, soma__tensor_text(a->in[0], text));
+        soma_fail(SOMA_ESHAPE, "repeat: repeats has %d numbers, expected one for each dimension of %s or more", a->attrs[0].count,
+                  soma__tensor_text(a->in[0], text));
         return false;
     }
     return repeat_all(a, 0);
@@ -363,13 +369,15 @@ SOMA__LINES(repeat, "[2,3] repeats=2,1", "s[2,3] repeats=1,3", "[3] repeats=2,2"
             "[2,3] repeats=2, !ESHAPE repeat: repeats has 1 numbers, expected one for each dimension of [2, 3] f32",
             "[2] repeats=-1, !EINVAL -1 repeats in place 0")
 static const soma_op repeat_op = {
-    SOMA__COMPOSITE(repeat), ONE, .outputs = 1, .onnx = "Tile", .doc = "x repeated along each dimension, in a copy; more numbers than dimensions add some in front. expand repeats sizes of 1 without a copy.",
+    SOMA__COMPOSITE(repeat), ONE, .outputs = 1, .onnx = "Tile",
+    .doc = "x repeated along each dimension, in a copy; more numbers than dimensions add some in front. expand repeats sizes of 1 without a copy.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INTS("repeats", "how often, for each dimension")),
 };
 SOMA__LINES(tile, "[2,3] dims=2,", "s[2,3] dims=2,3", "[3] dims=2,2", "[] dims=4,", "[2] dims=0,", "[1,2,1] dims=2,1", "[0,2] dims=2,2", "[2] dims=",
             "[2] dims=-1, !EINVAL -1 repeats in place 0")
 static const soma_op tile_op = {
-    SOMA__COMPOSITE(tile), ONE, .outputs = 1, .onnx = "Tile", .doc = "x repeated along its last dimensions, as numpy.tile: fewer numbers than dimensions leave the first ones, more add some in front.",
+    SOMA__COMPOSITE(tile), ONE, .outputs = 1, .onnx = "Tile",
+    .doc = "x repeated along its last dimensions, as numpy.tile: fewer numbers than dimensions leave the first ones, more add some in front.",
     .attrs = SOMA_ATTRS(SOMA_NEED_INTS("dims", "how often, for the last dimensions")),
 };
 
@@ -424,8 +432,10 @@ SOMA__LINES(repeat_interleave, "[2,3] - repeats=2", "s[2,3] - repeats=3 dim=1", 
 static const soma_op repeat_interleave_op = {
     SOMA__COMPOSITE(repeat_interleave), .outputs = 1, .family = "shape", .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,
     .in = {{.name = "x"}, {.name = "repeats", .dtypes = SOMA_BIT(SOMA_I64) | SOMA_BIT(SOMA_I32), .apart = true, .optional = true}}, .n_in = 2,
-    .doc = "Every element (row, column …) repeated in its place: by one number, or by one for each in a tensor. Without dim all elements in one dimension.",
-    .attrs = SOMA_ATTRS(SOMA_DEF_INT("repeats", -1, "how often, when there is no tensor of repeats"), SOMA_DEF_INTS("dim", "dimension; none: all elements", 0, 0)),
+    .doc = "Every element (row, column …) repeated in its place: by one number, or by one for each in a tensor. Without dim all elements in one "
+           "dimension.",
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("repeats", -1, "how often, when there is no tensor of repeats"),
+                        SOMA_DEF_INTS("dim", "dimension; none: all elements", 0, 0)),
 };
 
 /* ---- Another order ---- */
@@ -460,8 +470,10 @@ SOMA__LINES(roll, "[5] shifts=2", "s[3,4] shifts=-1 dims=1", "[3,4] shifts=1,2 d
             "[2,3,2] shifts=-4,1 dims=1,-1", "[3,4] shifts=1,2 !EINVAL attribute 'shifts' has 2 numbers, expected 1",
             "[3,4] shifts=1 dims=2 !ESHAPE dim 2 is out of range")
 static const soma_op roll_op = {
-    SOMA__COMPOSITE(roll), ONE, .outputs = 1, .doc = "The elements moved on along some dimensions; what leaves at the end comes in at the front. Without dims all elements in row-major order.",
-    .attrs = SOMA_ATTRS(SOMA_NEED_INTS("shifts", "how far, for each of dims; negative: backwards"), SOMA_DEF_INTS("dims", "dimensions; none: all elements in a row", 0, 0)),
+    SOMA__COMPOSITE(roll), ONE, .outputs = 1,
+    .doc = "The elements moved on along some dimensions; what leaves at the end comes in at the front. Without dims all elements in row-major order.",
+    .attrs = SOMA_ATTRS(SOMA_NEED_INTS("shifts", "how far, for each of dims; negative: backwards"),
+                        SOMA_DEF_INTS("dims", "dimensions; none: all elements in a row", 0, 0)),
 };
 
 static bool rot90_compose(soma_args *a) {
@@ -546,7 +558,8 @@ soma_status soma_split_sizes(soma_tensor *x, int n, const int64_t *sizes, int64_
         at += sizes[i];
     }
     if (x && !soma__failed() && at != soma_size(x, (int)dim))
-        soma_fail(SOMA_EINVAL, "soma_split_sizes: the sizes add up to %lld, dimension %lld has %lld", (long long)at, (long long)dim, (long long)soma_size(x, (int)dim));
+        soma_fail(SOMA_EINVAL, "soma_split_sizes: the sizes add up to %lld, dimension %lld has %lld", (long long)at, (long long)dim,
+                  (long long)soma_size(x, (int)dim));
     return soma__ctx()->error;
 }
 int soma_chunk(soma_tensor *x, int64_t chunks, int64_t dim, soma_tensor **out, int room) {

@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-static bool small_float(const soma_tensor *t) { return t->dtype == SOMA_F16 || t->dtype == SOMA_BF16; }
-
 /* ---- Windows ---------------------------------------------------------------------------------------------------- */
 
 static bool plane_input(const char *op, int ndim, const int64_t *shape, soma__pool *p) {
@@ -92,7 +90,7 @@ static bool is_2x2(const soma__pool *p) {
 
 /* Room for x made contiguous, and where 16-bit floats become f32, for x and the result. */
 static size_t prepared_bytes(const soma_tensor *x, int64_t out) {
-    if (small_float(x))
+    if (soma__is_half(x))
         return sizeof(float) * (size_t)(x->numel + out);
     return soma__contiguous(x) ? 0 : soma_dtype_size((soma_dtype)x->dtype) * (size_t)x->numel;
 }
@@ -106,7 +104,7 @@ typedef struct prepared {
 static prepared prepare(soma_args *a) {
     const soma_tensor *x = a->in[0];
     prepared r = {(soma_dtype)x->dtype, x->data, a->out[0]->data};
-    if (small_float(x)) {
+    if (soma__is_half(x)) {
         soma__copy_to_floats(a->work, x);
         r = (prepared){SOMA_F32, a->work, (float *)a->work + x->numel};
     } else if (!soma__contiguous(x)) {

@@ -297,7 +297,7 @@ SOMA__LINES(max_unpool3d, "[1,1,1,2,2] i[1,1,1,2,2]=0,3,9,14 kernel_size=2",
 
 #define UNPOOL(NAME, WITH)                                                                                                                 \
     static const soma_op NAME##_op = {                                                                                                     \
-        .name = #NAME,                                                                                                                     \
+        SOMA__COMPOSITE(NAME),                                                                                                            \
         .family = "pool",                                                                                                                  \
         .onnx = "MaxUnpool",                                                                                                               \
         .doc = "The partial inverse of " WITH                                                                                              \
@@ -312,11 +312,8 @@ SOMA__LINES(max_unpool3d, "[1,1,1,2,2] i[1,1,1,2,2]=0,3,9,14 kernel_size=2",
                             SOMA_DEF_INTS("output_size", "sizes of the result; none given: worked out", 0, 0)),                            \
         .dtypes = SOMA_FLOATS,                                                                                                             \
         .promote = SOMA_PROMOTE_SAME,                                                                                                      \
-        .compose = NAME##_compose,                                                                                                         \
         .backward = SOMA_COMPOSED,                                                                                                         \
         .no_grad_in = 1u << 1,                                                                                                             \
-        .samples = NAME##_samples,                                                                                                         \
-        .errors = NAME##_errors,                                                                                                           \
     };                                                                                                                                     \
     soma_tensor *soma_##NAME(soma_tensor *x, soma_tensor *indices, int n_sizes, const int64_t *sizes) {                                    \
         soma_attr attrs[4] = {SOMA_INTS("kernel_size", 1), SOMA_INTS("stride", 1), SOMA_INTS("padding", 0)};                               \
@@ -396,7 +393,7 @@ SOMA__LINES(adaptive_max_pool3d, "[2,3,4,3,5]@-3:3 output_size=2", "s[1,2,3,4,4]
 #define SIZE_ATTRS SOMA_ATTRS(SOMA_NEED_INTS("output_size", "sizes of the result, one number an axis or one for all"))
 #define POOL(NAME, OUTPUTS, ATTRS, ONNX, DOC)                                                                                              \
     static const soma_op NAME##_op = {                                                                                                     \
-        .name = #NAME,                                                                                                                     \
+        SOMA__COMPOSITE(NAME),                                                                                                            \
         .family = "pool",                                                                                                                  \
         .onnx = ONNX,                                                                                                                      \
         .doc = DOC,                                                                                                                        \
@@ -406,11 +403,8 @@ SOMA__LINES(adaptive_max_pool3d, "[2,3,4,3,5]@-3:3 output_size=2", "s[1,2,3,4,4]
         .attrs = ATTRS,                                                                                                                    \
         .dtypes = SOMA_FLOATS,                                                                                                             \
         .promote = SOMA_PROMOTE_SAME,                                                                                                      \
-        .compose = NAME##_compose,                                                                                                         \
         .backward = SOMA_COMPOSED,                                                                                                         \
         .no_grad_out = 1u << 1,                                                                                                            \
-        .samples = NAME##_samples,                                                                                                         \
-        .errors = NAME##_errors,                                                                                                           \
     }
 POOL(max_pool1d, 1, MAX_ATTRS, "MaxPool",
      "The largest element of each window of x [N, C, L] or [C, L]. The first of equals gets the gradient; NaN is larger than anything.");
@@ -443,19 +437,6 @@ POOL(adaptive_max_pool3d, 2, SIZE_ATTRS, "GlobalMaxPool",
 
 /* ---- C ---------------------------------------------------------------------------------------------------------------- */
 
-/* With zeros behind the first it stands for all axes. */
-static soma_attr axis_attr(const char *name, int axes, const int64_t *v, const int64_t *none) {
-    soma_attr a = {.name = name, .kind = SOMA_ATTR_INTS, .count = axes};
-    bool rest = false;
-    for (int i = 1; i < axes; i++)
-        rest |= v[i] != 0;
-    for (int i = 0; i < axes; i++) {
-        const int64_t n = rest ? v[i] : v[0];
-        a.value.ints[i] = n == 0 ? none[i] : n == -1 ? 0 : n;
-    }
-    return a;
-}
-
 static bool run_pool(const soma_op *op, int axes, soma_tensor *x, const int64_t *kernel, const soma_pool_opts *opts, soma_tensor **out) {
     soma_pool_opts o = {0};
     int64_t all[3];
@@ -464,9 +445,9 @@ static bool run_pool(const soma_op *op, int axes, soma_tensor *x, const int64_t 
     for (int i = 0; i < axes; i++)
         all[i] = kernel[i] ? kernel[i] : kernel[0];
     const bool max = op->name[0] == 'm';
-    soma_attr attrs[6] = {axis_attr("kernel_size", axes, all, all), axis_attr("stride", axes, o.stride, all),
-                          axis_attr("padding", axes, o.padding, zeros)};
-    attrs[3] = max ? axis_attr("dilation", axes, o.dilation, ones) : SOMA_BOOLEAN("ceil_mode", o.ceil_mode);
+    soma_attr attrs[6] = {soma__attr_axes("kernel_size", axes, all, all), soma__attr_axes("stride", axes, o.stride, all),
+                          soma__attr_axes("padding", axes, o.padding, zeros)};
+    attrs[3] = max ? soma__attr_axes("dilation", axes, o.dilation, ones) : SOMA_BOOLEAN("ceil_mode", o.ceil_mode);
     attrs[4] = max ? SOMA_BOOLEAN("ceil_mode", o.ceil_mode) : SOMA_BOOLEAN("count_include_pad", !o.count_exclude_pad);
     attrs[5] = SOMA_INT("divisor_override", o.divisor_override);
     return soma__apply(op, &x, 1, attrs, out, 0);

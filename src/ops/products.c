@@ -18,37 +18,32 @@ static bool sizes_agree(soma_args *a, int i, int64_t m, int k, int64_t n) {
     return false;
 }
 
-static bool done(soma_args *a, soma_tensor *t) {
-    a->out[0] = t;
-    return t != NULL;
-}
-
 /* ---- Two tensors ------------------------------------------------------------------------------------------------------ */
 
 static bool mm_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *y = a->in[1];
     return rank_is(a, 0, 2, "a matrix") && rank_is(a, 1, 2, "a matrix") && sizes_agree(a, 0, x->shape[1], 1, y->shape[0]) &&
-           done(a, soma_matmul(x, y));
+           soma__return(a, soma_matmul(x, y));
 }
 static bool bmm_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *y = a->in[1];
     return rank_is(a, 0, 3, "matrices [b, n, m]") && rank_is(a, 1, 3, "matrices [b, m, p]") &&
-           sizes_agree(a, 0, x->shape[0], 1, y->shape[0]) && sizes_agree(a, 0, x->shape[2], 1, y->shape[1]) && done(a, soma_matmul(x, y));
+           sizes_agree(a, 0, x->shape[0], 1, y->shape[0]) && sizes_agree(a, 0, x->shape[2], 1, y->shape[1]) && soma__return(a, soma_matmul(x, y));
 }
 static bool mv_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *y = a->in[1];
     return rank_is(a, 0, 2, "a matrix") && rank_is(a, 1, 1, "a vector") && sizes_agree(a, 0, x->shape[1], 1, y->shape[0]) &&
-           done(a, soma_matmul(x, y));
+           soma__return(a, soma_matmul(x, y));
 }
 static bool dot_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *y = a->in[1];
     return rank_is(a, 0, 1, "a vector") && rank_is(a, 1, 1, "a vector") && sizes_agree(a, 0, x->shape[0], 1, y->shape[0]) &&
-           done(a, soma_matmul(x, y));
+           soma__return(a, soma_matmul(x, y));
 }
 static bool inner_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *y = a->in[1];
     if (x->ndim == 0 || y->ndim == 0)
-        return done(a, soma_mul(x, y));
+        return soma__return(a, soma_mul(x, y));
     const int64_t k = x->shape[x->ndim - 1];
     int64_t shape[SOMA_MAX_DIMS];
     if (!sizes_agree(a, 0, k, 1, y->shape[y->ndim - 1]))
@@ -59,7 +54,7 @@ static bool inner_compose(soma_args *a) {
     memcpy(shape + x->ndim - 1, y->shape, (size_t)(y->ndim - 1) * sizeof *shape);
     soma_tensor *rows = soma_reshape(x, 2, (const int64_t[]){soma__numel(x->ndim - 1, x->shape), k});
     soma_tensor *columns = soma_reshape(y, 2, (const int64_t[]){soma__numel(y->ndim - 1, y->shape), k});
-    return done(a, soma_reshape(soma_matmul(rows, soma_transpose(columns, 0, 1)), x->ndim + y->ndim - 2, shape));
+    return soma__return(a, soma_reshape(soma_matmul(rows, soma_transpose(columns, 0, 1)), x->ndim + y->ndim - 2, shape));
 }
 static bool kron_compose(soma_args *a) {
     soma_tensor *x = a->in[0], *y = a->in[1];
@@ -74,7 +69,7 @@ static bool kron_compose(soma_args *a) {
         right[2 * d + 1] = q;
         whole[d] = p * q;
     }
-    return done(a, soma_reshape(soma_mul(soma_reshape(x, 2 * n, left), soma_reshape(y, 2 * n, right)), n, whole));
+    return soma__return(a, soma_reshape(soma_mul(soma_reshape(x, 2 * n, left), soma_reshape(y, 2 * n, right)), n, whole));
 }
 
 /* dim, or the first of size 3. */
@@ -103,7 +98,7 @@ static bool cross_compose(soma_args *a) {
         part[i] = soma_sub(soma_mul(soma_select(x, dim, j), soma_select(y, dim, k)),
                            soma_mul(soma_select(x, dim, k), soma_select(y, dim, j)));
     }
-    return done(a, soma_stack(part, 3, dim));
+    return soma__return(a, soma_stack(part, 3, dim));
 }
 
 /* ---- tensordot -------------------------------------------------------------------------------------------------------- */
@@ -163,7 +158,7 @@ static bool tensordot_compose(soma_args *a) {
     memcpy(shape + nx, back, (size_t)ny * sizeof *shape);
     soma_tensor *rows = soma_reshape(soma_permute(x, x->ndim, ox), 2, (const int64_t[]){soma__numel(nx, shape), k});
     soma_tensor *columns = soma_reshape(soma_permute(y, y->ndim, oy), 2, (const int64_t[]){k, soma__numel(ny, back)});
-    return done(a, soma_reshape(soma_matmul(rows, columns), nx + ny, shape));
+    return soma__return(a, soma_reshape(soma_matmul(rows, columns), nx + ny, shape));
 }
 
 /* ---- input plus a product --------------------------------------------------------------------------------------------- */
@@ -184,8 +179,8 @@ static bool combine(soma_args *a, soma_tensor *product) {
     if (alpha != 1)
         product = soma_mul(product, by_alpha);
     if (beta == 0)
-        return done(a, product);
-    return done(a, soma_add(beta == 1 ? input : soma_mul(input, by_beta), product));
+        return soma__return(a, product);
+    return soma__return(a, soma_add(beta == 1 ? input : soma_mul(input, by_beta), product));
 }
 
 static bool addmm_compose(soma_args *a) {
@@ -266,7 +261,7 @@ static bool multi_dot_compose(soma_args *a) {
     soma_tensor *y = chain(m, cut, 0, n - 1);
     if (a->in[n - 1]->ndim == 1)
         y = soma_squeeze(y, SOMA_DIMS(1));
-    return done(a, a->in[0]->ndim == 1 ? soma_squeeze(y, SOMA_DIMS(0)) : y);
+    return soma__return(a, a->in[0]->ndim == 1 ? soma_squeeze(y, SOMA_DIMS(0)) : y);
 }
 
 /* ---- vander ----------------------------------------------------------------------------------------------------------- */
@@ -289,7 +284,7 @@ static bool vander_compose(soma_args *a) {
     if (soma_error() == SOMA_OK)
         y = soma_stack(column, (int)n, -1);
     soma__free(column);
-    return done(a, soma__attr_int(a, 1) ? y : soma_flip(y, SOMA_DIMS(-1)));
+    return soma__return(a, soma__attr_int(a, 1) ? y : soma_flip(y, SOMA_DIMS(-1)));
 }
 
 /* ---- Entries ---------------------------------------------------------------------------------------------------------- */
@@ -334,17 +329,14 @@ SOMA__LINES(vander, "[4]", "s[3] N=5", "[3] N=2 increasing=true", "[2,3] N=4", "
             "[3] N=0 !ESHAPE N of 1 or more", "[] !ESHAPE expected [..., n]")
 
 #define PAIR(NAME, ...)                                                                                                                    \
-    static const soma_op NAME##_op = {.name = #NAME,                                                                                       \
+    static const soma_op NAME##_op = {SOMA__COMPOSITE(NAME),                                                                                       \
                                       .family = "matmul",                                                                                  \
                                       .in = {{.name = "a"}, {.name = "b"}},                                                                \
                                       .n_in = 2,                                                                                           \
                                       .outputs = 1,                                                                                        \
                                       .dtypes = SOMA_NUMBERS,                                                                              \
                                       .promote = SOMA_PROMOTE_SAME,                                                                        \
-                                      .compose = NAME##_compose,                                                                           \
                                       .backward = SOMA_COMPOSED,                                                                           \
-                                      .samples = NAME##_samples,                                                                           \
-                                      .errors = NAME##_errors,                                                                             \
                                       __VA_ARGS__};
 #define PAIR_C(NAME)                                                                                                                       \
     soma_tensor *soma_##NAME(soma_tensor *a, soma_tensor *b) { return SOMA__RUN(&NAME##_op, NULL, a, b); }
@@ -375,7 +367,7 @@ PAIR_C(kron)
 
 #define SUM_OF(NAME, ONE, TWO, DOC)                                                                                                        \
     static const soma_op NAME##_op = {                                                                                                     \
-        .name = #NAME,                                                                                                                     \
+        SOMA__COMPOSITE(NAME),                                                                                                            \
         .family = "matmul",                                                                                                                \
         .doc = DOC,                                                                                                                        \
         .in = {{.name = "input"}, {.name = ONE}, {.name = TWO}},                                                                           \
@@ -385,10 +377,7 @@ PAIR_C(kron)
                             SOMA_DEF_FLOAT("alpha", 1, "factor of the product")),                                                          \
         .dtypes = SOMA_NUMBERS,                                                                                                            \
         .promote = SOMA_PROMOTE_SAME,                                                                                                      \
-        .compose = NAME##_compose,                                                                                                         \
         .backward = SOMA_COMPOSED,                                                                                                         \
-        .samples = NAME##_samples,                                                                                                         \
-        .errors = NAME##_errors,                                                                                                           \
     };                                                                                                                                     \
     soma_tensor *soma_##NAME(soma_tensor *input, soma_tensor *a, soma_tensor *b, double beta, double alpha) {                              \
         const soma_attr attrs[] = {SOMA_FLOAT("beta", beta), SOMA_FLOAT("alpha", alpha)};                                                  \
@@ -401,7 +390,7 @@ SUM_OF(baddbmm, "batch1", "batch2", "beta input + alpha (batch1 batch2), matrice
 SUM_OF(addbmm, "batch1", "batch2", "beta input + alpha times the sum of the products of matrices in pairs; input broadcasts to [n, p].")
 
 static const soma_op multi_dot_op = {
-    .name = "multi_dot",
+    SOMA__COMPOSITE(multi_dot),
     .family = "matmul",
     .doc = "Product of a chain of matrices in the order that takes the fewest multiplications; the first and the last may be vectors.",
     .in = {{.name = "tensors"}},
@@ -410,13 +399,10 @@ static const soma_op multi_dot_op = {
     .outputs = 1,
     .dtypes = SOMA_NUMBERS,
     .promote = SOMA_PROMOTE_SAME,
-    .compose = multi_dot_compose,
     .backward = SOMA_COMPOSED,
-    .samples = multi_dot_samples,
-    .errors = multi_dot_errors,
 };
 static const soma_op vander_op = {
-    .name = "vander",
+    SOMA__COMPOSITE(vander),
     .family = "matmul",
     .doc = "Powers of x's elements in columns (a Vandermonde matrix): x^(N-1) … x⁰, or rising. N < 0: as many as elements.",
     .in = {{.name = "x"}},
@@ -426,10 +412,7 @@ static const soma_op vander_op = {
                         SOMA_DEF_BOOL("increasing", false, "x⁰ comes first")),
     .dtypes = SOMA_NUMBERS,
     .promote = SOMA_PROMOTE_SAME,
-    .compose = vander_compose,
     .backward = SOMA_COMPOSED,
-    .samples = vander_samples,
-    .errors = vander_errors,
 };
 
 soma_tensor *soma_cross(soma_tensor *a, soma_tensor *b, int64_t dim) {

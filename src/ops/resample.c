@@ -148,7 +148,7 @@ SOMA__LINES(interpolate, "[2,3,4,5] size=7,3", "s[1,2,5,4] scale_factor=2.0 mode
             "[1,1,4] scale_factor=0.1 !ESHAPE expected planes of 1 or more elements, in and out")
 
 static const soma_op interpolate_op = {
-    .name = "interpolate",
+    SOMA__COMPOSITE(interpolate),
     .family = "resample",
     .onnx = "Resize",
     .doc = "x [N, C, …] at another resolution along the last one to three axes, of `size` or scale_factor (one number for all axes) times "
@@ -166,10 +166,7 @@ static const soma_op interpolate_op = {
                         SOMA_DEF_BOOL("recompute_scale_factor", false, "scale by the rounded sizes instead of the given factor")),
     .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME,
-    .compose = interpolate_compose,
     .backward = SOMA_COMPOSED,
-    .samples = interpolate_samples,
-    .errors = interpolate_errors,
 };
 
 soma_tensor *soma_interpolate_ex(soma_tensor *x, const soma_interpolate_opts *opts) {
@@ -266,7 +263,7 @@ SOMA__LINES(channel_shuffle, "[2,4,2,3] groups=2", "s[1,6,2] groups=3", "[2,6,2,
 
 #define SHUFFLE(NAME, ATTR, HELP, ONNX, DOC)                                                                                               \
     static const soma_op NAME##_op = {                                                                                                     \
-        .name = #NAME,                                                                                                                     \
+        SOMA__COMPOSITE(NAME),                                                                                                            \
         .family = "resample",                                                                                                              \
         .onnx = ONNX,                                                                                                                      \
         .doc = DOC,                                                                                                                        \
@@ -276,10 +273,7 @@ SOMA__LINES(channel_shuffle, "[2,4,2,3] groups=2", "s[1,6,2] groups=3", "[2,6,2,
         .attrs = SOMA_ATTRS(SOMA_NEED_INT(ATTR, HELP)),                                                                                    \
         .dtypes = SOMA_ANY,                                                                                                                \
         .promote = SOMA_PROMOTE_SAME,                                                                                                      \
-        .compose = NAME##_compose,                                                                                                         \
         .backward = SOMA_COMPOSED,                                                                                                         \
-        .samples = NAME##_samples,                                                                                                         \
-        .errors = NAME##_errors,                                                                                                           \
     };                                                                                                                                     \
     soma_tensor *soma_##NAME(soma_tensor *x, int64_t n) {                                                                                  \
         const soma_attr attr = SOMA_INT(ATTR, n);                                                                                          \
@@ -386,7 +380,7 @@ SOMA__LINES(grid_sample, "[2,3,4,5] [2,3,2,2]@-0.9:0.9", "s[1,2,4,4] s[1,2,3,2]@
             "[1,1,3,3] [1,2,2,2] padding_mode='wrap' !EINVAL padding_mode is 'wrap'")
 
 static const soma_op grid_sample_op = {
-    .name = "grid_sample",
+    SOMA__COMPOSITE(grid_sample),
     .family = "resample",
     .onnx = "GridSample",
     .doc = "x [N, C, H, W] at the places of grid [N, h, w, 2], whose (column, row) run from -1 to 1 over the plane: bilinear between "
@@ -402,10 +396,7 @@ static const soma_op grid_sample_op = {
                         SOMA_DEF_BOOL("align_corners", false, "-1 and 1 are the centres of the corner elements, not the plane's edges")),
     .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64),
     .promote = SOMA_PROMOTE_SAME,
-    .compose = grid_sample_compose,
     .backward = SOMA_COMPOSED,
-    .samples = grid_sample_samples,
-    .errors = grid_sample_errors,
 };
 
 soma_tensor *soma_grid_sample(soma_tensor *x, soma_tensor *grid, const char *mode, const char *padding_mode, bool align_corners) {

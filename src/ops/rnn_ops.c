@@ -44,7 +44,8 @@ static bool widen(parts *p) {
 static bool prepare(parts *p, int lead, int64_t batch) {
     int64_t gates = soma__rnn_gates(p->mode);
     if (p->w_hh->ndim != 2 || p->w_hh->shape[0] != gates * p->w_hh->shape[1])
-        return fail_shape("weight_hh", p->w_hh, p->mode == SOMA__RNN_LSTM ? "[4 hidden, hidden]" : p->mode == SOMA__RNN_GRU ? "[3 hidden, hidden]" : "[hidden, hidden]");
+        return fail_shape("weight_hh", p->w_hh, p->mode == SOMA__RNN_LSTM ? "[4 hidden, hidden]" : p->mode == SOMA__RNN_GRU ? "[3 hidden, hidden]"
+                          : "[hidden, hidden]");
     int64_t n = p->w_hh->shape[1];
     if (p->w_ih->ndim != 2 || p->w_ih->shape[0] != gates * n || p->w_ih->shape[1] != p->x->shape[lead]) {
         char x[SOMA__SHAPE_TEXT], w[SOMA__SHAPE_TEXT];
@@ -205,21 +206,20 @@ static bool rnn_error(int mode, bool whole, int i, soma_dtype dtype, soma_sample
     static bool id##_samples(int i, soma_dtype d, soma_sample *s) { return rnn_sample(mode, true, i, d, s); }                           \
     static bool id##_errors(int i, soma_dtype d, soma_sample *s) { return rnn_error(mode, true, i, d, s); }                             \
     static const soma_op id##_op = {                                                                                                    \
-        .name = #id, .family = "rnn", .doc = text "." FORMS, .in = {{.name = "x"}, states, WEIGHTS, LENGTHS}, .n_in = 6 + n_states,      \
+        SOMA__COMPOSITE(id), .family = "rnn", .doc = text "." FORMS, .in = {{.name = "x"}, states, WEIGHTS, LENGTHS}, .n_in = 6 + n_states,      \
         .outputs = 1 + n_states,                                                                                                        \
         .attrs = SOMA_ATTRS(SOMA_DEF_BOOL("batch_first", false, "x and the output are [batch, steps, features]"),                       \
                             SOMA_DEF_BOOL("reverse", false, "from the last step to the first")),                                        \
-        .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = id##_compose, .backward = SOMA_COMPOSED,                        \
-        .no_grad_in = 1u << (5 + n_states), .samples = id##_samples, .errors = id##_errors,                                             \
+        .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,                        \
+        .no_grad_in = 1u << (5 + n_states),                                             \
     };
 #define CELL(id, mode, n_states, states, text)                                                                                          \
     static bool id##_compose(soma_args *a) { return cell(a, mode); }                                                                    \
     static bool id##_samples(int i, soma_dtype d, soma_sample *s) { return rnn_sample(mode, false, i, d, s); }                          \
     static bool id##_errors(int i, soma_dtype d, soma_sample *s) { return rnn_error(mode, false, i, d, s); }                            \
     static const soma_op id##_op = {                                                                                                    \
-        .name = #id, .family = "rnn", .doc = text, .in = {{.name = "x"}, states, WEIGHTS}, .n_in = 5 + n_states, .outputs = n_states,   \
-        .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .compose = id##_compose, .backward = SOMA_COMPOSED,                        \
-        .samples = id##_samples, .errors = id##_errors,                                                                                 \
+        SOMA__COMPOSITE(id), .family = "rnn", .doc = text, .in = {{.name = "x"}, states, WEIGHTS}, .n_in = 5 + n_states, .outputs = n_states,   \
+        .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .backward = SOMA_COMPOSED,                        \
     };
 ENTRY(rnn_tanh, SOMA__RNN_TANH, 1, STATE("h0"), "h' = tanh(W_ih x + b_ih + W_hh h + b_hh) (Elman 1990)")
 ENTRY(rnn_relu, SOMA__RNN_RELU, 1, STATE("h0"), "h' = relu(W_ih x + b_ih + W_hh h + b_hh); start W_hh at the identity (Le et al. 2015)")

@@ -50,6 +50,18 @@ bool soma__attr_list(const char *op, const soma_attr *attr, int n, int64_t least
     return ok;
 }
 
+soma_attr soma__attr_axes(const char *name, int axes, const int64_t *v, const int64_t *none) {
+    soma_attr a = {.name = name, .kind = SOMA_ATTR_INTS, .count = axes};
+    bool rest = false;
+    for (int i = 1; i < axes; i++)
+        rest |= v[i] != 0;
+    for (int i = 0; i < axes; i++) {
+        const int64_t n = rest ? v[i] : v[0];
+        a.value.ints[i] = n == 0 ? none[i] : n == -1 ? 0 : n;
+    }
+    return a;
+}
+
 int soma__attr_choice(const soma_args *a, int i, const char *choices) {
     const char *given = a->attrs[i].value.s ? a->attrs[i].value.s : a->op->attrs[i].def.value.s;
     size_t length = strlen(given);
@@ -76,3 +88,7 @@ bool soma__expected(const soma_tensor *t, const char *name, const char *what) {
 }
 
 soma_tensor *soma__index_row(int64_t n) { return soma_empty(SOMA_SHAPE(n), SOMA_I64); }
+
+size_t soma__packed_bytes(const soma_tensor *t) {
+    return !t || soma__contiguous(t) ? 0 : ((size_t)t->numel * soma_dtype_size((soma_dtype)t->dtype) + 63) / 64 * 64;
+}

@@ -30,7 +30,8 @@ typedef struct soma__case {
 /* The i-th of n cases as a sample; every second one over strides that are not row-major. */
 bool soma__sample_case(int i, const soma__case *cases, int n, const soma_attr_info *attrs, soma_dtype dtype, soma_sample *s);
 
-extern soma_op_list soma__advanced_ops, soma__parts_ops, soma__diagonal_ops, soma__grid_ops, soma__shape_ops, soma__slice_ops, soma__join_ops, soma__index_ops, soma__pool_ops, soma__random_ops,
+extern soma_op_list soma__advanced_ops, soma__parts_ops, soma__diagonal_ops, soma__grid_ops, soma__shape_ops, soma__slice_ops, soma__join_ops,
+    soma__index_ops, soma__pool_ops, soma__random_ops,
     soma__create_ops;
 
 #endif

@@ -187,8 +187,10 @@ SOMA__LINES(sort, "[7]", "s[3,4] dim=0", "[2,3,4] dim=1 descending=true", "[]", 
             "s[90,2] dim=0 descending=true", "[6]=nan,1,-inf,0,nan,inf ~ stable=true", "[3,4] dim=2 !ESHAPE sort: dim 2 is out of range")
 const soma_op soma__sort_op = {
     .name = "sort", .family = "reduce", .in = {{.name = "x"}}, .n_in = 1, .outputs = 2, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME,
-    .doc = "x sorted along one dimension, and the indices (i64) that its elements came from. NaN counts as the largest. Always stable: equal elements keep their order.",
-    .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension to sort along"), SOMA_DEF_BOOL("descending", false, "largest first"), SOMA_DEF_BOOL("stable", true, "always true; for PyTorch's callers")),
+    .doc = "x sorted along one dimension, and the indices (i64) that its elements came from. NaN counts as the largest. Always stable: equal "
+           "elements keep their order.",
+    .attrs = SOMA_ATTRS(SOMA_DEF_INT("dim", -1, "dimension to sort along"), SOMA_DEF_BOOL("descending", false, "largest first"),
+                        SOMA_DEF_BOOL("stable", true, "always true; for PyTorch's callers")),
     .shape = sort_shape, .work = sort_work, .cpu = {sort_kernel}, .backward = sort_backward, .saves = SOMA_SAVE_OUT(1), .flops = sort_flops,
     .samples = sort_samples, .errors = sort_errors,
 };

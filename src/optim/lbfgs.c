@@ -27,12 +27,6 @@ typedef struct search {
     int64_t evals;
 } search;
 
-static void hold(soma_tensor **slot, soma_tensor *t) {
-    soma_tensor *old = *slot;
-    *slot = t ? soma_keep(t) : NULL;
-    soma_release(old);
-}
-
 void soma__lbfgs_free(lbfgs *s) {
     if (!s)
         return;
@@ -267,8 +261,8 @@ static limits limits_of(const soma_optim *opt) {
 static bool iterate(search *q, const limits *l, int64_t n_iter, double *loss, soma_tensor **grad) {
     lbfgs *s = q->s;
     s->n_iter++;
-    hold(&s->d, direction(s, l->history, *grad));
-    hold(&s->prev_grad, *grad);
+    soma__hold(&s->d, direction(s, l->history, *grad));
+    soma__hold(&s->prev_grad, *grad);
     s->prev_loss = *loss;
     if (!s->d || soma__failed())
         return true;
@@ -353,11 +347,11 @@ int soma__lbfgs_named(soma_optim *opt, soma_named *out, int room) {
         bool was = soma_set_grad_enabled(false);
         soma_scope scope = soma_scope_begin();
         const double all[NUMBERS] = {(double)s->func_evals, (double)s->n_iter, s->t, s->h_diag, s->prev_loss};
-        hold(&s->numbers, soma_from_array(all, SOMA_SHAPE(NUMBERS), SOMA_F64));
+        soma__hold(&s->numbers, soma_from_array(all, SOMA_SHAPE(NUMBERS), SOMA_F64));
         if (s->n_old > 0) {
-            hold(&s->saved[0], soma_stack(s->dirs, s->n_old, 0));
-            hold(&s->saved[1], soma_stack(s->stps, s->n_old, 0));
-            hold(&s->saved[2], soma_from_array(s->ro, SOMA_SHAPE(s->n_old), SOMA_F64));
+            soma__hold(&s->saved[0], soma_stack(s->dirs, s->n_old, 0));
+            soma__hold(&s->saved[1], soma_stack(s->stps, s->n_old, 0));
+            soma__hold(&s->saved[2], soma_from_array(s->ro, SOMA_SHAPE(s->n_old), SOMA_F64));
         }
         soma_scope_end(scope);
         soma_set_grad_enabled(was);
@@ -410,7 +404,7 @@ static bool history_of(lbfgs *s, int n) {
 
 static void load_rows(soma_tensor **rows, soma_tensor *v) {
     for (int64_t i = 0; i < soma_size(v, 0); i++)
-        hold(&rows[i], soma_clone(soma_select(v, 0, i)));
+        soma__hold(&rows[i], soma_clone(soma_select(v, 0, i)));
 }
 
 static void load_numbers(lbfgs *s, soma_tensor *v) {
@@ -445,8 +439,8 @@ bool soma__lbfgs_load(soma_optim *opt, const char *name, soma_tensor *value, boo
     soma_scope scope = soma_scope_begin();
     switch (which) {
     case 0: load_numbers(s, value); break;
-    case 1: hold(&s->d, soma_clone(value)); break;
-    case 2: hold(&s->prev_grad, soma_clone(value)); break;
+    case 1: soma__hold(&s->d, soma_clone(value)); break;
+    case 2: soma__hold(&s->prev_grad, soma_clone(value)); break;
     case 3: load_rows(s->dirs, value); break;
     case 4: load_rows(s->stps, value); break;
     default: soma_to_array(value, s->ro, s->n_old, SOMA_F64);

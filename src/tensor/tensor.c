@@ -359,3 +359,18 @@ double soma_at(const soma_tensor *t, int n, const int64_t *index) {
     }
     return soma__load((const char *)t->data + at * (int64_t)soma_dtype_size((soma_dtype)t->dtype), (soma_dtype)t->dtype);
 }
+
+void *soma__element(const soma_tensor *t, int64_t i) {
+    int64_t at = 0;
+    for (int d = t->ndim - 1; d >= 0; d--) {
+        at += i % t->shape[d] * t->stride[d];
+        i /= t->shape[d];
+    }
+    return (char *)t->data + at * (int64_t)soma_dtype_size((soma_dtype)t->dtype);
+}
+
+void soma__hold(soma_tensor **slot, soma_tensor *t) {
+    soma_tensor *old = *slot;
+    *slot = t ? soma_keep(t) : NULL;
+    soma_release(old);
+}

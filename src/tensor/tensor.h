@@ -57,6 +57,10 @@ soma_tensor *soma__tensor_alias(soma_tensor *of, const soma_meta *meta);
 /* The same, of the whole tensor, owned by the caller instead of a scope. */
 soma_tensor *soma__tensor_alias_owned(soma_tensor *of);
 soma_meta soma__meta_of(const soma_tensor *t);
+/* Where the i-th element in row-major order lies. */
+void *soma__element(const soma_tensor *t, int64_t i);
+/* Puts t in place of what the slot held; either may be NULL. */
+void soma__hold(soma_tensor **slot, soma_tensor *t);
 static inline void soma__retain(soma_tensor *t) { atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed); }
 bool soma__contiguous(const soma_tensor *t);
 static inline void soma__touch(soma_tensor *t) {

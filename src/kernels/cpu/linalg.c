@@ -9,8 +9,7 @@ enum { SWEEPS = 60 };
 
 /* ---- Rows ------------------------------------------------------------------------------------------------------------- */
 
-/* Four sums side by side, joined at the end: a fixed order that vectors can keep. */
-static double dot(const double *a, const double *b, int64_t n) {
+double soma__dot(const double *a, const double *b, int64_t n) {
     double s[4] = {0};
     int64_t i = 0;
     for (; i + 4 <= n; i += 4)
@@ -54,8 +53,8 @@ static void set_identity(double *a, int64_t n) {
 int64_t soma__cholesky(double *a, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         for (int64_t j = 0; j < i; j++)
-            a[i * n + j] = (a[i * n + j] - dot(a + i * n, a + j * n, j)) / a[j * n + j];
-        const double rest = a[i * n + i] - dot(a + i * n, a + i * n, i);
+            a[i * n + j] = (a[i * n + j] - soma__dot(a + i * n, a + j * n, j)) / a[j * n + j];
+        const double rest = a[i * n + i] - soma__dot(a + i * n, a + i * n, i);
         if (!(rest > 0))
             return i + 1;
         a[i * n + i] = sqrt(rest);
@@ -289,7 +288,7 @@ static bool orthogonal_rows(double *r, double *w, int64_t n) {
         for (int64_t p = 0; p + 1 < n; p++)
             for (int64_t q = p + 1; q < n; q++) {
                 double *x = r + p * n, *y = r + q * n;
-                const double xx = dot(x, x, n), yy = dot(y, y, n), xy = dot(x, y, n);
+                const double xx = soma__dot(x, x, n), yy = soma__dot(y, y, n), xy = soma__dot(x, y, n);
                 if (!(fabs(xy) > small * sqrt(xx) * sqrt(yy)) || fabs(xy) < DBL_MIN)
                     continue;
                 const double z = (yy - xx) / (2 * xy), t = copysign(1, z) / (fabs(z) + hypot(1, z)), c = 1 / hypot(1, t);
@@ -311,8 +310,8 @@ static void complete_row(double *v, int64_t n, int64_t i) {
         x[axis] = 1;
         for (int pass = 0; pass < 2; pass++)
             for (int64_t k = 0; k < i; k++)
-                add_row(x, v + k * n, -dot(x, v + k * n, n), n);
-        const double size = sqrt(dot(x, x, n));
+                add_row(x, v + k * n, -soma__dot(x, v + k * n, n), n);
+        const double size = sqrt(soma__dot(x, x, n));
         if (size > 0.5 / sqrt((double)n)) {
             for (int64_t k = 0; k < n; k++)
                 x[k] /= size;
@@ -339,7 +338,7 @@ bool soma__svd(double *a, int64_t m, int64_t n, double *u, double *s, double *v,
     if (!orthogonal_rows(v, w, n))
         return false;
     for (int64_t i = 0; i < n; i++)
-        s[i] = sqrt(dot(v + i * n, v + i * n, n));
+        s[i] = sqrt(soma__dot(v + i * n, v + i * n, n));
     sort_rows(s, n, true, v, n, w, n);
     for (int64_t i = 0; i < n; i++) {
         if (s[i] > DBL_MIN)
@@ -351,7 +350,7 @@ bool soma__svd(double *a, int64_t m, int64_t n, double *u, double *s, double *v,
     }
     for (int64_t i = 0; i < m; i++) { /* u = Q wᵀ */
         for (int64_t k = 0; k < n; k++)
-            row[k] = dot(u + i * n, w + k * n, n);
+            row[k] = soma__dot(u + i * n, w + k * n, n);
         memcpy(u + i * n, row, (size_t)n * sizeof *row);
     }
     for (int64_t i = 0; i < n; i++)

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Four sums side by side, joined at the end: a fixed order that vectors can keep. */
+double soma__dot(const double *a, const double *b, int64_t n);
 /* a [n, n] becomes its lower Cholesky factor L, a = L Lᵀ, with zeros above; only the lower triangle is read. Returns 0, or the order of the first
  * leading minor that is not positive. */
 int64_t soma__cholesky(double *a, int64_t n);
