@@ -160,8 +160,11 @@ static void show_model(const model *m)
 {
     char text[128];
     printf("%s\n", m->path);
-    if (soma_safetensors_meta(m->file, "soma.network"))
-        printf("network  %s\n", soma_safetensors_meta(m->file, "soma.network"));
+    const char *network = soma_safetensors_meta(m->file, "soma.network");
+    if (network) {                   /* one line for programs, readable on a terminal */
+        fputs("network  ", stdout);
+        print_wrapped(stdout, network, 9, 9, term_is(stdout) ? term_width(stdout) : 1 << 30);
+    }
     if (m->ndim)
         printf("input    %s%s\n", sizes_text(m->ndim, m->shape, text, sizeof text), m->norm.n ? ", normalised" : "");
     if (m->n_classes) {

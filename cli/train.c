@@ -201,7 +201,10 @@ static void warn_of_softmax(const session *s, int ndim, const int64_t *shape, co
     int n = soma_nn_layers(s->net, ndim, shape, NULL, 0);
     soma_layer_info *layers = n > 0 ? calloc((size_t)n, sizeof *layers) : NULL;
     if (layers && soma_nn_layers(s->net, ndim, shape, layers, n) == n && loss && !strncmp(loss->output, "raw score", 9)) {
-        const char *type = layers[n - 1].type;
+        int last = n - 1;
+        while (last > 0 && (!strcmp(layers[last].type, "Unflatten") || !strcmp(layers[last].type, "Flatten")))
+            last--;
+        const char *type = layers[last].type;
         if (!strcmp(type, "Softmax") || !strcmp(type, "Sigmoid"))
             note(s->a, "the network ends in %s, but %s takes raw scores and does that itself: leave it out", type, loss->name);
     }

@@ -27,6 +27,11 @@ check 'two components' grep -qx 'id,pc1,pc2' pc.csv
 
 expect 2 - "did you mean 'lasso'" "$soma" fit laso --data line.csv
 expect 2 - '\-\-data is missing' "$soma" fit linear
+expect 2 - '\-\-k is for kmeans and pca, not for linear' "$soma" fit linear --data line.csv -k 3
+expect 2 - 'what logistic does' "$soma" fit softmax --data kinds.csv
+expect 2 - 'l1-ratio must be above 0' "$soma" fit elasticnet --data line.csv --l1-ratio 0
+expect 1 - 'left out with --target' "$soma" fit kmeans --data kinds.csv
+expect 1 - 'classes are for logistic and svm' "$soma" fit linear --data kinds.csv
 expect 2 - 'makes no model file' "$soma" fit pca --data line.csv --out m.safetensors
 expect 1 - 'is not a finite number' "$soma" fit linear --data kinds.csv
 expect 1 - '61 clusters of 60 samples' "$soma" fit kmeans --data line.csv -k 61

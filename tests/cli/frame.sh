@@ -40,6 +40,10 @@ expect 0 - - sh -c '"$0" --version >/dev/null <&-' "$soma"
 expect 0 'differentiable  yes' - "$soma" ops relu
 expect 0 '^  relu +∂' - "$soma" ops
 expect 1 - "no operator 'rellu'; did you mean 'relu'\?" "$soma" ops rellu
+expect 1 - "no operator 'ReLU6x'; did you mean 'relu6'\?" "$soma" ops ReLU6x
+expect 1 - "no operator 'max_pool'; there are max_pool1d, max_pool1d_with_indices, max_pool2d" "$soma" ops max_pool
+expect 0 '^conv: convolutions' - "$soma" ops conv
+check 'one line an operator, no wider than the terminal' sh -c '"$1" ops | grep -v "^ *[a-z0-9_]\{23\}" | LC_ALL=C tr -d "\200-\277" | LC_ALL=C awk "length > 80 { bad = 1; print } END { exit bad }"' sh "$soma"
 expect 0 '^conv CHANNELS WINDOW' - "$soma" layers conv
 expect 0 '"word": "batchnorm"' - "$soma" layers --json
 expect 1 - "no layer 'batchnrm'; did you mean 'batchnorm'\?" "$soma" layers batchnrm

@@ -20,6 +20,17 @@ expect 2 - '--momentum is for' "$soma" train --data drawn --net "$net" --momentu
 expect 2 - '--batch takes the number of samples in a step, or all' "$soma" train --data drawn --net "$net" --batch 0
 expect 2 - 'no loss is called "mes": did you mean "mse"' "$soma" train --data drawn --net "$net" --loss mes
 expect 2 - '"tau=1" is not an option; huber has delta' "$soma" train --data drawn --net "$net" --loss "huber tau=1"
+expect 2 - 'huber_loss: delta is -1, expected a number above 0' "$soma" train --data drawn --net "$net" --loss "huber delta=-1"
+expect 2 - "unknown optimiser 'foo'; there are sgd, adam" "$soma" train --data drawn --net "$net" --optim foo
+expect 2 - "rmsprop: alpha is 'x', expected a number, such as alpha=0.99" "$soma" train --data drawn --net "$net" --optim "rmsprop alpha=x"
+expect 2 - '--gamma goes with --schedule step' "$soma" train --data drawn --net "$net" --gamma 0.5
+expect 1 - 'cutout 28 leaves nothing of images of 28 x 28' "$soma" train --data drawn:50 --net "$net" --cutout 28
+expect 1 - "expected log-probabilities.*logsoftmax" "$soma" train --data drawn:50 --net "$net" --loss nll --out raw
+[ ! -e raw ] || fail "a run that never began left a folder behind: $(ls raw)"
+expect 0 '' 'ends in Softmax, but cross_entropy takes raw scores' "$soma" train --data drawn:50 --net "$net, softmax" --epochs 1 --out twice
+expect_line 1 - "unknown layer 'zoo' at column 10 .'soma layers'" "$soma" train --data drawn:50 --net "flatten, zoo 10"
+expect_line 1 - "transformer needs 'heads'" "$soma" summary --net "transformer 64" --input 5x64
+expect_line 1 - '30 features cannot be divided among 4 heads$' "$soma" summary --net "gpt 9 features 30" --input 5
 expect 2 - '--activity-kl takes an activity between 0 and 1 and a weight' "$soma" train --data drawn --net "$net" --activity-kl 3
 expect 2 - '--l1 is -1; it must be at least 0' "$soma" train --data drawn --net "$net" --l1 -1
 expect 1 - 'poisson_nll is for numbers, but the data has classes' "$soma" train --data drawn:50 --net "$net" --loss poisson_nll
