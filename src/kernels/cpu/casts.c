@@ -64,12 +64,24 @@ CASTS_FROM(i8, FAST, CAST, int8_t, (float)X, (double)X, X, X != 0)
 CASTS_FROM(u8, FAST, CAST, uint8_t, (float)X, (double)X, X, X != 0)
 CASTS_FROM(bool, FAST, CAST, uint8_t, (float)(X != 0), (double)(X != 0), X != 0, X != 0)
 
-/* where(condition, a, b) by element size. */
+/* where(condition, a, b) by element size; without a branch, which a mixed condition would make the processor guess. */
+#define CHOOSE(T, c, a, b) (T)(((a) & (T) - (T)((c) != 0)) | ((b) & (T)((T)((c) != 0) - (T)1)))
 #define WHERE(fname, T)                                                                                                 \
     static void fname(char *const *p, const int64_t *s, int64_t n, const double *P) {                                   \
+        const int64_t w = sizeof(T);                                                                                    \
         (void)P;                                                                                                        \
-        for (int64_t i = 0; i < n; i++)                                                                                 \
-            *(T *)(p[0] + i * s[0]) = *(const uint8_t *)(p[1] + i * s[1]) ? *(const T *)(p[2] + i * s[2]) : *(const T *)(p[3] + i * s[3]); \
+        if (s[0] == w && s[1] == 1 && s[2] == w && s[3] == w) {                                                         \
+            T *o = (T *)p[0];                                                                                           \
+            const uint8_t *c = (const uint8_t *)p[1];                                                                   \
+            const T *a = (const T *)p[2], *b = (const T *)p[3];                                                         \
+            for (int64_t i = 0; i < n; i++)                                                                             \
+                o[i] = CHOOSE(T, c[i], a[i], b[i]);                                                                     \
+            return;                                                                                                     \
+        }                                                                                                               \
+        for (int64_t i = 0; i < n; i++) {                                                                               \
+            const T a = *(const T *)(p[2] + i * s[2]), b = *(const T *)(p[3] + i * s[3]);                               \
+            *(T *)(p[0] + i * s[0]) = CHOOSE(T, *(const uint8_t *)(p[1] + i * s[1]), a, b);                             \
+        }                                                                                                               \
     }
 WHERE(where_1, uint8_t)
 WHERE(where_2, uint16_t)
