@@ -217,14 +217,22 @@ void op_example(const soma_op_info *op, char *out, size_t size)
 
 /* ---- Markdown ---------------------------------------------------------------------------------------------------------- */
 
-/* Text in which nothing is markup, neither Markdown's nor Doxygen's. */
+static bool in_word(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+/* Text in which nothing is markup, neither Markdown's nor Doxygen's (which shows numeric entities as they are written), but `code`. */
 static void plain(FILE *f, const char *text)
 {
-    for (; *text; text++) {
-        if (*text == '<' || *text == '>' || *text == '&')
+    for (const char *start = text; *text; text++) {
+        const char *close = *text == '`' ? strchr(text + 1, '`') : NULL;
+        if (close) {
+            fwrite(text, 1, (size_t)(close - text) + 1, f);
+            text = close;
+        } else if (*text == '<' || *text == '>' || *text == '&')
             fputs(*text == '<' ? "&lt;" : *text == '>' ? "&gt;" : "&amp;", f);
-        else if (strchr("\\`*_{}[]#|@~^$%\"", *text))
-            fprintf(f, "&#%d;", *text);
+        else if (*text == '_' && text > start && in_word(text[-1]) && in_word(text[1]))
+            fputc('_', f);
+        else if (strchr("\\`*_[]#|@$%", *text))
+            fprintf(f, "\\%c", *text);
         else
             fputc(*text == '\n' ? ' ' : *text, f);
     }
@@ -572,7 +580,7 @@ int write_reference(const args *a, const char *dir, const char *headers_dir)
     code = code ? code : entry_pages(a, dir, &h, true);
     FILE *f = code ? NULL : page_open(a, dir, "reference");
     if (f) {
-        fprintf(f, "# Reference {#reference}\n\n- [Operators](operators.md), losses and activations among them\n- [Layers and models](layers.md)\n"
+        fprintf(f, "# soma: reference {#reference}\n\nWhat the library's tables say of themselves; the headers have the C interface.\n\n- [Operators](operators.md), losses and activations among them\n- [Layers and models](layers.md)\n"
                    "- [Optimisers](optimisers.md)\n- [Schedules](schedules.md)\n");
         code = page_close(a, f, dir);
     }

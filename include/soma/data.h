@@ -30,7 +30,7 @@ typedef struct soma_data_opts {
 } soma_data_opts;
 /* Opens whatever `path` is; NULL and an error that says what was looked for and what was found.
  * - A folder of IDX files: see soma_data_idx.
- * - A folder (or the CSV in it) with id and label columns and the images images/<id>.png, .jpg or .jpeg, or beside the CSV. Of
+ * - A folder (or the CSV in it) with id and label columns and the images images/ID.png, .jpg or .jpeg, or beside the CSV. Of
  *   several CSV files the one called like the folder, train.csv or test.csv, or labels.csv. Only ids: SOMA_UNLABELLED.
  * - A folder per class, images in it at any depth; or a folder of images without labels. Ids are the files' names.
  * - A folder of which all folders are called train, test, val and so on: `part` of it. With a folder per class, the classes are

@@ -230,8 +230,8 @@ SOMA_API soma_tensor *soma_logical_or(soma_tensor *a, soma_tensor *b);
 SOMA_API soma_tensor *soma_logical_xor(soma_tensor *a, soma_tensor *b);
 /* |a - b| <= atol + rtol |b|; PyTorch's defaults are 1e-5 and 1e-8. */
 SOMA_API soma_tensor *soma_isclose(soma_tensor *a, soma_tensor *b, double rtol, double atol, bool equal_nan);
-SOMA_API soma_tensor *soma_allclose(soma_tensor *a, soma_tensor *b, double rtol, double atol, bool equal_nan); /* one bool */
-SOMA_API soma_tensor *soma_equal(soma_tensor *a, soma_tensor *b);           /* one bool: same shape, same values */
+SOMA_API soma_tensor *soma_allclose(soma_tensor *a, soma_tensor *b, double rtol, double atol, bool equal_nan); /* a 0-d bool: soma_item gives 1 or 0 */
+SOMA_API soma_tensor *soma_equal(soma_tensor *a, soma_tensor *b);           /* the same shape and the same values: a 0-d bool */
 SOMA_API soma_tensor *soma_where(soma_tensor *condition, soma_tensor *a, soma_tensor *b);
 /* With a number: soma_add(x, soma_scalar(v)) and so on. */
 SOMA_API soma_tensor *soma_add_scalar(soma_tensor *x, double v);

@@ -81,9 +81,10 @@ static int distance(const char *a, const char *b) {
 
 const char *soma__nearest(const char *wanted, const char *const *names, int n) {
     const char *best = NULL;
-    int least = (int)strlen(wanted) / 3 + 1; /* about one letter in three may be wrong */
+    size_t length = strlen(wanted);
+    int least = (int)length / 3 + 1; /* about one letter in three may be wrong */
     for (int i = 0; i < n; i++) {
-        int d = distance(wanted, names[i]);
+        int d = length > 2 && strncmp(wanted, names[i], length) == 0 ? 0 : distance(wanted, names[i]); /* a beginning is nearer than a slip */
         if (d <= least && (!best || d < least)) {
             least = d;
             best = names[i];

@@ -74,6 +74,12 @@ static bool entropy_of_probabilities(soma_args *a) {
 }
 
 static bool cross_entropy_compose(soma_args *a) {
+    char x[SOMA__SHAPE_TEXT], t[SOMA__SHAPE_TEXT];
+    if (soma_dtype_is_float((soma_dtype)a->in[1]->dtype) && a->in[1]->ndim + 1 == a->in[0]->ndim) {
+        soma_fail(SOMA_ESHAPE, "cross_entropy: input is %s, target is %s; class numbers must be integers (soma_to), floats are probabilities of the input's shape",
+                  soma__tensor_text(a->in[0], x), soma__tensor_text(a->in[1], t));
+        return false;
+    }
     if (soma_dtype_is_float((soma_dtype)a->in[1]->dtype))
         return entropy_of_probabilities(a);
     return soma__return(a, SOMA__RUN(&soma__class_entropy_op, a->attrs, a->in[0], a->in[1], a->in[2]));
@@ -256,7 +262,11 @@ static bool class_errors(int i, soma_dtype dtype, soma_sample *s) {
 static bool entropy_errors(int i, soma_dtype dtype, soma_sample *s) {
     if (i < 3)
         return class_errors(i, dtype, s);
-    return soma__loss_error(i - 3, dtype, s, 1.5, "target at [1, 2] is 1.5, expected a probability, 0 to 1");
+    if (!soma__loss_error(i - 3, dtype, s, 1.5, "target at [1, 2] is 1.5, expected a probability, 0 to 1"))
+        return false;
+    if (soma_ndim(s->in[1]) + 1 == soma_ndim(s->in[0]))
+        s->error = "class numbers must be integers";
+    return true;
 }
 static bool focal_errors(int i, soma_dtype dtype, soma_sample *s) {
     if (i < 3)
