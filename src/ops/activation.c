@@ -33,8 +33,7 @@ ONE(softshrink, "activation", SAME, softshrink(a, x), -3, 3, "Shrink",
 
 static bool gelu_compose(soma_args *a) {
     int form = soma__attr_choice(a, 0, "none|tanh");
-    a->out[0] = form < 0 ? NULL : form == 0 ? soma__gelu_exact(a->in[0]) : soma_gelu_tanh(a->in[0]);
-    return a->out[0] != NULL;
+    return soma__return(a, form < 0 ? NULL : form == 0 ? soma__gelu_exact(a->in[0]) : soma_gelu_tanh(a->in[0]));
 }
 static bool gelu_samples(int i, soma_dtype dtype, soma_sample *s) {
     if (!soma__samples_one(i / 2, dtype, -3, 3, s))
@@ -77,8 +76,7 @@ static bool glu_compose(soma_args *a) {
         soma_fail(SOMA_ESHAPE, "glu: x is %s, its dimension %d must have an even size to be halved", soma__tensor_text(x, text), dim);
         return false;
     }
-    a->out[0] = soma_mul(soma_slice(x, dim, 0, size / 2, 1), soma_sigmoid(soma_slice(x, dim, size / 2, size, 1)));
-    return a->out[0] != NULL;
+    return soma__return(a, soma_mul(soma_slice(x, dim, 0, size / 2, 1), soma_sigmoid(soma_slice(x, dim, size / 2, size, 1))));
 }
 
 static bool dim_samples(int i, soma_dtype dtype, soma_sample *s) {
@@ -142,8 +140,7 @@ static bool prelu_compose(soma_args *a) {
         shape[d] = d == 1 ? weight->numel : 1;
     weight = soma_reshape(weight, x->ndim, shape);
     /* min(x, 0) by clamp, whose gradient at 0 is 1: the derivative at 0 is the weight, as PyTorch's */
-    a->out[0] = soma_add(soma_relu(x), soma_mul(weight, soma_clamp(x, -INFINITY, 0)));
-    return a->out[0] != NULL;
+    return soma__return(a, soma_add(soma_relu(x), soma_mul(weight, soma_clamp(x, -INFINITY, 0))));
 }
 static bool prelu_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const struct { int ndim; int64_t shape[4]; int64_t weights; bool strided; } cases[] = {
@@ -186,12 +183,10 @@ static bool rrelu_compose(soma_args *a) {
         return false;
     }
     if (!soma__attr_int(a, 2)) {
-        a->out[0] = soma_leaky_relu(x, (lower + upper) / 2);
-        return a->out[0] != NULL;
+        return soma__return(a, soma_leaky_relu(x, (lower + upper) / 2));
     }
     soma_tensor *slope = soma_uniform_(soma_empty(x->ndim, x->shape, (soma_dtype)x->dtype), lower, upper);
-    a->out[0] = soma_mul(x, soma_where(soma_le(x, soma_scalar(0)), slope, soma_scalar(1)));
-    return a->out[0] != NULL;
+    return soma__return(a, soma_mul(x, soma_where(soma_le(x, soma_scalar(0)), slope, soma_scalar(1))));
 }
 static bool rrelu_samples(int i, soma_dtype dtype, soma_sample *s) {
     if (!soma__samples_one(i / 2, dtype, -3, 3, s))
@@ -275,8 +270,7 @@ static bool step_compose(soma_args *a) {
     }
     soma_attr attrs[] = {SOMA_FLOAT("threshold", threshold), SOMA_INT("surrogate", kind), SOMA_FLOAT("width", width)};
     bool plain = kind == NO_SURROGATE || !soma_dtype_is_float(soma_dtype_of(a->in[0]));
-    a->out[0] = plain ? soma__step_plain(a->in[0], threshold) : SOMA__RUN(&step_surrogate_op, attrs, a->in[0]);
-    return a->out[0] != NULL;
+    return soma__return(a, plain ? soma__step_plain(a->in[0], threshold) : SOMA__RUN(&step_surrogate_op, attrs, a->in[0]));
 }
 static bool step_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const char *const kinds[] = {"none", "none", "straight_through", "none", "triangle", "none", "sigmoid", "fast_sigmoid", "arctan"};

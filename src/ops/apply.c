@@ -224,8 +224,7 @@ static bool put_over(soma_args *a, soma_tensor *over) {
     soma_meta result = soma__meta_of(a->out[0]);
     if (!check_in_place(a->op, over, &result))
         return false;
-    a->out[0] = a->out[0] == over ? over : soma_copy_(over, a->out[0]);
-    return a->out[0] != NULL;
+    return soma__return(a, a->out[0] == over ? over : soma_copy_(over, a->out[0]));
 }
 
 /* The results leave the scope of the intermediate ones; an input that is handed on belongs elsewhere already. */

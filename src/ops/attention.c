@@ -160,8 +160,7 @@ static bool attention_compose(soma_args *a) {
         return false;
     int64_t rows = scores.shape[scores.ndim - 2], total = soma__numel(scores.ndim, scores.shape);
     int64_t part = total > SCORES_AT_ONCE ? SOMA_MAX(16, SCORES_AT_ONCE / (total / rows)) : rows;
-    a->out[0] = part < rows && t.p == 0 && !recorded(a) ? in_parts(&t, rows, part) : attend(&t, 0, rows);
-    return a->out[0] != NULL;
+    return soma__return(a, part < rows && t.p == 0 && !recorded(a) ? in_parts(&t, rows, part) : attend(&t, 0, rows));
 }
 
 typedef struct attention_case {
@@ -282,8 +281,7 @@ static bool rotary_compose(soma_args *a) {
     soma_tensor *first = interleaved ? soma_slice(x, -1, 0, n, 2) : soma_slice(x, -1, 0, half, 1);
     soma_tensor *second = interleaved ? soma_slice(x, -1, 1, n, 2) : soma_slice(x, -1, half, n, 1);
     soma_tensor *turned[] = {soma_sub(soma_mul(first, cosine), soma_mul(second, sine)), soma_add(soma_mul(second, cosine), soma_mul(first, sine))};
-    a->out[0] = interleaved ? soma_reshape(soma_stack(turned, 2, -1), x->ndim, x->shape) : soma_cat(turned, 2, -1);
-    return a->out[0] != NULL;
+    return soma__return(a, interleaved ? soma_reshape(soma_stack(turned, 2, -1), x->ndim, x->shape) : soma_cat(turned, 2, -1));
 }
 
 static bool rotary_samples(int i, soma_dtype dtype, soma_sample *s) {

@@ -20,20 +20,17 @@
 
 #define COMPOSE(n, expression)                              \
     static bool n##_compose(soma_args *a) {                 \
-        a->out[0] = (expression);                           \
-        return a->out[0] != NULL;                           \
+        return soma__return(a, (expression));               \
     }
 #define COMPOSE1(n, expression)                             \
     static bool n##_compose(soma_args *a) {                 \
         soma_tensor *x = a->in[0];                          \
-        a->out[0] = (expression);                           \
-        return a->out[0] != NULL;                           \
+        return soma__return(a, (expression));               \
     }
 #define COMPOSE2(n, expression)                             \
     static bool n##_compose(soma_args *a) {                 \
         soma_tensor *u = a->in[0], *v = a->in[1];           \
-        a->out[0] = (expression);                           \
-        return a->out[0] != NULL;                           \
+        return soma__return(a, (expression));               \
     }
 /* The operator inside that finds out may have them in another order. */
 static inline bool soma__errors_composed(int i, soma_dtype dtype, soma_sample *s) {

@@ -128,8 +128,7 @@ static bool conv_compose(soma_args *a, int axes) {
     } else {
         y = conv3(x, a->in[1], a->in[2], &g);
     }
-    a->out[0] = g.batched ? y : soma_squeeze(y, SOMA_DIMS(0));
-    return a->out[0] != NULL;
+    return soma__return(a, g.batched ? y : soma_squeeze(y, SOMA_DIMS(0)));
 }
 
 static bool conv1d_compose(soma_args *a) { return conv_compose(a, 1); }
@@ -179,8 +178,7 @@ static bool transpose_compose(soma_args *a, int axes) {
         y = axes == 2 ? transposed_plane(x, a->in[1], plane_of(&g), g.out, g.output_padding) : transposed3(x, a->in[1], &g);
     if (a->in[2])
         y = soma_add(y, soma_reshape(a->in[2], axes + 1, (const int64_t[]){g.out_channels, 1, 1, 1}));
-    a->out[0] = g.batched ? y : soma_squeeze(y, SOMA_DIMS(0));
-    return a->out[0] != NULL;
+    return soma__return(a, g.batched ? y : soma_squeeze(y, SOMA_DIMS(0)));
 }
 
 static bool conv_transpose1d_compose(soma_args *a) { return transpose_compose(a, 1); }
@@ -312,8 +310,7 @@ static bool im2col_compose(soma_args *a) {
                          : x;
     y = soma_index_select(soma_reshape(y, 3, (const int64_t[]){n, channels, c.padded[0] * c.padded[1]}), 2, places(&c));
     const int64_t shape[] = {n, channels * taps, c.blocks[0] * c.blocks[1]};
-    a->out[0] = soma_reshape(y, x->ndim - 1, shape + (x->ndim == 3));
-    return a->out[0] != NULL;
+    return soma__return(a, soma_reshape(y, x->ndim - 1, shape + (x->ndim == 3)));
 }
 
 static bool col2im_compose(soma_args *a) {
@@ -337,8 +334,7 @@ static bool col2im_compose(soma_args *a) {
     y = soma_index_add(y, 2, places(&c), soma_reshape(x, 3, (const int64_t[]){n, channels, taps * blocks}));
     const int64_t shape[] = {n, channels, c.padded[0], c.padded[1]};
     y = soma_reshape(y, x->ndim + 1, shape + (x->ndim == 2));
-    a->out[0] = soma_pad(y, 4, (const int64_t[]){-c.padding[1], -c.padding[1], -c.padding[0], -c.padding[0]}, 0);
-    return a->out[0] != NULL;
+    return soma__return(a, soma_pad(y, 4, (const int64_t[]){-c.padding[1], -c.padding[1], -c.padding[0], -c.padding[0]}, 0));
 }
 
 SOMA__LINES(im2col, "[2,3,5,6] kernel_size=2,3", "s[1,2,4,5] kernel_size=2 padding=1 stride=2,1", "[2,5,5] kernel_size=2 dilation=2",

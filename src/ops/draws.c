@@ -429,8 +429,7 @@ static const soma_op log_gamma_draw_op = {
 static bool dirichlet_compose(soma_args *a) {
     if (a->in[0]->ndim < 1)
         return soma__expected(a->in[0], "concentration", "[..., n]");
-    a->out[0] = soma_softmax(SOMA__RUN(&log_gamma_draw_op, NULL, a->in[0]), -1);
-    return a->out[0] != NULL;
+    return soma__return(a, soma_softmax(SOMA__RUN(&log_gamma_draw_op, NULL, a->in[0]), -1));
 }
 SOMA__LINES(dirichlet, "[5,7]@0.1:5 ~", "s[4,3]@0.01:0.5 ~", "[1]@1:2 ~", "[0,3] ~", "[2,3,4]@5:60 ~", "s[6]@0.1:1 ~",
             "[] !ESHAPE dirichlet: concentration is [] f32, expected [..., n]", "[2]=1,-1 !EINVAL concentration is -1 at position [1]")
@@ -453,8 +452,7 @@ static bool normal_compose(soma_args *a) {
     soma_meta m;
     if (!soma__broadcast("normal", a->in, 2, &m))
         return false;
-    a->out[0] = soma_add(a->in[0], soma_mul(a->in[1], soma_randn(m.ndim, m.shape, (soma_dtype)a->in[0]->dtype)));
-    return a->out[0] != NULL;
+    return soma__return(a, soma_add(a->in[0], soma_mul(a->in[1], soma_randn(m.ndim, m.shape, (soma_dtype)a->in[0]->dtype))));
 }
 SOMA__LINES(normal, "[5,7] [7]@0:1", "s[4,3] s[4,1]@0:1", "[] []@0:1", "[0,3] [3]@0:1", "[2,3] []@0:1", "s[6] [1]@0:1",
             "[2] [3] !ESHAPE normal: shapes [2] and [3] do not broadcast")

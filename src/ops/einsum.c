@@ -271,8 +271,7 @@ static bool einsum_compose(soma_args *a) {
     int64_t order[SOMA_MAX_DIMS];
     for (int i = 0; i < n_result; i++)
         order[i] = place_of(&terms[0], result[i]);
-    a->out[0] = soma_permute(terms[0].t, n_result, order);
-    return a->out[0] != NULL;
+    return soma__return(a, soma_permute(terms[0].t, n_result, order));
 }
 
 SOMA__LINES(einsum, "[2,3] [3,4] equation='ij,jk->ik'", "s[2,3,4] s[2,4,2] equation='bij,bjk->bik'", "[3,3] equation='ii'",

@@ -54,8 +54,7 @@ static bool embedding_compose(soma_args *a) {
     memcpy(shape, index->shape, sizeof shape);
     shape[index->ndim] = weight->shape[1];
     soma_tensor *rows = rows_of(weight, soma_reshape(index, 1, (const int64_t[]){index->numel}), padding, soma__attr_int(a, 1) != 0);
-    a->out[0] = soma_reshape(rows, index->ndim + 1, shape);
-    return a->out[0] != NULL;
+    return soma__return(a, soma_reshape(rows, index->ndim + 1, shape));
 }
 
 SOMA__LINES(embedding, "[5,3] i[4]<5", "s[6,4] I[2,3]<6", "[5,2] i[6]=0,2,2,4,2,1 padding_idx=2 ~",
@@ -203,16 +202,14 @@ static bool embedding_bag_compose(soma_args *a) {
         return false;
     if (strcmp(mode, "max") == 0) {
         soma_tensor *zero = soma_zeros(SOMA_SHAPE(1, weight->shape[1]), (soma_dtype)weight->dtype);
-        a->out[0] = soma_gather(soma_cat((soma_tensor *[]){rows, zero}, 2, 0), 0, largest(rows, index, &b));
-        return a->out[0] != NULL;
+        return soma__return(a, soma_gather(soma_cat((soma_tensor *[]){rows, zero}, 2, 0), 0, largest(rows, index, &b)));
     }
     if (a->in[PER_SAMPLE])
         rows = soma_mul(rows, soma_reshape(a->in[PER_SAMPLE], 2, (const int64_t[]){b.n, 1}));
     if (b.padding >= 0)
         rows = soma_masked_fill(rows, soma_unsqueeze(soma_eq(index, soma_scalar_int(b.padding)), 1), 0);
     soma_tensor *sum = soma_index_add(soma_zeros(SOMA_SHAPE(b.count, weight->shape[1]), (soma_dtype)weight->dtype), 0, b.of, rows);
-    a->out[0] = strcmp(mode, "mean") == 0 ? soma_div(sum, soma_maximum(b.used, soma_scalar(1))) : sum;
-    return a->out[0] != NULL;
+    return soma__return(a, strcmp(mode, "mean") == 0 ? soma_div(sum, soma_maximum(b.used, soma_scalar(1))) : sum);
 }
 
 SOMA__LINES(embedding_bag, "[6,3] i[2,4]<6 mode='sum'", "s[6,3] i[7]<6 i[3]=0,2,5", "[6,2] I[6]<6 i[4]=0,2,2,5 - mode='max'",

@@ -231,8 +231,7 @@ static bool polygamma_compose(soma_args *a) {
         return false;
     }
     double scale = (n % 2 ? 1 : -1) * tgamma((double)n + 1);
-    a->out[0] = n == 0 ? soma_digamma(a->in[0]) : soma_mul_scalar(soma_zeta(soma_scalar((double)n + 1), a->in[0]), scale);
-    return a->out[0] != NULL;
+    return soma__return(a, n == 0 ? soma_digamma(a->in[0]) : soma_mul_scalar(soma_zeta(soma_scalar((double)n + 1), a->in[0]), scale));
 }
 
 static bool polygamma_samples(int i, soma_dtype dtype, soma_sample *s) {

@@ -72,8 +72,7 @@ static bool logspace_compose(soma_args *a) {
         return false;
     }
     soma_tensor *at = soma_linspace(soma__attr_float(a, 0), soma__attr_float(a, 1), steps, SOMA_F64);
-    a->out[0] = soma_to(soma_pow(soma_full(SOMA_SCALAR, base, SOMA_F64), at), (soma_dtype)dtype);
-    return a->out[0] != NULL;
+    return soma__return(a, soma_to(soma_pow(soma_full(SOMA_SCALAR, base, SOMA_F64), at), (soma_dtype)dtype));
 }
 #define LOGSPACE(SAMPLE) "start=0.0 end=3.0 steps=" SAMPLE
 SOMA__LINES(logspace, LOGSPACE("4"), LOGSPACE("1"), LOGSPACE("0"), LOGSPACE("7 base=2.0"),

@@ -253,8 +253,7 @@ static bool matrix_rank_compose(soma_args *a) {
         return false;
     soma_tensor *s = symmetric ? soma_abs(out[0]) : out[1];
     if (s && soma__columns(x) * soma__rows(x) == 0) {
-        a->out[0] = soma_sum(soma_to(s, SOMA_I64), SOMA_DIMS(-1), false);
-        return a->out[0] != NULL;
+        return soma__return(a, soma_sum(soma_to(s, SOMA_I64), SOMA_DIMS(-1), false));
     }
     const double eps = x->dtype == SOMA_F64 ? DBL_EPSILON : FLT_EPSILON, rtol = given >= 0 ? given
                                                                                 : atol > 0

@@ -99,8 +99,7 @@ bool soma__loss_reduce(soma_args *a, soma_tensor *each) {
         each = soma_sum(each, SOMA_ALL, false);
         each = reduction == SOMA_BATCHMEAN ? soma_mul_scalar(each, 1.0 / (double)rows) : each;
     }
-    a->out[0] = soma_to(each, (soma_dtype)a->in[0]->dtype);
-    return a->out[0] != NULL;
+    return soma__return(a, soma_to(each, (soma_dtype)a->in[0]->dtype));
 }
 
 soma_tensor *soma__loss_signs(soma_dtype dtype, uint64_t salt, int ndim, const int64_t *shape) {

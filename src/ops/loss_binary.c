@@ -50,8 +50,7 @@ static bool bce_logits_compose(soma_args *a) {
     if (!probabilities(a) || !check_weight(a, 2) || !check_weight(a, 3))
         return false;
     if (!a->in[2] && !a->in[3]) {
-        a->out[0] = soma__bce_plain(a->in[0], a->in[1], soma__attr_int(a, 0));
-        return a->out[0] != NULL;
+        return soma__return(a, soma__bce_plain(a->in[0], a->in[1], soma__attr_int(a, 0)));
     }
     soma_tensor *x = in(a, 0), *t = in(a, 1);
     if (!a->in[3])

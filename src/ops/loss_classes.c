@@ -70,8 +70,7 @@ static bool entropy_of_probabilities(soma_args *a) {
         each = soma_sum(each, SOMA_ALL, false);
     if (reduction == SOMA_MEAN)
         each = soma_mul_scalar(each, 1 / (double)positions);
-    a->out[0] = soma_to(each, (soma_dtype)a->in[0]->dtype);
-    return a->out[0] != NULL;
+    return soma__return(a, soma_to(each, (soma_dtype)a->in[0]->dtype));
 }
 
 static bool cross_entropy_compose(soma_args *a) {
@@ -83,8 +82,7 @@ static bool cross_entropy_compose(soma_args *a) {
     }
     if (soma_dtype_is_float((soma_dtype)a->in[1]->dtype))
         return entropy_of_probabilities(a);
-    a->out[0] = SOMA__RUN(&soma__class_entropy_op, a->attrs, a->in[0], a->in[1], a->in[2]);
-    return a->out[0] != NULL;
+    return soma__return(a, SOMA__RUN(&soma__class_entropy_op, a->attrs, a->in[0], a->in[1], a->in[2]));
 }
 
 /* ---- Focal, hinges, divergence -------------------------------------------------------------------------------------------- */

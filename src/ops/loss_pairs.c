@@ -91,8 +91,7 @@ static bool sparsity_compose(soma_args *a) {
     soma_tensor *gain = soma_add(soma_mul_scalar(soma_log(mean), rho), soma_mul_scalar(soma_log1p(soma_neg(mean)), 1 - rho));
     double constant = rho * __builtin_log(rho) + (1 - rho) * __builtin_log1p(-rho);
     soma_tensor *sum = soma_sum(soma_sub(soma_scalar(constant), gain), SOMA_ALL, false);
-    a->out[0] = soma_to(sum, (soma_dtype)a->in[0]->dtype);
-    return a->out[0] != NULL;
+    return soma__return(a, soma_to(sum, (soma_dtype)a->in[0]->dtype));
 }
 
 /* Sums over all but dimension 0. */

@@ -60,8 +60,7 @@ static bool round_compose(soma_args *a) {
         soma_fail(SOMA_EDTYPE, "round: decimals are for floats, x is %s", soma_dtype_name(soma_dtype_of(a->in[0])));
         return false;
     }
-    a->out[0] = rounded(a, a->in[0]);
-    return a->out[0] != NULL;
+    return soma__return(a, rounded(a, a->in[0]));
 }
 ENTRY1(round, "elementwise", NUMERIC, -3, 3, "Round", "nearest whole number, halves to even; the gradient is 0",
        .attrs = SOMA_ATTRS(SOMA_DEF_INT("decimals", 0, "places after the point; negative: tens, hundreds …")))
@@ -83,8 +82,7 @@ ENTRY1(mvlgamma, "special", FLOATING, 1.2, 4, NULL, "log of the multivariate gam
 
 static bool bitwise_not_compose(soma_args *a) {
     soma_tensor *x = a->in[0];
-    a->out[0] = soma_dtype_of(x) == SOMA_BOOL ? soma_logical_not(x) : soma_bitwise_xor(x, soma_scalar_int(-1));
-    return a->out[0] != NULL;
+    return soma__return(a, soma_dtype_of(x) == SOMA_BOOL ? soma_logical_not(x) : soma_bitwise_xor(x, soma_scalar_int(-1)));
 }
 ENTRY1(bitwise_not, "integer", BITS, -30, 30, "BitwiseNot", "every bit turned: -x - 1 (of u8: 255 - x); of bool: logical_not")
 
@@ -138,8 +136,7 @@ ENTRY2(allclose, "close", FLATS, -3, 3, NULL, "one bool: isclose holds everywher
 
 static bool equal_compose(soma_args *a) {
     bool fit = soma__same_shape(a->in[0], a->in[1]);
-    a->out[0] = fit ? soma_all(soma_eq(a->in[0], a->in[1]), SOMA_ALL, false) : soma_zeros(0, NULL, SOMA_BOOL);
-    return a->out[0] != NULL;
+    return soma__return(a, fit ? soma_all(soma_eq(a->in[0], a->in[1]), SOMA_ALL, false) : soma_zeros(0, NULL, SOMA_BOOL));
 }
 SAMPLES(equal, two, -3, 3)
 static bool equal_errors(int i, soma_dtype dtype, soma_sample *s) {
@@ -156,8 +153,7 @@ static const soma_op equal_op = {
 static bool div_mode_compose(soma_args *a) {
     int mode = soma__attr_choice(a, 0, "none|trunc|floor");
     soma_tensor *u = a->in[0], *v = a->in[1];
-    a->out[0] = mode < 0 ? NULL : mode == 0 ? soma_div(u, v) : mode == 1 ? soma__trunc_divide_op(u, v) : soma_floor_divide(u, v);
-    return a->out[0] != NULL;
+    return soma__return(a, mode < 0 ? NULL : mode == 0 ? soma_div(u, v) : mode == 1 ? soma__trunc_divide_op(u, v) : soma_floor_divide(u, v));
 }
 static bool div_mode_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const char *const modes[] = {"none", "trunc", "floor"};
@@ -209,8 +205,7 @@ static bool three_errors(int i, soma_dtype dtype, soma_sample *s) {
 static bool lerp_compose(soma_args *a) {
     soma_tensor *u = a->in[0], *v = a->in[1], *w = a->in[2], *way = soma_sub(v, u);
     soma_tensor *near = soma_add(u, soma_mul(w, way)), *far = soma_sub(v, soma_mul(way, soma_sub(no(1), w)));
-    a->out[0] = soma_where(soma_lt(soma_abs(w), no(0.5)), near, far);
-    return a->out[0] != NULL;
+    return soma__return(a, soma_where(soma_lt(soma_abs(w), no(0.5)), near, far));
 }
 /* Without a factor of 1: nothing is rounded that need not be. */
 static soma_tensor *times(soma_args *a, soma_tensor *t) {
@@ -237,8 +232,7 @@ static bool clamp_tensor_compose(soma_args *a) {
     }
     if (a->in[1])
         x = soma_clamp_min(x, a->in[1]);
-    a->out[0] = a->in[2] ? soma_clamp_max(x, a->in[2]) : x;
-    return a->out[0] != NULL;
+    return soma__return(a, a->in[2] ? soma_clamp_max(x, a->in[2]) : x);
 }
 static bool clamp_tensor_samples(int i, soma_dtype dtype, soma_sample *s) {
     if (!soma__samples_two(i, dtype, -1, 3, s))

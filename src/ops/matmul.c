@@ -481,8 +481,7 @@ static bool outer_compose(soma_args *a) {
         soma_fail(SOMA_ESHAPE, "outer: a is %s and b is %s, expected two vectors", soma__tensor_text(a->in[0], x), soma__tensor_text(a->in[1], y));
         return false;
     }
-    a->out[0] = soma_mul(soma_unsqueeze(a->in[0], 1), a->in[1]);
-    return a->out[0] != NULL;
+    return soma__return(a, soma_mul(soma_unsqueeze(a->in[0], 1), a->in[1]));
 }
 
 static bool outer_samples(int i, soma_dtype dtype, soma_sample *s) {

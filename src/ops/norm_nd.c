@@ -43,8 +43,7 @@ static bool group_norm_compose(soma_args *a) {
     soma_tensor *y = rows == 0 || x->numel == 0 ? x
                                                 : soma_layer_norm(soma_reshape(x, 2, (const int64_t[]){rows, x->numel / rows}), 1, NULL,
                                                                   NULL, soma__attr_float(a, 1));
-    a->out[0] = affine(soma_reshape(y, x->ndim, x->shape), x, a->in[1], a->in[2]);
-    return a->out[0] != NULL;
+    return soma__return(a, affine(soma_reshape(y, x->ndim, x->shape), x, a->in[1], a->in[2]));
 }
 
 /* ---- instance_norm ---------------------------------------------------------------------------------------------------- */
@@ -83,8 +82,7 @@ static bool instance_norm_compose(soma_args *a) {
             soma_fail(SOMA_EINVAL, "instance_norm: needs running_mean and running_var when use_input_stats is false");
             return false;
         }
-        a->out[0] = soma_batch_norm(x, a->in[WEIGHT], a->in[BIAS], a->in[RUNNING_MEAN], a->in[RUNNING_VAR], false, 0, eps);
-        return a->out[0] != NULL;
+        return soma__return(a, soma_batch_norm(x, a->in[WEIGHT], a->in[BIAS], a->in[RUNNING_MEAN], a->in[RUNNING_VAR], false, 0, eps));
     }
     if (inner == 1)
         return soma__expected(x, "x", "more than one element a channel");
@@ -92,8 +90,7 @@ static bool instance_norm_compose(soma_args *a) {
     if (!update_running(a, rows))
         return false;
     y = x->numel == 0 ? rows : soma_layer_norm(rows, 1, NULL, NULL, eps);
-    a->out[0] = affine(soma_reshape(y, x->ndim, x->shape), x, a->in[WEIGHT], a->in[BIAS]);
-    return a->out[0] != NULL;
+    return soma__return(a, affine(soma_reshape(y, x->ndim, x->shape), x, a->in[WEIGHT], a->in[BIAS]));
 }
 
 /* ---- rms_norm --------------------------------------------------------------------------------------------------------- */
@@ -128,8 +125,7 @@ static bool rms_norm_compose(soma_args *a) {
         eps = epsilon_of(dtype);
     soma_tensor *wide = soma_to(x, dtype == SOMA_F64 ? SOMA_F64 : SOMA_F32); /* squares of halves overflow */
     soma_tensor *y = soma_mul(wide, soma_rsqrt(soma_add_scalar(soma_mean(soma_square(wide), (int)n, dims, true), eps)));
-    a->out[0] = soma_to(weight ? soma_mul(y, weight) : y, dtype);
-    return a->out[0] != NULL;
+    return soma__return(a, soma_to(weight ? soma_mul(y, weight) : y, dtype));
 }
 
 /* ---- local_response_norm ---------------------------------------------------------------------------------------------- */
@@ -151,8 +147,7 @@ static bool local_response_norm_compose(soma_args *a) {
     soma_tensor *sq = soma_reshape(soma_square(x), 3, (const int64_t[]){n, c, x->numel / (n * c)});
     sq = soma_avg_pool2d(soma_pad(sq, 4, (const int64_t[]){0, 0, size / 2, (size - 1) / 2}, 0), size, 1, .stride = {1, 1});
     sq = soma_add_scalar(soma_mul_scalar(soma_reshape(sq, x->ndim, x->shape), soma__attr_float(a, 1)), soma__attr_float(a, 3));
-    a->out[0] = soma_div(x, soma_pow_scalar(sq, soma__attr_float(a, 2)));
-    return a->out[0] != NULL;
+    return soma__return(a, soma_div(x, soma_pow_scalar(sq, soma__attr_float(a, 2))));
 }
 
 /* ---- Entries ---------------------------------------------------------------------------------------------------------- */

@@ -308,8 +308,7 @@ static soma_tensor *trust(soma_tensor *a, soma_tensor *b, soma_tensor *ratio) {
 
 /* p -= rate d, for rates that are 0-d f64. */
 static bool put(soma_args *a, soma_tensor *p, soma_tensor *change) {
-    a->out[0] = soma_copy_(a->in[SOMA__PARAM], soma_sub(p, change));
-    return a->out[0] != NULL;
+    return soma__return(a, soma_copy_(a->in[SOMA__PARAM], soma_sub(p, change)));
 }
 
 static bool lars_compose(soma_args *a) {

@@ -187,8 +187,7 @@ static bool avg_pool1d_compose(soma_args *a) {
     soma_tensor *y;
     if (!read_windows(a, 1, false, &w) || !has_box(a->in[0], 1) || !run_plane("avg_pool2d", soma_unsqueeze(a->in[0], -2), &w, -1, 0, &y, 1))
         return false;
-    a->out[0] = soma_squeeze(y, SOMA_DIMS(-2));
-    return a->out[0] != NULL;
+    return soma__return(a, soma_squeeze(y, SOMA_DIMS(-2)));
 }
 
 /* PyTorch's form: the mean times the kernel's size, also where ceil_mode cuts a window. */
@@ -208,8 +207,7 @@ static bool lp_compose(soma_args *a, int axes) {
         return false;
     y = soma_mul_scalar(soma_mul(soma_sign(y), soma_relu(soma_abs(y))), (double)(w.kernel[0] * (axes == 2 ? w.kernel[1] : 1)));
     y = soma_pow_scalar(y, 1 / p);
-    a->out[0] = axes == 1 ? soma_squeeze(y, SOMA_DIMS(-2)) : y;
-    return a->out[0] != NULL;
+    return soma__return(a, axes == 1 ? soma_squeeze(y, SOMA_DIMS(-2)) : y);
 }
 static bool lp_pool1d_compose(soma_args *a) { return lp_compose(a, 1); }
 static bool lp_pool2d_compose(soma_args *a) { return lp_compose(a, 2); }
@@ -273,8 +271,7 @@ static bool unpool_compose(soma_args *a, int axes) {
         lead *= x->shape[d];
     soma_tensor *y = soma_zeros(SOMA_SHAPE(lead, to), (soma_dtype)x->dtype);
     y = soma_scatter(y, 1, soma_reshape(index, 2, (const int64_t[]){lead, from}), soma_reshape(x, 2, (const int64_t[]){lead, from}));
-    a->out[0] = soma_reshape(y, x->ndim, shape);
-    return a->out[0] != NULL;
+    return soma__return(a, soma_reshape(y, x->ndim, shape));
 }
 static bool max_unpool1d_compose(soma_args *a) { return unpool_compose(a, 1); }
 static bool max_unpool2d_compose(soma_args *a) { return unpool_compose(a, 2); }

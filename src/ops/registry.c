@@ -17,7 +17,7 @@ enum { MAX_OPS = 1024 };
     F(reduce) \
     F(order) \
     F(count) \
-    F(more) \
+    F(sums) \
     F(distance) \
     F(softmax) \
     F(loss) \

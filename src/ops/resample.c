@@ -131,8 +131,7 @@ static bool interpolate_compose(soma_args *a) {
         if (mode != AREA && y)
             y = along_axis(y, i + 2, out[i], mode, scale, align);
     }
-    a->out[0] = mode == AREA ? area(x, axes, out) : y;
-    return a->out[0] != NULL;
+    return soma__return(a, mode == AREA ? area(x, axes, out) : y);
 }
 
 SOMA__LINES(interpolate, "[2,3,4,5] size=7,3", "s[1,2,5,4] scale_factor=2.0 mode='bilinear'",
@@ -221,8 +220,7 @@ static bool pixel_shuffle_compose(soma_args *a) {
         return false;
     const int64_t c = v[1] / (r * r);
     soma_tensor *y = soma_permute(soma_reshape(x, 6, (const int64_t[]){v[0], c, r, r, v[2], v[3]}), SOMA_DIMS(0, 1, 4, 2, 5, 3));
-    a->out[0] = finish_planes(y, x, c, v[2] * r, v[3] * r);
-    return a->out[0] != NULL;
+    return soma__return(a, finish_planes(y, x, c, v[2] * r, v[3] * r));
 }
 
 static bool pixel_unshuffle_compose(soma_args *a) {
@@ -232,8 +230,7 @@ static bool pixel_unshuffle_compose(soma_args *a) {
     if (!planes(x, v) || !plane_factor(a, "downscale_factor", v[2], r) || !plane_factor(a, "downscale_factor", v[3], r))
         return false;
     soma_tensor *y = soma_permute(soma_reshape(x, 6, (const int64_t[]){v[0], v[1], v[2] / r, r, v[3] / r, r}), SOMA_DIMS(0, 1, 3, 5, 2, 4));
-    a->out[0] = finish_planes(y, x, v[1] * r * r, v[2] / r, v[3] / r);
-    return a->out[0] != NULL;
+    return soma__return(a, finish_planes(y, x, v[1] * r * r, v[2] / r, v[3] / r));
 }
 
 static bool channel_shuffle_compose(soma_args *a) {
@@ -245,8 +242,7 @@ static bool channel_shuffle_compose(soma_args *a) {
         return false;
     const int64_t rest = x->shape[0] * x->shape[1] == 0 ? 0 : x->numel / (x->shape[0] * x->shape[1]);
     soma_tensor *y = soma_reshape(x, 4, (const int64_t[]){x->shape[0], groups, x->shape[1] / groups, rest});
-    a->out[0] = soma_reshape(soma_permute(y, SOMA_DIMS(0, 2, 1, 3)), x->ndim, x->shape);
-    return a->out[0] != NULL;
+    return soma__return(a, soma_reshape(soma_permute(y, SOMA_DIMS(0, 2, 1, 3)), x->ndim, x->shape));
 }
 
 SOMA__LINES(pixel_shuffle, "[2,4,2,3] upscale_factor=2", "s[1,9,2,2] upscale_factor=3", "[8,2,1] upscale_factor=2",
@@ -367,8 +363,7 @@ static bool grid_sample_compose(soma_args *a) {
             y = y ? soma_add(y, v) : v;
         }
     }
-    a->out[0] = soma_reshape(y, 4, (const int64_t[]){n, c, grid->shape[1], grid->shape[2]});
-    return a->out[0] != NULL;
+    return soma__return(a, soma_reshape(y, 4, (const int64_t[]){n, c, grid->shape[1], grid->shape[2]}));
 }
 
 SOMA__LINES(grid_sample, "[2,3,4,5] [2,3,2,2]@-0.9:0.9", "s[1,2,4,4] s[1,2,3,2]@-1.5:1.5 padding_mode='border'",

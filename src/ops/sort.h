@@ -27,6 +27,6 @@ int64_t soma__optional_dim(const soma_args *a, int i);
 #define SOMA__DIM_OR_ALL(help) SOMA_DEF_INTS("dim", help, 0, 0)
 
 extern const soma_op soma__sort_op, soma__euclidean_op;
-extern soma_op_list soma__order_ops, soma__count_ops, soma__more_ops, soma__distance_ops;
+extern soma_op_list soma__order_ops, soma__count_ops, soma__sums_ops, soma__distance_ops;
 
 #endif

@@ -301,7 +301,7 @@ static const soma_op corrcoef_op = {
 };
 soma_tensor *soma_corrcoef(soma_tensor *x) { return SOMA__RUN(&corrcoef_op, NULL, x); }
 
-soma_op_list soma__more_ops = {&norm_op, &nansum_op, &nanmean_op, &var_mean_op, &std_mean_op, &count_nonzero_op, &cumprod_op, &logcumsumexp_op,
+soma_op_list soma__sums_ops = {&norm_op, &nansum_op, &nanmean_op, &var_mean_op, &std_mean_op, &count_nonzero_op, &cumprod_op, &logcumsumexp_op,
                                &diff_op, &trapezoid_op,
                                &cumulative_trapezoid_op, &cov_op, &corrcoef_op, NULL};
 
