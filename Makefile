@@ -18,7 +18,7 @@ configure:
 	@test -f $(BUILD)/CMakeCache.txt || cmake -S . -B $(BUILD) -G "$(GENERATOR)" $(LAUNCHER) $(CMAKE_FLAGS)
 
 setup: ## install what is missing for everything below (apt)
-	@tools/setup build test demo
+	@tools/setup build test demo docs
 
 demo: ## set up, build, train on Fashion-MNIST and show how well it went
 	@tools/setup build demo
