@@ -8,7 +8,7 @@ GENERATOR := $(if $(shell command -v ninja 2>/dev/null),Ninja,Unix Makefiles)
 LAUNCHER := $(if $(shell command -v ccache 2>/dev/null),-DCMAKE_C_COMPILER_LAUNCHER=ccache)
 
 .DEFAULT_GOAL := all
-.PHONY: all setup configure demo test bench install docs clean help
+.PHONY: all setup configure demo examples test bench install docs clean help
 
 all: configure ## build the tool and the library: build/soma, build/libsoma.so
 	@cmake --build $(BUILD) -j $(JOBS) --target soma soma_cli soma_manual
@@ -24,6 +24,9 @@ demo: ## set up, build, train on Fashion-MNIST and show how well it went
 	@tools/setup build demo
 	@$(MAKE) --no-print-directory all
 	@tools/demo $(BUILD)
+
+examples: configure ## build the small programs: build/examples
+	@cmake --build $(BUILD) -j $(JOBS) --target examples
 
 test: ## set up, build, run all tests
 	@tools/setup build test
