@@ -22,6 +22,7 @@ typedef struct soma_rule_info {
     const char *name;        /* "dead-units" */
     soma_severity severity;  /* at most; a weak case may be reported one step lower */
     bool training;           /* needs a training under way; else a rule of soma_check */
+    bool effect;             /* shows what a fault leads to, rather than the fault: comes after findings that name one */
     const char *what, *why;
     const char *causes;      /* the likeliest first, "; " between them */
     const char *flag, *code; /* the smallest change to try: options of `soma train`, a line of C */
@@ -42,7 +43,7 @@ typedef struct soma_finding {
     int64_t first, last;     /* steps of the training, from 1; 0: before it */
     int64_t times;           /* how often it was seen */
     double value;            /* what was compared with the rule's threshold; NaN: nothing */
-    double weight;           /* how sure, how grave: findings come by this, highest first */
+    double weight;           /* how grave and how sure: severity and a share of 1 */
     char evidence[400];      /* the numbers, a sentence */
     char picture[128];       /* a few values as a row of bars, UTF-8; "" for none */
     char flag[160], code[200]; /* as in the rule, with this case's numbers */

@@ -18,6 +18,14 @@ static const soma_loss_info *info_of(soma_loss_fn fn, soma_task task) {
     return NULL;
 }
 
+/* An error of the loss that a finding explains better is no error of the check. */
+static soma_status explained(soma__check *c, soma_status status) {
+    const soma_finding *f = soma_doctor_get(c->d, 0);
+    if (status == SOMA_OK || status == SOMA_ENOMEM || !f || f->severity < SOMA_FAULT || c->look.output < 0) return status;
+    soma_error_clear();
+    return SOMA_OK;
+}
+
 soma_status soma_check_ex(soma_doctor *d, soma_module *net, soma_optim *opt, soma_loader *train, soma_loader *val, const soma_check_opts *opts) {
     if (soma_error() != SOMA_OK) return soma_error();
     if (!d || !net || !train) return soma_fail(SOMA_EINVAL, "soma_check: needs a doctor, a network and a training loader");
@@ -31,8 +39,9 @@ soma_status soma_check_ex(soma_doctor *d, soma_module *net, soma_optim *opt, som
     soma_scope scope = soma_scope_begin();
     soma_status status = soma__check_data(&c);
     if (status == SOMA_OK) status = soma__check_start(&c);
-    if (status == SOMA_OK) soma__check_structure(&c);
-    if (status == SOMA_OK && c.o.overfit) status = soma__check_overfit(&c);
+    if (c.look.n_layers > 0) soma__check_structure(&c);
+    status = explained(&c, status);
+    if (status == SOMA_OK && c.o.overfit && isfinite(c.first_loss)) status = soma__check_overfit(&c);
     soma__look_free(&c.look);
     soma_scope_end(scope);
     return status;

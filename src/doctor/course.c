@@ -73,7 +73,7 @@ static void look_at_layers(soma_doctor *d, struct soma__course *c, const soma__l
         soma__layer_name(f, name, sizeof(name));
         bool dying = f->kind == SOMA__KIND_RELU && f->dead >= soma__limit(d, SOMA__RULE_DEAD_UNITS);
         if (dying)
-            soma__found(d, SOMA__RULE_DEAD_UNITS, &(soma__case){.layer = name, .step = l->step, .value = f->dead, .sure = f->dead},
+            soma__found(d, SOMA__RULE_DEAD_UNITS, &(soma__case){.layer = name, .step = l->step, .value = f->dead, .sure = f->dead, .weak = f->units < 16 && f->dead < 0.75},
                         "%.0f %% of its %lld units gave 0 for every sample in three looks in a row", 100 * f->dead, (long long)f->units);
         bool flat = f->kind == SOMA__KIND_SATURATES && i != l->output && f->saturated >= soma__limit(d, SOMA__RULE_SATURATED);
         if (again(c, SOMA__RULE_SATURATED, f->path, flat) >= 3)
@@ -140,13 +140,21 @@ static bool updates_of(const soma__look *l, double *middle, double *most, const 
     return all.n > 0;
 }
 
+/* Behind units that give nothing, gradients are small at any rate. */
+static bool has_died(const soma__look *l, double limit) {
+    for (int i = 0; i < l->n_layers; i++)
+        if (l->layers[i].kind == SOMA__KIND_RELU && (l->layers[i].dead >= limit || l->layers[i].zero > 0.97)) return true;
+    return false;
+}
+
 static void look_at_rate(soma_doctor *d, struct soma__course *c, const soma__look *l) {
     double middle, most;
     const char *where = NULL;
     if (!updates_of(l, &middle, &most, &where) || l->step < 16) return;
     char flag[64], code[96];
     double rest = left(c);
-    bool high = middle >= soma__limit(d, SOMA__RULE_RATE_HIGH), low = most <= soma__limit(d, SOMA__RULE_RATE_LOW) && rest > 0.9;
+    bool dead = again(c, SOMA__RULE_DEAD_UNITS, "", has_died(l, soma__limit(d, SOMA__RULE_DEAD_UNITS))) > 0;
+    bool high = middle >= soma__limit(d, SOMA__RULE_RATE_HIGH), low = most <= soma__limit(d, SOMA__RULE_RATE_LOW) && rest > 0.9 && rest < 1.1 && !dead;
     if (again(c, SOMA__RULE_RATE_HIGH, "", high) >= 3) {
         snprintf(flag, sizeof(flag), "--lr %.2g", l->lr / 10);
         snprintf(code, sizeof(code), "soma_optim_set_lr(opt, 0, %.2g)", l->lr / 10);
@@ -188,7 +196,11 @@ static void look_at_penalty(soma_doctor *d, struct soma__course *c, const soma__
 
 static void look_at_loss(soma_doctor *d, struct soma__course *c, const soma__look *l) {
     if (!isfinite(l->loss)) return;
-    if (isnan(c->first_loss)) c->first_loss = l->loss;
+    /* The first four steps: one alone is as its batch. */
+    if (l->step <= 4 || isnan(c->first_loss)) {
+        c->first_loss = isnan(c->first_loss) ? l->loss : (c->first_loss * (double)c->first_step + l->loss * (double)(l->step - c->first_step)) / (double)l->step;
+        c->first_step = l->step;
+    }
     push(&c->loss, l->loss);
     push(&c->spread, l->loss_spread);
     char picture[128];
@@ -234,9 +246,13 @@ static void look_for_overfitting(soma_doctor *d, struct soma__course *c, const s
         c->best_train = e->train_loss;
         c->best_epoch = e->epoch;
     }
-    double times = e->val_loss / c->best_val;
+    double times = e->val_loss / c->best_val, limit = soma__limit(d, SOMA__RULE_OVERFITTING);
     push(&c->val, e->val_loss);
-    if (e->epoch < c->best_epoch + 2 || times < soma__limit(d, SOMA__RULE_OVERFITTING) || !(e->train_loss < c->best_train)) return;
+    /* It has risen since the best epoch; or it has long stopped falling and is many times the training loss. */
+    bool risen = e->epoch >= c->best_epoch + 2 && times >= limit && e->train_loss < c->best_train;
+    bool apart = c->val.n >= 8 && e->val_loss > 0.98 * c->val.v[c->val.n - 6] && e->val_loss > 4 * e->train_loss && e->train_loss < 0.8 * c->first_train;
+    if (e->epoch == 1) c->first_train = e->train_loss;
+    if (!risen && !apart) return;
     char picture[128], flag[64];
     soma__bars(c->val.v, c->val.n, false, picture, sizeof(picture));
     snprintf(flag, sizeof(flag), "--patience 3 --weight-decay 0.01, or dropout in --net");
@@ -247,14 +263,15 @@ static void look_for_overfitting(soma_doctor *d, struct soma__course *c, const s
 
 static void look_at_progress(soma_doctor *d, struct soma__course *c, const soma_epoch *e) {
     double gained = c->first_loss > 0 ? 1 - e->train_loss / c->first_loss : NAN;
-    if (e->steps >= 20 && gained < soma__limit(d, SOMA__RULE_FLAT) && !(left(c) > 2))
-        soma__found(d, SOMA__RULE_FLAT, &(soma__case){.step = e->steps, .value = gained, .sure = e->epoch > 1 ? 0.9 : 0.7},
+    double limit = soma__limit(d, SOMA__RULE_FLAT), last = c->epochs.n ? c->epochs.v[c->epochs.n - 1] : NAN;
+    if (e->steps >= 50 && gained < limit && e->train_loss > (1 - limit) * last && !(left(c) > 2))
+        soma__found(d, SOMA__RULE_FLAT, &(soma__case){.step = e->steps, .value = gained, .sure = 0.8},
                     "the mean loss of epoch %lld is %.4g, the first was %.4g", (long long)e->epoch, e->train_loss, c->first_loss);
     bool slow = c->epochs.n >= 2 && e->train_loss > 0.98 * c->epochs.v[c->epochs.n - 2];
     bool alike = !isfinite(e->val_loss) || e->val_loss < 1.1 * e->train_loss;
     double rest = e->train_loss / c->first_loss;
     push(&c->epochs, e->train_loss);
-    if (e->epoch >= 4 && slow && alike && rest > soma__limit(d, SOMA__RULE_UNDERFITTING) && gained >= soma__limit(d, SOMA__RULE_FLAT))
+    if (e->epoch >= 4 && slow && alike && rest > soma__limit(d, SOMA__RULE_UNDERFITTING) && gained >= limit)
         soma__found(d, SOMA__RULE_UNDERFITTING, &(soma__case){.step = e->steps, .value = rest}, "%.0f %% of the first loss is left after %lld epochs, and the last two gained less than 2 %%",
                     100 * rest, (long long)e->epoch);
 }

@@ -18,8 +18,8 @@ typedef struct tally {
 struct soma__course {
     /* for the rules (course.c) */
     recent loss, spread, norm, clip, val, epochs;
-    double first_loss, first_weight, best_val, best_train;
-    int64_t best_epoch;
+    double first_loss, first_weight, first_train, best_val, best_train;
+    int64_t best_epoch, first_step;
     tally *tallies;
     int n_tallies, room_tallies;
     /* for the look that is being taken (watch.c) */

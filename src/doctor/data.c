@@ -80,6 +80,7 @@ static void check_balance(soma__check *c, const sample *s, int64_t *counts) {
         if (counts[k] > most) most = counts[common = k];
         if (counts[k] < least) least = counts[rare = k];
     }
+    c->common = s->n ? (double)most / (double)s->n : 0;
     double limit = soma__limit(c->d, SOMA__RULE_IMBALANCE), times = present > 1 ? (double)most / (double)least : 1;
     if (times < limit || s->n < 50) return;
     char picture[128];
@@ -172,7 +173,7 @@ static void check_overlap(soma__check *c, const sample *val) {
 
 /* ---- Batches as they come -------------------------------------------------------------------------------------------------------------- */
 
-/* Share of the most frequent class in a batch: expected from drawing `size` at random from equally frequent classes, about 1/C + 1/sqrt(size). */
+/* Share of the most frequent class in a batch: expected from drawing `size` at random, about the share in the data and 1/sqrt(size). */
 static void check_order(soma__check *c) {
     int64_t batches = SOMA_MIN(soma_loader_batches(c->train), BATCHES), looked = 0, size = 0;
     double share = 0;
@@ -184,8 +185,9 @@ static void check_order(soma__check *c) {
         for (int64_t k = 0; k < b.count; k++) {
             double y = NAN;
             if (soma_data_get(soma_loader_dataset(c->train), b.samples[k], NULL, &y) == SOMA_OK && y >= 0 && y < c->classes)
-                most = SOMA_MAX(most, ++counts[(int)y]);
+                counts[(int)y]++;
         }
+        for (int k = 0; k < c->classes; k++) most = SOMA_MAX(most, counts[k]);
         if (b.count < 4) continue;
         share += (double)most / (double)b.count;
         size = SOMA_MAX(size, b.count);
@@ -194,7 +196,7 @@ static void check_order(soma__check *c) {
     soma__free(counts);
     soma_error_clear();
     if (looked < 3 || c->classes < 2) return;
-    double chance = 1.0 / c->classes + 1 / sqrt((double)size);
+    double chance = SOMA_MAX(1.0 / c->classes, c->common) + 1 / sqrt((double)size);
     share /= (double)looked;
     if (share - chance > soma__limit(c->d, SOMA__RULE_UNSHUFFLED))
         soma__found(c->d, SOMA__RULE_UNSHUFFLED, &(soma__case){.value = share - chance},

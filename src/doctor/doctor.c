@@ -86,9 +86,12 @@ double soma__limit(const soma_doctor *d, soma__rule rule) { return isnan(d->thre
 
 /* ---- Findings ------------------------------------------------------------------------------------------------------------------------ */
 
-/* Gravest first, then surest; what says the cause comes before what it brings about, by the order of the rules. */
+/* What names a fault comes before what shows its effects, hints last; then the gravest first, then the surest. */
+static int rank(const soma_finding *f) { return f->severity == SOMA_HINT ? 2 : f->rule->effect; }
+
 static int by_weight(const void *a, const void *b) {
     const soma_finding *x = a, *y = b;
+    if (rank(x) != rank(y)) return rank(x) - rank(y);
     if (x->weight != y->weight) return x->weight > y->weight ? -1 : 1;
     if (x->rule != y->rule) return x->rule < y->rule ? -1 : 1;
     return strcmp(x->layer, y->layer);

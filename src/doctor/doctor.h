@@ -138,6 +138,7 @@ typedef struct soma__check {
     soma__look look;
     double first_loss;
     double target_mean, target_std, target_low, target_high;
+    double common;           /* share of the most frequent class */
     int64_t outputs;         /* numbers a sample that the network gives */
 } soma__check;
 /* What trying out changes: buffers, gradients, random numbers, and with `weights` the parameters. put_back works also with an error pending, and

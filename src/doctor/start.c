@@ -65,7 +65,7 @@ static void check_first_loss(soma__check *c) {
     if (!isfinite(guess) || !(guess > 0)) return;
     /* Guessing 0 costs the mean squared besides: shifted targets are no fault of the network, but slow. */
     double times = c->first_loss / guess;
-    if (times <= limit) return;
+    if (!(times > limit)) return;
     bool regress = c->task == SOMA_REGRESS;
     bool targets = regress && fabs(c->target_mean) > c->target_std;
     soma__found(c->d, SOMA__RULE_FIRST_LOSS,
@@ -214,8 +214,10 @@ soma_status soma__check_start(soma__check *c) {
     if (!soma_loader_next(c->train, &b)) return soma_error() != SOMA_OK ? soma_error() : soma__check_rewind(c, epoch, batch);
     c->look.batch = b.count;
     if (soma__keep_state(c->net, false, &k)) forward_and_back(c, &b);
-    if (soma_error() == SOMA_OK && b.x) soma__look_params(&c->look, c->net, c->opt);
+    bool ran = soma_error() == SOMA_OK;
+    if (ran) soma__look_params(&c->look, c->net, c->opt);
     soma__put_back(&k);
+    if (!ran && c->look.n_layers > 0) return soma_error(); /* the loss refuses: the order of layers may say why */
     if (soma_error() == SOMA_OK && c->look.n_params > 0) apply(c);
     soma_status status = soma_error();
     if (status == SOMA_OK) status = soma__check_rewind(c, epoch, batch);
