@@ -84,7 +84,7 @@ static bool fits(const soma_args *a, const soma__conv *c, const soma_tensor *g, 
     return ok;
 }
 
-/* ---- Operands: row-major, in the workspace if need be ----------------------------------------------------------------- */
+/* ---- Operands: row-major or channels-last, in the workspace if need be ------------------------------------------------- */
 
 typedef struct operands {
     const void *in[3];
@@ -92,14 +92,39 @@ typedef struct operands {
     size_t bytes;
 } operands;
 
-static operands prepare(const soma_args *a) {
+/* Strides of a dense [N, H, W, C]; dimensions of one element may have any. */
+static bool channels_last(const soma_tensor *t) {
+    if (!t || t->ndim != 4)
+        return false;
+    static const int order[] = {1, 3, 2, 0};
+    int64_t step = 1;
+    for (int i = 0; i < 4; i++) {
+        if (t->shape[order[i]] != 1 && t->stride[order[i]] != step)
+            return false;
+        step *= t->shape[order[i]];
+    }
+    return true;
+}
+
+/* Whether operand `i` is taken as it lies; sets what c knows of its layout. `x`, `y`: which operand is x and which y, -1: none. */
+static bool taken(const soma_args *a, int i, int x, int y, soma__conv *c) {
+    const soma_tensor *t = a->in[i];
+    if (!t || soma__packed_bytes(t) == 0)
+        return true;
+    if ((i != x && i != y) || !channels_last(t) || !soma__conv_any_layout(c))
+        return false;
+    *(i == x ? &c->x_last : &c->y_last) = true;
+    return true;
+}
+
+static operands prepare(const soma_args *a, int x, int y, soma__conv *c) {
     operands o = {.work = a->work, .bytes = a->work ? soma__block_size(a->work) : 0};
     for (int i = 0; i < a->n_in && i < 3; i++) {
         const soma_tensor *t = a->in[i];
-        const size_t room = soma__packed_bytes(t);
         o.in[i] = t ? t->data : NULL;
-        if (room == 0)
+        if (taken(a, i, x, y, c))
             continue;
+        const size_t room = soma__packed_bytes(t);
         int64_t stride[SOMA_MAX_DIMS];
         soma__row_major(t->ndim, t->shape, stride);
         soma__copy_elements(soma_dtype_size((soma_dtype)t->dtype), t->ndim, t->shape, o.work, stride, t->data, t->stride);
@@ -110,11 +135,16 @@ static operands prepare(const soma_args *a) {
     return o;
 }
 
-static size_t operand_bytes(const soma_args *a) {
-    size_t bytes = 0;
-    for (int i = 0; i < a->n_in && i < 3; i++)
-        bytes += soma__packed_bytes(a->in[i]);
-    return bytes;
+/* What copies of operands and `work`, the function for the kernel's own part, take; the reference wants all operands row-major. */
+static size_t work_bytes(const soma_args *a, int x, int y, soma__conv *c, size_t (*work)(const soma__conv *c)) {
+    size_t bytes = 0, plain = 0;
+    for (int i = 0; i < a->n_in && i < 3; i++) {
+        const size_t packed = soma__packed_bytes(a->in[i]);
+        plain += packed;
+        bytes += taken(a, i, x, y, c) ? 0 : packed;
+    }
+    bytes += work(c);
+    return SOMA_MAX(bytes, plain);
 }
 
 /* ---- The reference: one product at a time, in double ------------------------------------------------------------------ */
@@ -183,13 +213,13 @@ static bool conv_shape(soma_args *a, soma_meta *out) {
 
 static size_t conv_work(soma_args *a) {
     soma__conv c;
-    return conv_geometry(a, &c) ? operand_bytes(a) + soma__conv_forward_work(&c) : 0;
+    return conv_geometry(a, &c) ? work_bytes(a, 0, -1, &c, soma__conv_forward_work) : 0;
 }
 
 static const char *conv_packed(soma_args *a) {
     soma__conv c;
     conv_geometry(a, &c);
-    operands o = prepare(a);
+    operands o = prepare(a, 0, -1, &c);
     if (a->out[0]->numel > 0)
         soma__conv_forward(&c, o.in[0], o.in[1], o.in[2], false, a->out[0]->data, o.work, o.bytes);
     return NULL;
@@ -198,7 +228,7 @@ static const char *conv_packed(soma_args *a) {
 static const char *conv_plain(soma_args *a) {
     soma__conv c;
     conv_geometry(a, &c);
-    operands o = prepare(a);
+    operands o = prepare(a, -1, -1, &c);
     plain(&c, o.in[0], o.in[1], NULL, o.in[2], 2, a->out[0]->numel, a->out[0]->data);
     return NULL;
 }
@@ -420,13 +450,13 @@ static bool input_shape(soma_args *a, soma_meta *out) {
 
 static size_t input_work(soma_args *a) {
     soma__conv c;
-    return input_geometry(a, &c) ? operand_bytes(a) + soma__conv_backward_input_work(&c) : 0;
+    return input_geometry(a, &c) ? work_bytes(a, -1, 0, &c, soma__conv_backward_input_work) : 0;
 }
 
 static const char *input_packed(soma_args *a) {
     soma__conv c;
     input_geometry(a, &c);
-    operands o = prepare(a);
+    operands o = prepare(a, -1, 0, &c);
     if (a->out[0]->numel > 0)
         soma__conv_backward_input(&c, o.in[0], o.in[1], a->out[0]->data, o.work, o.bytes);
     return NULL;
@@ -435,7 +465,7 @@ static const char *input_packed(soma_args *a) {
 static const char *input_plain(soma_args *a) {
     soma__conv c;
     input_geometry(a, &c);
-    operands o = prepare(a);
+    operands o = prepare(a, -1, -1, &c);
     plain(&c, NULL, o.in[1], o.in[0], NULL, 0, a->out[0]->numel, a->out[0]->data);
     return NULL;
 }
@@ -557,13 +587,13 @@ static bool weight_shape(soma_args *a, soma_meta *out) {
 
 static size_t weight_work(soma_args *a) {
     soma__conv c;
-    return weight_geometry(a, &c) ? operand_bytes(a) + soma__conv_backward_weight_work(&c) : 0;
+    return weight_geometry(a, &c) ? work_bytes(a, 0, 1, &c, soma__conv_backward_weight_work) : 0;
 }
 
 static const char *weight_packed(soma_args *a) {
     soma__conv c;
     weight_geometry(a, &c);
-    operands o = prepare(a);
+    operands o = prepare(a, 0, 1, &c);
     if (a->out[0]->numel > 0)
         soma__conv_backward_weight(&c, o.in[0], o.in[1], a->out[0]->data, o.work, o.bytes);
     return NULL;
@@ -572,7 +602,7 @@ static const char *weight_packed(soma_args *a) {
 static const char *weight_plain(soma_args *a) {
     soma__conv c;
     weight_geometry(a, &c);
-    operands o = prepare(a);
+    operands o = prepare(a, -1, -1, &c);
     plain(&c, o.in[0], NULL, o.in[1], NULL, 1, a->out[0]->numel, a->out[0]->data);
     return NULL;
 }
