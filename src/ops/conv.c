@@ -92,26 +92,21 @@ typedef struct operands {
     size_t bytes;
 } operands;
 
-/* Strides of a dense [N, H, W, C]; dimensions of one element may have any. */
-static bool channels_last(const soma_tensor *t) {
-    if (!t || t->ndim != 4)
-        return false;
-    static const int order[] = {1, 3, 2, 0};
-    int64_t step = 1;
-    for (int i = 0; i < 4; i++) {
-        if (t->shape[order[i]] != 1 && t->stride[order[i]] != step)
-            return false;
-        step *= t->shape[order[i]];
-    }
-    return true;
+/* f32 results lie channels-last: the next operators keep that, and no image is turned. */
+static void lay_result(const soma__conv *c, soma_meta *out) {
+    if (c->dtype == SOMA_F32 && soma__conv_any_layout(c))
+        soma__lay_channels_last(out);
 }
 
-/* Whether operand `i` is taken as it lies; sets what c knows of its layout. `x`, `y`: which operand is x and which y, -1: none. */
+/* Which operand is x and which is y: a number, OUT or NONE. */
+enum { OUT = -1, NONE = -2 };
+
+/* Whether operand `i` is taken as it lies; sets what c knows of its layout. */
 static bool taken(const soma_args *a, int i, int x, int y, soma__conv *c) {
-    const soma_tensor *t = a->in[i];
+    const soma_tensor *t = i == OUT ? a->out[0] : a->in[i];
     if (!t || soma__packed_bytes(t) == 0)
         return true;
-    if ((i != x && i != y) || !channels_last(t) || !soma__conv_any_layout(c))
+    if ((i != x && i != y) || !soma__channels_last(t) || !soma__conv_any_layout(c))
         return false;
     *(i == x ? &c->x_last : &c->y_last) = true;
     return true;
@@ -119,6 +114,7 @@ static bool taken(const soma_args *a, int i, int x, int y, soma__conv *c) {
 
 static operands prepare(const soma_args *a, int x, int y, soma__conv *c) {
     operands o = {.work = a->work, .bytes = a->work ? soma__block_size(a->work) : 0};
+    taken(a, OUT, x, y, c);
     for (int i = 0; i < a->n_in && i < 3; i++) {
         const soma_tensor *t = a->in[i];
         o.in[i] = t ? t->data : NULL;
@@ -138,6 +134,7 @@ static operands prepare(const soma_args *a, int x, int y, soma__conv *c) {
 /* What copies of operands and `work`, the function for the kernel's own part, take; the reference wants all operands row-major. */
 static size_t work_bytes(const soma_args *a, int x, int y, soma__conv *c, size_t (*work)(const soma__conv *c)) {
     size_t bytes = 0, plain = 0;
+    taken(a, OUT, x, y, c);
     for (int i = 0; i < a->n_in && i < 3; i++) {
         const size_t packed = soma__packed_bytes(a->in[i]);
         plain += packed;
@@ -164,10 +161,10 @@ static bool product_at(const soma__conv *c, int64_t n, int64_t w, int64_t oy, in
 /* Sums all products into `to` (numbered by x, weight or y), whose elements are of the tensors' dtype; halves round at each
  * step, so it takes one output at a time. */
 static void plain(const soma__conv *c, const void *x, const void *w, const void *y, const void *bias, int what,
-                  int64_t count, void *to) {
+                  const soma_tensor *to) {
     const size_t size = soma_dtype_size(c->dtype);
     const int64_t weights = c->out_channels * (c->in_channels / c->groups) * c->kernel[0] * c->kernel[1];
-    for (int64_t k = 0; k < count; k++) {
+    for (int64_t k = 0; k < to->numel; k++) {
         double sum =
             bias ? soma__load((const char *)bias + (size_t)(k / (c->out_h * c->out_w) % c->out_channels) * size, c->dtype)
                  : 0;
@@ -183,7 +180,10 @@ static void plain(const soma__conv *c, const void *x, const void *w, const void 
                     const void *right = what == 1 ? (const char *)y + (size_t)at_y * size : (const char *)w + (size_t)i * size;
                     sum += soma__load(left, c->dtype) * soma__load(right, c->dtype);
                 }
-        soma__store((char *)to + (size_t)k * size, c->dtype, sum);
+        int64_t at = 0, rest = k;
+        for (int d = to->ndim - 1; d >= 0; rest /= to->shape[d--])
+            at += rest % to->shape[d] * to->stride[d];
+        soma__store((char *)to->data + (size_t)at * size, c->dtype, sum);
     }
 }
 
@@ -208,18 +208,19 @@ static bool conv_shape(soma_args *a, soma_meta *out) {
         return false;
     }
     output_shape(&c, a->in[0]->ndim, out);
+    lay_result(&c, out);
     return true;
 }
 
 static size_t conv_work(soma_args *a) {
     soma__conv c;
-    return conv_geometry(a, &c) ? work_bytes(a, 0, -1, &c, soma__conv_forward_work) : 0;
+    return conv_geometry(a, &c) ? work_bytes(a, 0, OUT, &c, soma__conv_forward_work) : 0;
 }
 
 static const char *conv_packed(soma_args *a) {
     soma__conv c;
     conv_geometry(a, &c);
-    operands o = prepare(a, 0, -1, &c);
+    operands o = prepare(a, 0, OUT, &c);
     if (a->out[0]->numel > 0)
         soma__conv_forward(&c, o.in[0], o.in[1], o.in[2], false, a->out[0]->data, o.work, o.bytes);
     return NULL;
@@ -228,8 +229,8 @@ static const char *conv_packed(soma_args *a) {
 static const char *conv_plain(soma_args *a) {
     soma__conv c;
     conv_geometry(a, &c);
-    operands o = prepare(a, -1, -1, &c);
-    plain(&c, o.in[0], o.in[1], NULL, o.in[2], 2, a->out[0]->numel, a->out[0]->data);
+    operands o = prepare(a, NONE, NONE, &c);
+    plain(&c, o.in[0], o.in[1], NULL, o.in[2], 2, a->out[0]);
     return NULL;
 }
 
@@ -445,18 +446,19 @@ static bool input_shape(soma_args *a, soma_meta *out) {
     out->shape[nx - 3] = c.in_channels;
     out->shape[nx - 2] = c.in_h;
     out->shape[nx - 1] = c.in_w;
+    lay_result(&c, out);
     return true;
 }
 
 static size_t input_work(soma_args *a) {
     soma__conv c;
-    return input_geometry(a, &c) ? work_bytes(a, -1, 0, &c, soma__conv_backward_input_work) : 0;
+    return input_geometry(a, &c) ? work_bytes(a, OUT, 0, &c, soma__conv_backward_input_work) : 0;
 }
 
 static const char *input_packed(soma_args *a) {
     soma__conv c;
     input_geometry(a, &c);
-    operands o = prepare(a, -1, 0, &c);
+    operands o = prepare(a, OUT, 0, &c);
     if (a->out[0]->numel > 0)
         soma__conv_backward_input(&c, o.in[0], o.in[1], a->out[0]->data, o.work, o.bytes);
     return NULL;
@@ -465,8 +467,8 @@ static const char *input_packed(soma_args *a) {
 static const char *input_plain(soma_args *a) {
     soma__conv c;
     input_geometry(a, &c);
-    operands o = prepare(a, -1, -1, &c);
-    plain(&c, NULL, o.in[1], o.in[0], NULL, 0, a->out[0]->numel, a->out[0]->data);
+    operands o = prepare(a, NONE, NONE, &c);
+    plain(&c, NULL, o.in[1], o.in[0], NULL, 0, a->out[0]);
     return NULL;
 }
 
@@ -602,8 +604,8 @@ static const char *weight_packed(soma_args *a) {
 static const char *weight_plain(soma_args *a) {
     soma__conv c;
     weight_geometry(a, &c);
-    operands o = prepare(a, -1, -1, &c);
-    plain(&c, o.in[0], NULL, o.in[1], NULL, 1, a->out[0]->numel, a->out[0]->data);
+    operands o = prepare(a, NONE, NONE, &c);
+    plain(&c, o.in[0], NULL, o.in[1], NULL, 1, a->out[0]);
     return NULL;
 }
 
