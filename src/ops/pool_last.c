@@ -14,28 +14,11 @@ void soma__pool_last_lay(const soma_tensor *x, bool wanted, soma_meta *out) {
         soma__lay_channels_last(out);
 }
 
-static size_t turned_bytes(const soma_tensor *t) {
-    return soma__reads_channels_last(t) ? 0 : soma__room((size_t)t->numel * soma_dtype_size((soma_dtype)t->dtype));
-}
-
 size_t soma__pool_last_work(const soma_args *a) {
     size_t bytes = 0;
     for (int i = 0; i < a->n_in; i++)
-        bytes += turned_bytes(a->in[i]);
+        bytes += soma__turned_bytes(a->in[i]);
     return bytes;
-}
-
-/* t's elements in channels-last order, its own or a copy of elements of 4 bytes. */
-static const void *turned(const soma_tensor *t, char **room) {
-    soma_meta m = soma__meta_of(t);
-    if (turned_bytes(t) == 0)
-        return t->data;
-    soma_tensor to = {.dtype = t->dtype, .ndim = t->ndim, .numel = t->numel, .data = soma__take(room, turned_bytes(t))};
-    soma__lay_channels_last(&m);
-    memcpy(to.shape, m.shape, sizeof to.shape);
-    memcpy(to.stride, m.stride, sizeof to.stride);
-    soma__copy_memory(&to, t);
-    return to.data;
 }
 
 typedef struct job {
@@ -52,9 +35,9 @@ typedef struct job {
 static job job_of(soma_args *a, const soma__pool *p) {
     char *room = a->work;
     job j = {.p = p, .k = soma__pool_last_pick(), .channels = a->in[0]->shape[1], .to = a->out[0]->data};
-    j.from = turned(a->in[0], &room);
+    j.from = soma__turn(a->in[0], &room);
     if (a->n_in > 1)
-        j.index_in = turned(a->in[1], &room);
+        j.index_in = soma__turn(a->in[1], &room);
     if (a->n_out > 1)
         j.index_out = a->out[1]->data;
     j.block = a->in[0]->shape[0] >= 8 ? j.channels : SOMA_MIN(CHANNELS, j.channels);
