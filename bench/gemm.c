@@ -1,4 +1,4 @@
-/* soma's sgemm against oneDNN's and any cblas:
+/* soma's sgemm against oneDNN's, any cblas and, for nn on one thread, libxsmm's kernels made for the shape:
  *     bench_gemm [-t THREADS] [-s SECONDS] [-b libopenblas.so] [nn|nt|tn:MxNxK …]
  * Without shapes it runs those of the anchors: squares, small squares, and the products of linear layers (nt forward, nn for
  * the gradient of the input, tn for the gradient of the weight). GFLOP/s at the least time; the last column is soma over the
@@ -12,6 +12,9 @@
 #ifdef HAVE_DNNL
 #include <oneapi/dnnl/dnnl.h>
 #endif
+#ifdef HAVE_XSMM
+#include <libxsmm.h>
+#endif
 
 typedef struct shape {
     int64_t m, n, k;
@@ -21,6 +24,7 @@ typedef struct shape {
     soma__gemm g;
     void *work;
     size_t bytes;
+    void (*made)(const float *, const float *, float *, ...);
 } shape;
 
 static void (*cblas)(int, int, int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
@@ -39,6 +43,21 @@ static void run_dnnl(void *arg) {
     shape *s = arg;
     dnnl_sgemm(s->ta ? 'T' : 'N', s->tb ? 'T' : 'N', s->m, s->n, s->k, 1, s->a, s->ta ? s->m : s->k, s->b,
                s->tb ? s->k : s->n, 0, s->c, s->n);
+}
+#endif
+
+#ifdef HAVE_XSMM
+static void run_xsmm(void *arg) {
+    shape *s = arg;
+    s->made(s->b, s->a, s->c);
+}
+/* Column-major: C' = B' A'. */
+static bool make_xsmm(shape *s) {
+    const int m = (int)s->m, n = (int)s->n, k = (int)s->k, flags = LIBXSMM_GEMM_FLAG_NONE, prefetch = LIBXSMM_PREFETCH_NONE;
+    const float one = 1, zero = 0;
+    if (s->ta || s->tb || s->m * s->n * s->k > 128 * 128 * 128 || soma_threads() > 1)
+        return false;
+    return (s->made = libxsmm_smmdispatch(n, m, k, &n, &k, &n, &one, &zero, &flags, &prefetch)) != NULL;
 }
 #endif
 
@@ -67,13 +86,17 @@ static void race(const char *text, double budget) {
                        .b_col = s.tb ? k : 1};
     s.bytes = soma__gemm_work(&s.g);
     s.work = aligned_alloc(64, (s.bytes + 127) / 64 * 64);
-    contestant c[3] = {{"soma", run_soma, &s, 0}};
+    contestant c[4] = {{"soma", run_soma, &s, 0}};
     int count = 1;
 #ifdef HAVE_DNNL
     c[count++] = (contestant){"onednn", run_dnnl, &s, 0};
 #endif
     if (cblas)
         c[count++] = (contestant){"cblas", run_cblas, &s, 0};
+#ifdef HAVE_XSMM
+    if (make_xsmm(&s))
+        c[count++] = (contestant){"libxsmm", run_xsmm, &s, 0};
+#endif
     compete(c, count, budget);
     double flops = 2.0 * (double)m * (double)n * (double)k, other = 1e30;
     printf("%-20s", text);
@@ -82,6 +105,7 @@ static void race(const char *text, double budget) {
         if (i && c[i].best < other)
             other = c[i].best;
     }
+    printf("%*s", 9 * (4 - count), "");
     if (count > 1)
         printf(" %7.0f %%", 100 * other / c[0].best);
     printf("\n");
