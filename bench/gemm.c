@@ -1,5 +1,5 @@
-/* soma's sgemm against oneDNN's, any cblas and, for nn on one thread, libxsmm's kernels made for the shape:
- *     bench_gemm [-t THREADS] [-s SECONDS] [-b libopenblas.so] [nn|nt|tn:MxNxK …]
+/* soma's sgemm against oneDNN's and any cblas:
+ *     bench_gemm [-j] [-t THREADS] [-s SECONDS] [-b libopenblas.so] [nn|nt|tn:MxNxK …]
  * Without shapes it runs those of the anchors: squares, small squares, and the products of linear layers (nt forward, nn for
  * the gradient of the input, tn for the gradient of the weight). GFLOP/s at the least time; the last column is soma over the
  * best other. The others' threads are set with OMP_NUM_THREADS before the start. */
@@ -12,9 +12,6 @@
 #ifdef HAVE_DNNL
 #include <oneapi/dnnl/dnnl.h>
 #endif
-#ifdef HAVE_XSMM
-#include <libxsmm.h>
-#endif
 
 typedef struct shape {
     int64_t m, n, k;
@@ -24,7 +21,6 @@ typedef struct shape {
     soma__gemm g;
     void *work;
     size_t bytes;
-    void (*made)(const float *, const float *, float *, ...);
 } shape;
 
 static void (*cblas)(int, int, int, int, int, int, float, const float *, int, const float *, int, float, float *, int);
@@ -46,20 +42,19 @@ static void run_dnnl(void *arg) {
 }
 #endif
 
-#ifdef HAVE_XSMM
-static void run_xsmm(void *arg) {
-    shape *s = arg;
-    s->made(s->b, s->a, s->c);
+static void print_row(const char *text, double flops, const contestant *c, int count) {
+    double other = 1e30;
+    printf("%-20s", text);
+    for (int i = 0; i < count; i++) {
+        printf(" %8.1f", flops / c[i].best * 1e-9);
+        if (i && c[i].best < other)
+            other = c[i].best;
+    }
+    if (count > 1)
+        printf(" %7.0f %%", 100 * other / c[0].best);
+    printf("\n");
+    fflush(stdout);
 }
-/* Column-major: C' = B' A'. */
-static bool make_xsmm(shape *s) {
-    const int m = (int)s->m, n = (int)s->n, k = (int)s->k, flags = LIBXSMM_GEMM_FLAG_NONE, prefetch = LIBXSMM_PREFETCH_NONE;
-    const float one = 1, zero = 0;
-    if (s->ta || s->tb || s->m * s->n * s->k > 128 * 128 * 128 || soma_threads() > 1)
-        return false;
-    return (s->made = libxsmm_smmdispatch(n, m, k, &n, &k, &n, &one, &zero, &flags, &prefetch)) != NULL;
-}
-#endif
 
 static void race(const char *text, double budget) {
     char kind[8];
@@ -86,30 +81,19 @@ static void race(const char *text, double budget) {
                        .b_col = s.tb ? k : 1};
     s.bytes = soma__gemm_work(&s.g);
     s.work = aligned_alloc(64, (s.bytes + 127) / 64 * 64);
-    contestant c[4] = {{"soma", run_soma, &s, 0}};
+    contestant c[3] = {{"soma", run_soma, &s, 0}};
     int count = 1;
 #ifdef HAVE_DNNL
     c[count++] = (contestant){"onednn", run_dnnl, &s, 0};
 #endif
     if (cblas)
-        c[count++] = (contestant){"cblas", run_cblas, &s, 0};
-#ifdef HAVE_XSMM
-    if (make_xsmm(&s))
-        c[count++] = (contestant){"libxsmm", run_xsmm, &s, 0};
-#endif
+        c[count++] = (contestant){"openblas", run_cblas, &s, 0};
     compete(c, count, budget);
-    double flops = 2.0 * (double)m * (double)n * (double)k, other = 1e30;
-    printf("%-20s", text);
-    for (int i = 0; i < count; i++) {
-        printf(" %8.1f", flops / c[i].best * 1e-9);
-        if (i && c[i].best < other)
-            other = c[i].best;
-    }
-    printf("%*s", 9 * (4 - count), "");
-    if (count > 1)
-        printf(" %7.0f %%", 100 * other / c[0].best);
-    printf("\n");
-    fflush(stdout);
+    double flops = 2.0 * (double)m * (double)n * (double)k;
+    if (bench_json)
+        json_line("gemm.", text, soma_threads(), flops * 1e-9, c, count);
+    else
+        print_row(text, flops, c, count);
     free((void *)s.a);
     free((void *)s.b);
     free(s.c);
@@ -134,6 +118,8 @@ int main(int argc, char **argv) {
             bench_clock = soma_threads() > 1 ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
         } else if (strcmp(argv[i], "-s") == 0 && i + 1 < argc) {
             budget = atof(argv[++i]);
+        } else if (strcmp(argv[i], "-j") == 0) {
+            bench_json = 1;
         } else if (strcmp(argv[i], "-b") == 0 && i + 1 < argc) {
             void *library = dlopen(argv[++i], RTLD_NOW);
             *(void **)&cblas = library ? dlsym(library, "cblas_sgemm") : NULL;

@@ -4,12 +4,16 @@
  * free, so that every step pays for page faults. Freed blocks are kept here in size classes (four to a power of two, at most
  * 25 % slack) and handed out again. A block may be freed by another thread than took it, so the cache is the process's, one
  * short lock per class. Every block starts with a header of 64 bytes, so that the user's part is 64-byte aligned. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "base/base.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* In builds with AddressSanitizer a block ends for it where the caller's bytes end, and freed blocks are out of bounds. */
 #if defined(__has_feature)
@@ -26,7 +30,7 @@
 #define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
 #endif
 
-enum { CLASSES = 4 * 48, HEADER = 64 };
+enum { CLASSES = 4 * 48, HEADER = 64, HUGE_PAGE = 2 << 20, LARGE = 4 << 20 };
 
 typedef struct header {
     struct header *next;  /* in the cache */
@@ -51,9 +55,17 @@ static bin bins[CLASSES] = {LOCK64, LOCK64, LOCK64};
 static _Atomic int64_t in_use, peak, cached, owner_in_use[SOMA_OWNER_COUNT], owner_peak[SOMA_OWNER_COUNT];
 static _Atomic int64_t asked, fail_at;
 
+/* Large blocks begin at a huge page and ask for such: with pages of 4 KiB their walks cost a pass over memory a third of its speed. */
 static void *system_alloc(void *user, size_t bytes) {
+    size_t unit = bytes >= LARGE ? HUGE_PAGE : 64;
     (void)user;
-    return aligned_alloc(64, (bytes + 63) & ~(size_t)63); /* C11 wants a multiple of the alignment */
+    bytes = (bytes + unit - 1) & ~(unit - 1); /* C11 wants a multiple of the alignment */
+    void *block = aligned_alloc(unit, bytes);
+#ifdef MADV_HUGEPAGE
+    if (block && unit == HUGE_PAGE)
+        madvise(block, bytes, MADV_HUGEPAGE);
+#endif
+    return block;
 }
 
 static void system_free(void *user, void *block, size_t bytes) {

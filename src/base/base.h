@@ -38,6 +38,7 @@ struct soma_ctx {
     void *log_user;
     soma_rng rng;
     bool no_grad;               /* autograd records nothing */
+    bool in_rule;               /* a gradient rule runs, and no graph is made of it: its views stay inside */
     bool shapes_only;           /* operators infer shapes and allocate no data (summary, nn_build) */
     soma_owner owner;
     int path_depth;             /* modules that are running, outermost first; names are borrowed */

@@ -150,7 +150,7 @@ static bool make_outputs(soma_args *a, const soma_meta *meta, bool over_input) {
             a->out[0] = a->in[0];
             continue;
         }
-        a->out[i] = soma__tensor_new(meta[i].dtype, meta[i].ndim, meta[i].shape);
+        a->out[i] = soma__tensor_new_laid(&meta[i]);
         if (!a->out[i])
             return false;
         a->out[i]->made_by = a->op->name;
@@ -183,12 +183,13 @@ static bool run_kernel(soma_args *a) {
     return !why;
 }
 
-/* A view shares storage instead of running a kernel; NULL without an error: a copy is needed. */
+/* A view shares storage instead of running a kernel; NULL without an error: a copy is needed. Where the user may come to see it, what it
+ * looks at must lie in memory as the user thinks. */
 static soma_tensor *try_view(soma_args *a) {
     if (!a->op->view)
         return NULL;
     soma_meta meta = {.dtype = (soma_dtype)a->in[0]->dtype};
-    if (!a->op->view(a, &meta))
+    if ((!soma__ctx()->in_rule && !soma__settle(a->in[0])) || !a->op->view(a, &meta))
         return NULL;
     soma_tensor *t = soma__tensor_alias(a->in[0], &meta);
     if (t)
@@ -270,6 +271,8 @@ static bool run_prepared(soma_args *a, soma_tensor *const *in, soma_dtype common
         meta[i] = (soma_meta){.dtype = common};
     if (!op->shape(a, meta))
         return false;
+    for (int i = 0; op->keeps_order && i < op->outputs; i++)
+        soma__lay_as_inputs(&meta[i], a->in, a->n_in);
     bool recorded = wants_tape(op, a->in, a->n_in);
     if (over_input && (!check_in_place(op, in[0], &meta[0]) || !check_write(op, in[0], recorded)))
         return false;

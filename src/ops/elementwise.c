@@ -79,6 +79,6 @@ void soma__run_rows(soma_tensor *out, soma_tensor *const *in, int n_in, soma__ro
         c.row = c.of[k].half ? f32_row : c.row;
     }
     soma__iter it;
-    soma__iter_init(&it, out->ndim, out->shape, operands, n_in + 1);
+    soma__iter_init_any(&it, out->ndim, out->shape, operands, n_in + 1);
     soma__iter_run(&it, run, &c);
 }

@@ -2,6 +2,7 @@
 #include "tensor/tensor.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,14 +80,17 @@ static bool check_shape(soma_dtype dtype, int ndim, const int64_t *shape, int64_
     return true;
 }
 
-soma_tensor *soma__tensor_new(soma_dtype dtype, int ndim, const int64_t *shape) {
+static soma_tensor *tensor_new(soma_dtype dtype, int ndim, const int64_t *shape, const int64_t *stride) {
     int64_t bytes = 0;
     if (!check_shape(dtype, ndim, shape, &bytes))
         return NULL;
     soma_tensor *t = handle_new(dtype, ndim, shape);
     if (!t)
         return NULL;
-    soma__row_major(ndim, shape, t->stride);
+    if (stride)
+        memcpy(t->stride, stride, (size_t)ndim * sizeof *stride);
+    else
+        soma__row_major(ndim, shape, t->stride);
     if (!soma__ctx()->shapes_only) {
         t->storage = storage_new((size_t)bytes);
         if (!t->storage) {
@@ -98,6 +102,47 @@ soma_tensor *soma__tensor_new(soma_dtype dtype, int ndim, const int64_t *shape) 
     return into_scope(t);
 }
 
+soma_tensor *soma__tensor_new(soma_dtype dtype, int ndim, const int64_t *shape) { return tensor_new(dtype, ndim, shape, NULL); }
+
+soma_tensor *soma__tensor_new_laid(const soma_meta *meta) {
+    soma_tensor *t = tensor_new(meta->dtype, meta->ndim, meta->shape, meta->laid ? meta->stride : NULL);
+    if (t && meta->laid)
+        t->chosen = !soma__contiguous(t);
+    return t;
+}
+
+/* New storage, row-major; the lock is held. */
+static bool settle(soma_tensor *t) {
+    int64_t stride[SOMA_MAX_DIMS];
+    soma__row_major(t->ndim, t->shape, stride);
+    soma_storage *old = t->storage, *now = old ? storage_new((size_t)t->numel * soma_dtype_size((soma_dtype)t->dtype)) : NULL;
+    if (now) {
+        soma_tensor to = {.dtype = t->dtype, .ndim = t->ndim, .numel = t->numel, .data = now->data};
+        memcpy(to.shape, t->shape, sizeof to.shape);
+        memcpy(to.stride, stride, sizeof to.stride);
+        soma__copy_memory(&to, t);
+        atomic_store_explicit(&now->version, atomic_load_explicit(&old->version, memory_order_relaxed), memory_order_relaxed);
+        t->storage = now;
+        t->data = now->data;
+    } else if (old) {
+        return false;
+    }
+    memcpy(t->stride, stride, sizeof t->stride);
+    atomic_store_explicit(&t->chosen, false, memory_order_release);
+    storage_release(old);
+    return true;
+}
+
+bool soma__settle(soma_tensor *t) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    if (!atomic_load_explicit(&t->chosen, memory_order_acquire))
+        return true;
+    pthread_mutex_lock(&lock);
+    bool ok = !atomic_load_explicit(&t->chosen, memory_order_relaxed) || settle(t);
+    pthread_mutex_unlock(&lock);
+    return ok;
+}
+
 static soma_tensor *alias(soma_tensor *of, const soma_meta *meta) {
     soma_tensor *t = handle_new((soma_dtype)of->dtype, meta->ndim, meta->shape);
     if (!t)
@@ -106,6 +151,7 @@ static soma_tensor *alias(soma_tensor *of, const soma_meta *meta) {
         t->stride[i] = meta->stride[i];
     t->weak = of->weak && meta->ndim == 0;
     t->is_view = true;
+    t->chosen = of->chosen;
     t->made_by = of->made_by;
     if (of->storage) {
         atomic_fetch_add_explicit(&of->storage->refs, 1, memory_order_relaxed);
@@ -264,13 +310,13 @@ soma_status soma_to_array(const soma_tensor *t, void *out, int64_t n, soma_dtype
         return SOMA_OK;
     if (!t->data)
         return soma_fail(SOMA_ESTATE, "soma_to_array: the tensor has a shape only, no data");
-    if (dtype == (soma_dtype)t->dtype && soma__contiguous(t)) {
-        memcpy(out, t->data, (size_t)t->numel * soma_dtype_size(dtype));
-        return SOMA_OK;
-    }
     soma_tensor target = {.dtype = (uint8_t)dtype, .ndim = t->ndim, .numel = t->numel, .data = out};
     memcpy(target.shape, t->shape, sizeof target.shape);
     soma__row_major(t->ndim, t->shape, target.stride);
+    if (dtype == (soma_dtype)t->dtype) {
+        soma__copy_memory(&target, t);
+        return SOMA_OK;
+    }
     soma_tensor *operands[2] = {&target, (soma_tensor *)(uintptr_t)t};
     soma_dtype dtypes[2] = {dtype, (soma_dtype)t->dtype};
     soma__iter it;
@@ -285,8 +331,9 @@ int soma_ndim(const soma_tensor *t) { return t ? t->ndim : 0; }
 soma_dtype soma_dtype_of(const soma_tensor *t) { return t ? (soma_dtype)t->dtype : SOMA_F32; }
 int64_t soma_numel(const soma_tensor *t) { return t ? t->numel : 0; }
 const int64_t *soma_shape(const soma_tensor *t) { return t ? t->shape : NULL; }
-void *soma_data(const soma_tensor *t) { return t ? t->data : NULL; }
-bool soma_is_contiguous(const soma_tensor *t) { return t && soma__contiguous(t); }
+/* What soma chose is undone at the latest when somebody looks. */
+void *soma_data(const soma_tensor *t) { return t && soma__settle((soma_tensor *)(uintptr_t)t) ? t->data : NULL; }
+bool soma_is_contiguous(const soma_tensor *t) { return t && (t->chosen || soma__contiguous(t)); }
 bool soma_shares_storage(const soma_tensor *a, const soma_tensor *b) { return a && b && a->storage && a->storage == b->storage; }
 
 void soma_touch(soma_tensor *t) {
@@ -301,7 +348,11 @@ int64_t soma_size(const soma_tensor *t, int dim) {
 
 int64_t soma_stride(const soma_tensor *t, int dim) {
     int d = t ? soma__dim("soma_stride", dim, t->ndim) : -1;
-    return d < 0 || t->ndim == 0 ? 0 : t->stride[d];
+    int64_t stride[SOMA_MAX_DIMS];
+    if (d < 0 || t->ndim == 0)
+        return 0;
+    soma__row_major(t->ndim, t->shape, stride);
+    return t->chosen ? stride[d] : t->stride[d];
 }
 
 bool soma__contiguous(const soma_tensor *t) {
