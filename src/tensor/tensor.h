@@ -35,6 +35,7 @@ struct soma_tensor {
     int64_t numel;
     void *data;         /* first element; NULL when only the shape is wanted */
     soma_storage *storage;
+    soma_storage *home;       /* the block this handle lies in; NULL: a block of its own. Counted through `storage` while it is the same */
     struct soma_node *node;   /* the operator that made it, when recorded; counted */
     struct soma_tensor *grad; /* counted */
     const char *made_by;      /* operator's name, static; for messages */
@@ -62,6 +63,7 @@ soma_tensor *soma__tensor_alias(soma_tensor *of, const soma_meta *meta);
 /* The same, of the whole tensor, owned by the caller instead of a scope. */
 soma_tensor *soma__tensor_alias_owned(soma_tensor *of);
 soma_meta soma__meta_of(const soma_tensor *t);
+void soma__meta_put(soma_meta *m, const soma_tensor *t); /* what lies beyond ndim stays as it is */
 /* Where the i-th element in row-major order lies. */
 void *soma__element(const soma_tensor *t, int64_t i);
 /* Puts t in place of what the slot held; either may be NULL. */
@@ -148,6 +150,9 @@ typedef struct soma__iter {
 void soma__iter_init(soma__iter *it, int ndim, const int64_t *shape, soma_tensor *const *operands, int n);
 /* The same for work that asks neither for the order of elements nor for `first`. */
 void soma__iter_init_any(soma__iter *it, int ndim, const int64_t *shape, soma_tensor *const *operands, int n);
+/* For operands[0] with no more elements than a thread's share: the others are like it, all row-major, or single numbers where `scalars`. Fills in
+ * pointers and byte strides of the one row that they are. */
+bool soma__iter_one_row(soma_tensor *const *operands, int n, bool scalars, char **p, int64_t *stride);
 /* inner(arg, pointers, byte strides, count, first): `count` elements of one row; `first` is the row-major number of the first one.
  * Rows are cut at multiples of a fixed number of elements, never by the number of threads. */
 typedef void (*soma__inner_fn)(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first);
