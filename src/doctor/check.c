@@ -44,5 +44,5 @@ soma_status soma_check_ex(soma_doctor *d, soma_module *net, soma_optim *opt, som
     if (status == SOMA_OK && c.o.overfit && isfinite(c.first_loss)) status = soma__check_overfit(&c);
     soma__look_free(&c.look);
     soma_scope_end(scope);
-    return status;
+    return status == SOMA_OK ? soma_error() : status;
 }

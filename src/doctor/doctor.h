@@ -168,6 +168,8 @@ void soma__course_epoch(soma_doctor *d, const soma_epoch *e);
 void soma__course_nan(soma_doctor *d, int64_t step, double lr, const char *where);
 /* Opens the run's doctor.jsonl, with what it has of the first `step` steps, which is read. */
 soma_status soma__log_begin(soma_doctor *d, const char *run_dir, int64_t step);
+/* Lines of steps up to `keep`; *end is where they end. */
+soma_status soma__doctor_read_bytes(soma_doctor *d, const char *name, const void *data, size_t size, int64_t keep, size_t *end);
 /* A finding as it was written. */
 void soma__found_again(soma_doctor *d, const soma_finding *f);
 void soma__log_nan(soma_doctor *d, int64_t step, double lr, const char *where);

@@ -210,11 +210,15 @@ static soma_status read_lines(soma_doctor *d, const char *path, const char *data
     return soma_error();
 }
 
+soma_status soma__doctor_read_bytes(soma_doctor *d, const char *name, const void *data, size_t size, int64_t keep, size_t *end) {
+    if (!d->course && !(d->course = soma__course_new())) return soma_error();
+    return read_lines(d, name, data, size, keep, end);
+}
+
 static soma_status read_file(soma_doctor *d, const char *path, int64_t keep, size_t *end) {
     soma_bytes b = {0};
-    if (!d->course && !(d->course = soma__course_new())) return soma_error();
     soma_status status = soma_read_file(path, false, (size_t)1 << 30, &b);
-    if (status == SOMA_OK) status = read_lines(d, path, (const char *)b.data, b.size, keep, end);
+    if (status == SOMA_OK) status = soma__doctor_read_bytes(d, path, b.data, b.size, keep, end);
     soma_bytes_free(&b);
     return status;
 }
