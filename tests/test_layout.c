@@ -147,11 +147,18 @@ static soma_tensor *norm(soma_tensor *x) { return soma_batch_norm(x, ramp(0.5, x
 static soma_tensor *norm_still(soma_tensor *x) { return soma_batch_norm(x, ramp(0.5, x), NULL, ramp(-1, x), ramp(1, x), false, 0.1, 1e-5); }
 static soma_tensor *through_relu(soma_tensor *x) { return soma_add(soma_relu(x), soma_mul(x, soma_reshape(ramp(-1, x), SOMA_SHAPE(1, -1, 1, 1)))); }
 
+static soma_tensor *joined(soma_tensor *x) { return soma_max_pool2d(soma_cat((soma_tensor *[]){x, soma_relu(x), soma_slice(x, 1, 1, 3, 1)}, 3, 1), 2, 2); }
+static soma_tensor *dropped(soma_tensor *x) {
+    soma_seed(9);
+    return soma_relu(soma_dropout(soma_relu(x), 0.3, true));
+}
+
 /* y and the gradients of sum(y w) for x, from x row-major and channels-last. */
 static soma_tensor *with_gradient(run_fn *run, soma_tensor *x, bool last, soma_tensor **gradient) {
-    soma_tensor *in = last ? soma_add(x, soma__turned(soma_zeros(4, soma_shape(x), SOMA_F32))) : x, *y = run(in);
-    check_ok();
+    soma_tensor *in = last ? soma_add(x, soma__turned(soma_zeros(4, soma_shape(x), SOMA_F32))) : x, *y;
     assert_true(!last || in->chosen);
+    y = run(in);
+    check_ok();
     soma_backward(soma_sum(soma_mul(y, soma__sample(SOMA_F32, -1, 1, 3, soma_ndim(y), soma_shape(y))), SOMA_ALL, false));
     check_ok();
     *gradient = soma_grad(x);
@@ -169,7 +176,7 @@ static void operators_do_not_mind(void **state) {
     (void)state;
     static const struct { run_fn *run; double bound; } cases[] = {
         {pool_2x2, 0}, {pool_3x3, 0}, {pool_apart, 0}, {pool_largest, 0}, {mean_2x2, 0}, {mean_3x3, 0}, {mean_parts, 0}, {mean_all, 1e-6}, {flat, 0},
-        {norm, 1e-5}, {norm_still, 0}, {through_relu, 0},
+        {norm, 1e-5}, {norm_still, 0}, {through_relu, 0}, {joined, 0}, {dropped, 0},
     };
     static const int64_t shapes[][4] = {{3, 45, 9, 10}, {9, 4, 7, 8}, {1, 130, 11, 8}};
     for (size_t i = 0; i < SOMA_LEN(cases); i++)
