@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#if SOMA_ISA_avx512
+#include <immintrin.h>
+#endif
 #if defined(__FMA__) || defined(__aarch64__)
 #define SOMA__FMA(a, b, c) __builtin_fmaf((a), (b), (c))
 #else
@@ -71,6 +74,29 @@ SOMA__INLINE float soma__expf(float x) {
     float y = soma__exp_near(copysignf(soma__size_to(x, 104.0f), x));
     return x != x ? x : y;
 }
+
+/* y = e^(x - by) for 16 elements, the bits of soma__expf. */
+#if SOMA_ISA_avx512
+SOMA__INLINE void soma__exp_lanes(float *y, const float *x, float by) {
+    const __m512 one = _mm512_set1_ps(1.0f);
+    __m512 c = _mm512_sub_ps(_mm512_loadu_ps(x), _mm512_set1_ps(by));
+    c = _mm512_min_ps(_mm512_set1_ps(104.0f), _mm512_max_ps(_mm512_set1_ps(-104.0f), c)); /* NaN goes through */
+    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(c, _mm512_set1_ps(1.44269504f)), 0);
+    __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-0.693359375f), c);
+    r = _mm512_fmadd_ps(n, _mm512_set1_ps(2.12194440e-4f), r);
+    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0.0013935758f), r, _mm512_set1_ps(0.008369089f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.041666456f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.16666517f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+    p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r);
+    _mm512_storeu_ps(y, _mm512_scalef_ps(_mm512_add_ps(p, one), n));
+}
+#else
+SOMA__INLINE void soma__exp_lanes(float *y, const float *x, float by) {
+    for (int k = 0; k < 16; k++)
+        y[k] = soma__expf(x[k] - by);
+}
+#endif
 
 /* 2^n (e^r - 1) + (2^n - 1), with |r| up to 1/2 so that n is 0 where the two terms would cancel. */
 SOMA__INLINE float soma__expm1f(float x) {
