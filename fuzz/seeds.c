@@ -68,6 +68,8 @@ static void texts(void) {
     put_text("network", "cnn",
              "conv 32 3 relu, maxpool 2, conv 64 3 relu, maxpool 2, flatten, linear 128 relu, dropout 0.5, linear 10");
     put_text("network", "mlp", "flatten, linear 784 128 tanh, linear 10");
+    put_text("network", "inputs", "decoder 8 heads 2 causal layers 2 norm (input 1, embedding 9 8 | input 0, encoder 8 heads 2 layers 1), "
+                                   "bilinear 3 nobias (linear 4 | tanh), attention 2 kdim 3 (input 0 | relu | relu), encoderdecoder 8 heads 1");
 }
 
 static void images(const char *from) {

@@ -57,6 +57,25 @@ static void test_counts(void **state) {
     check_error(SOMA_EFORMAT, "network description: the sizes make more than 2147483648 values, at column 1");
 }
 
+/* An activation after each batch normalisation but the one before the sum, and after the sum: 1 + 2 a block. */
+static void test_residual_activations(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int relus;
+    } models[] = {{"resnet18", 17}, {"resnet18 cifar", 17}, {"resnet34", 33}};
+    static soma_layer_info rows[400];
+    for (size_t i = 0; i < SOMA_LEN(models); i++) {
+        soma_module *m = parse(models[i].text);
+        int n = soma_nn_layers(m, SOMA_SHAPE(1, 3, 32, 32), rows, 400), relus = 0;
+        assert_in_range(n, 1, 400);
+        for (int k = 0; k < n; k++)
+            relus += strcmp(rows[k].type, "ReLU") == 0;
+        assert_int_equal(relus, models[i].relus);
+        soma_nn_free(m);
+    }
+}
+
 /* ---- Files of any description, in any dtype ---- */
 
 static void check_file(const char *text, int ndim, const int64_t *shape, bool lone) {
@@ -365,7 +384,7 @@ static void test_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_counts), TEST(test_files),    TEST(test_to),   TEST(test_random), TEST(test_variational),
+        TEST(test_counts), TEST(test_residual_activations), TEST(test_files),    TEST(test_to),   TEST(test_random), TEST(test_variational),
         TEST(test_bilinear), TEST(test_in_c),   TEST(test_errors), TEST(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

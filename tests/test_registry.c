@@ -231,9 +231,26 @@ static void with_strides(const soma_op *op, int k, soma_dtype dtype, const soma_
         compare(op, k, dtype, "another layout", other.out[i], r.out[i], relative_bound(dtype)); /* sums may be cut elsewhere */
 }
 
+/* And with those of 4 dimensions channels-last, as soma gives them on. */
+static void with_channels_last(const soma_op *op, int k, soma_dtype dtype, const soma_sample *s) {
+    soma_tensor *in[SOMA_MAX_NAMED_INPUTS], *turned[SOMA_MAX_NAMED_INPUTS];
+    result r, other;
+    bool any = false;
+    copy_inputs(op, s, in);
+    for (int i = 0; i < s->n_in; i++) {
+        turned[i] = s->in[i] ? soma__turned(soma_clone(s->in[i])) : NULL;
+        any |= turned[i] && turned[i]->chosen;
+    }
+    if (!any || !run_sample(op, s, in, &r) || !run_sample(op, s, turned, &other))
+        return;
+    for (int i = 0; i < r.n; i++)
+        compare(op, k, dtype, "channels-last", other.out[i], r.out[i], relative_bound(dtype));
+}
+
 static void any_strides_will_do(void **state) {
     (void)state;
     each_sample(with_strides);
+    each_sample(with_channels_last);
     assert_int_equal(complaints, 0);
 }
 
@@ -483,8 +500,13 @@ typedef struct line {
     const soma_op *op;
     const soma_sample *s;
     soma_tensor *in[SOMA_MAX_NAMED_INPUTS], *v[SOMA_MAX_NAMED_INPUTS];
-    bool strided;
+    bool strided, turned;
 } line;
+
+/* Channels-last, on the tape: x plus zeros of that order. */
+static soma_tensor *turn(soma_tensor *x) {
+    return soma_ndim(x) == 4 && soma_dtype_of(x) == SOMA_F64 ? soma_add(x, soma__turned(soma_zeros(4, soma_shape(x), SOMA_F64))) : x;
+}
 
 /* Each element twice, so that every second one is the vector. */
 static soma_tensor *doubled(soma_tensor *x) {
@@ -509,13 +531,16 @@ static soma_tensor *call_on_line(void *user, soma_tensor *const *t, int n) {
     const line *l = user;
     (void)n;
     soma_tensor *at[SOMA_MAX_NAMED_INPUTS];
-    for (int i = 0; i < l->s->n_in; i++)
+    for (int i = 0; i < l->s->n_in; i++) {
         at[i] = l->v[i] ? point_on(l, i, t[0]) : l->in[i] && l->strided ? soma__strided(soma_clone(l->in[i])) : l->in[i];
+        if (l->turned && at[i])
+            at[i] = turn(at[i]);
+    }
     return call_for_check(&(call){l->op, l->s}, at, l->s->n_in);
 }
 
 static void check_along_a_line(const soma_op *op, int k, int round, const soma_sample *s, tally *n) {
-    line l = {.op = op, .s = s, .strided = round % 2};
+    line l = {.op = op, .s = s, .strided = round % 2, .turned = round / 2 % 2 == 1};
     bool wants[SOMA_MAX_NAMED_INPUTS];
     if (!leaves_of(op, s, l.in, wants) || !gives_floats(op, s))
         return;

@@ -372,6 +372,145 @@ static void test_transformers(void **state) {
 
 /* ---- Step by step ---- */
 
+/* Words of layers of two inputs are PyTorch's modules, and equal the constructed ones bit by bit; so does the network that is written out and
+ * read again. */
+static void test_words_of_two_inputs(void **state) {
+    (void)state;
+    soma_nn_transformer_opts first = {.dim_feedforward = 7, .dropout = -1}, causal = {.dim_feedforward = 7, .dropout = -1, .batch_first = true, .causal = true};
+    soma_nn_attention_opts kdim = {.batch_first = true, .kdim = 3, .vdim = 4};
+    const struct {
+        const char *golden, *text;
+        soma_module *built;
+        int64_t a[3], b[3], c[3];
+    } cases[] = {
+        {"Bilinear", "bilinear 4", soma_nn_bilinear(5, 6, 4), {2, 3, 5}, {2, 3, 6}, {0}},
+        {"Bilinear", "bilinear 4(input 0 | input 1)", soma_nn_bilinear(5, 6, 4), {2, 3, 5}, {2, 3, 6}, {0}},
+        {"Decoder alone", "decoderlayer 6 heads 2 feedforward 7 dropout 0 timefirst(input 0 | input 1)",
+         soma_nn_transformer_decoder_layer_ex(6, 2, &first), {4, 2, 6}, {5, 2, 6}, {0}},
+        {"Decoder stack", "decoder 6 heads 2 feedforward 7 dropout 0 timefirst layers 2", soma_nn_transformer_decoder(2, 6, 2, false, &first),
+         {4, 2, 6}, {5, 2, 6}, {0}},
+        {"Transformer", "encoderdecoder 6 heads 2 feedforward 7 dropout 0 causal encoderlayers 1 decoderlayers 2", soma_nn_transformer(6, 2, 1, 2, &causal),
+         {2, 5, 6}, {2, 4, 6}, {0}},
+        {"MHA kdim", "attention 2 kdim 3 vdim 4(input 0 | input 1 | input 2)", soma_nn_attention_ex(6, 2, &kdim), {2, 5, 6}, {2, 5, 3}, {2, 5, 4}},
+    };
+    for (size_t i = 0; i < SOMA_LEN(cases); i++) {
+        soma_scope scope = soma_scope_begin();
+        int n = cases[i].c[0] ? 3 : 2;
+        soma_tensor *in[3] = {given(0, 3, cases[i].a), given(1, 3, cases[i].b), n > 2 ? given(2, 3, cases[i].c) : NULL};
+        soma_module *m = parse(cases[i].text);
+        soma_nn_to(m, SOMA_F64);
+        assert_int_equal(soma_nn_named(m, true, NULL, 0), 0);
+        assert_int_equal(soma_nn_build_n(m, in, n), SOMA_OK);
+        soma_nn_to(cases[i].built, SOMA_F64);
+        begin(cases[i].golden, m);
+        begin(cases[i].golden, cases[i].built);
+        soma_tensor *y = soma_nn_forward_n(m, in, n), *want = soma_nn_forward_n(cases[i].built, in, n);
+        check_ok();
+        assert_true(largest_difference(y, want) == 0);
+        char text[300], path[300];
+        assert_true(soma_nn_describe(m, text, sizeof text) < sizeof text);
+        assert_string_equal(text, cases[i].text);
+        snprintf(path, sizeof path, "%s", temporary("two.safetensors"));
+        assert_int_equal(soma_nn_save(m, path), SOMA_OK);
+        soma_module *again = soma_nn_open(path); /* rounded to f32 */
+        soma_nn_to(again, SOMA_F64);
+        check_ok();
+        assert_true(largest_difference(soma_nn_forward_n(again, in, n), want) < 1e-4);
+        soma_nn_free(again);
+        again = parse(text);
+        soma_nn_to(again, SOMA_F64);
+        assert_int_equal(soma_nn_load(again, path), SOMA_OK);
+        assert_true(largest_difference(soma_nn_forward_n(again, in, n), want) == 0);
+        remove(path);
+        soma_nn_free(again);
+        soma_nn_free(m);
+        compare_all(cases[i].built, &want, 1, in, n);
+        soma_scope_end(scope);
+    }
+}
+
+/* Two inputs through nested blocks; what does not fit is named; the summary; filling; nothing is made by the text alone. */
+static void test_networks_of_two_inputs(void **state) {
+    (void)state;
+    soma_scope scope = soma_scope_begin();
+    static const char text[] = "decoder 8 heads 2 feedforward 9 dropout 0 causal layers 2 norm(input 1, embedding 7 8, position"
+                               " | input 0, embedding 6 8 as source, position, encoder 8 heads 2 feedforward 9 dropout 0 layers 1), linear 7";
+    soma_module *m = parse(text);
+    char out[4000];
+    soma_nn_describe(m, out, sizeof out);
+    assert_string_equal(out, text);
+    soma_tensor *in[] = {soma_zeros(SOMA_SHAPE(3, 5), SOMA_I64), soma_ones(SOMA_SHAPE(3, 4), SOMA_I64)};
+    assert_true(soma_nn_summary_n(m, in, 2, out, sizeof out) < sizeof out);
+    check_ok();
+    assert_non_null(strstr(out, "[3, 5]"));
+    assert_non_null(strstr(out, "[3, 4, 7]"));
+    assert_non_null(soma_nn_get(m, "0.layer.layers.1.multihead_attn.in_proj_weight"));
+    assert_non_null(soma_nn_get(m, "0.1.source.weight"));
+    soma_tensor *y = soma_nn_forward_n(m, in, 2);
+    check_ok();
+    assert_int_equal(soma_size(y, 2), 7);
+    soma_backward(soma_sum(y, SOMA_ALL, false));
+    assert_non_null(soma_grad(soma_nn_get(m, "0.1.source.weight")));
+    assert_null(soma_nn_forward(m, in[0]));
+    check_error(SOMA_EINVAL, "there is no input 1: 1 is given");
+    soma_cache *cache = soma_nn_cache_new();
+    assert_null(soma_nn_forward_cached(m, cache, in[0]));
+    check_error(SOMA_EUNSUPPORTED, "step by step");
+    soma_nn_cache_free(cache);
+    soma_nn_free(m);
+
+    m = parse("bilinear 3(input 0, tanh | (tanh))"); /* the second branch's first layer takes one input */
+    assert_null(soma_nn_forward_n(m, (soma_tensor *[]){soma_ones(SOMA_SHAPE(2, 2), SOMA_F32), soma_ones(SOMA_SHAPE(2, 2), SOMA_F32)}, 2));
+    check_error(SOMA_EINVAL, "in 0.1.0 (Tanh): Tanh takes one input, not 2");
+    soma_nn_free(m);
+    m = parse("linear 3");
+    assert_null(soma_nn_forward_n(m, (soma_tensor *[]){soma_ones(SOMA_SHAPE(2, 2), SOMA_F32), soma_ones(SOMA_SHAPE(2, 2), SOMA_F32)}, 2));
+    check_error(SOMA_EINVAL, "in 0 (Linear): Linear takes one input, not 2");
+    soma_nn_free(m);
+
+    /* a branch for each and one input for all of them; residual blocks and parallel ones around */
+    m = soma_nn_seq(soma_nn_parallel(soma_nn_branches(soma_nn_bilinear(0, 0, 3), soma_nn_linear(0, 4), soma_nn_tanh()), soma_nn_input(0)), soma_nn_relu());
+    soma_nn_describe(m, out, sizeof out);
+    assert_string_equal(out, "parallel(bilinear 3(linear 4 | tanh) | input 0), relu");
+    assert_int_equal(soma_size(soma_nn_forward(m, soma_ones(SOMA_SHAPE(2, 5), SOMA_F32)), 1), 8);
+    soma_nn_free(m);
+    assert_null(soma_nn_branches(soma_nn_linear(2, 2), NULL));
+    check_error(SOMA_EINVAL, "NULL");
+    assert_null(soma_nn_branches(NULL, soma_nn_tanh()));
+    check_error(SOMA_EINVAL, "Branches");
+    assert_null(soma_nn_input(-1));
+    check_error(SOMA_EINVAL, "at least 0");
+
+    /* a Transformer fills its matrices by Glorot's rule also when they wait: bound sqrt(6 / (8 + 9)) of linear1, where a Linear's own is 1 / sqrt(8) */
+    m = parse("encoderdecoder 8 heads 2 feedforward 9 encoderlayers 1 decoderlayers 1");
+    soma_tensor *x = soma_ones(SOMA_SHAPE(1, 2, 8), SOMA_F32);
+    assert_int_equal(soma_nn_build_n(m, (soma_tensor *[]){x, x}, 2), SOMA_OK);
+    double largest = soma_item(soma_amax(soma_abs(soma_nn_get(m, "0.decoder.layers.0.linear1.weight")), SOMA_ALL, false));
+    assert_true(largest > 1 / sqrt(8) && largest < sqrt(6.0 / 17));
+    soma_nn_free(m);
+    soma_scope_end(scope);
+}
+
+static void test_two_inputs_memory(void **state) {
+    (void)state;
+    soma_scope scope = soma_scope_begin();
+    soma_tensor *x = soma_ones(SOMA_SHAPE(1, 2, 4), SOMA_F32);
+    for (int64_t k = 1; k < 5000; k++) {
+        soma_memory_fail_at(k);
+        soma_module *m = soma_nn_parse("decoder 4 heads 2 feedforward 3 layers 1(input 0 | bilinear 4(input 1 | input 1, linear 3))");
+        soma_tensor *y = soma_nn_forward_n(m, (soma_tensor *[]){x, x}, 2);
+        soma_memory_fail_at(0);
+        soma_nn_free(m);
+        if (y) {
+            check_ok();
+            assert_true(k > 100);
+            break;
+        }
+        check_error(SOMA_ENOMEM, "");
+    }
+    soma_scope_end(scope);
+}
+
 static const char *const decoders[] = {
     "embedding 11 8 as wte, learnedposition 12, repeat 2 (transformer 8 heads 2 feedforward 16 dropout 0 gelu normfirst causal), layernorm, linear 11 nobias tied wte",
     "embedding 11 8, transformer 8 heads 2 feedforward 16 dropout 0 causal rotary, linear 11",
@@ -586,7 +725,8 @@ static void test_dtype(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_recurrent), TEST(test_cells), TEST(test_embeddings), TEST(test_attention), TEST(test_long_attention), TEST(test_transformers), TEST(test_cache),
+        TEST(test_recurrent), TEST(test_cells), TEST(test_embeddings), TEST(test_attention), TEST(test_long_attention), TEST(test_transformers),
+        TEST(test_words_of_two_inputs), TEST(test_networks_of_two_inputs), TEST(test_two_inputs_memory), TEST(test_cache),
         TEST(test_causal), TEST(test_generate), TEST(test_words), TEST(test_messages), TEST(test_dropout), TEST(test_memory), TEST(test_dtype),
     };
     return cmocka_run_group_tests(tests, load, unload);

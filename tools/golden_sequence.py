@@ -128,7 +128,11 @@ o = dict(dim_feedforward=7, dropout=0.0)
 case("Encoder stack", nn.TransformerEncoder(nn.TransformerEncoderLayer(6, 2, **o), 2, nn.LayerNorm(6)), lambda m, q: m(q, mask=CAUSAL), given(0, 5, 2, 6))
 case("Decoder stack", nn.TransformerDecoder(nn.TransformerDecoderLayer(6, 2, **o), 2), lambda m, q, k: m(q, k), given(0, 4, 2, 6), given(1, 5, 2, 6))
 
+case("Decoder alone", nn.TransformerDecoderLayer(6, 2, **o), lambda m, q, k: m(q, k), given(0, 4, 2, 6), given(1, 5, 2, 6))
 case("Transformer", nn.Transformer(6, 2, 1, 2, 7, 0.0, batch_first=True), lambda m, q, k: m(q, k, tgt_mask=CAUSAL[:4, :4]), given(0, 2, 5, 6), given(1, 2, 4, 6))
+
+# ---- Two inputs ----
+case("Bilinear", nn.Bilinear(5, 6, 4), lambda m, a, b: m(a, b), given(0, 2, 3, 5), given(1, 2, 3, 6))
 
 path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "golden", "sequence.txt.gz")
 out = io.BytesIO()

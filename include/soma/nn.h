@@ -19,7 +19,7 @@ struct soma_pair; /* <soma/io.h> */
 /* ---- Running ------------------------------------------------------------------------------------------------------ */
 
 SOMA_API soma_tensor *soma_nn_forward(soma_module *m, soma_tensor *x);
-/* For modules of several inputs. */
+/* With several inputs: a Sequential gives all of them to its first layer, parallel branches to each branch; soma_nn_input picks one. */
 SOMA_API soma_tensor *soma_nn_forward_n(soma_module *m, soma_tensor *const *in, int n);
 /* Train mode (the default) or eval mode, for the module and all below: dropout, batch norm. */
 SOMA_API void soma_nn_train(soma_module *m, bool training);
@@ -28,6 +28,8 @@ SOMA_API void soma_nn_free(soma_module *m);
 /* Infers the input sizes left open and makes all parameters, for inputs of this shape with the batch dimension first (any
  * size), without computing. An error names the layer that does not fit and both shapes. */
 SOMA_API soma_status soma_nn_build(soma_module *m, int ndim, const int64_t *input_shape);
+/* The same for inputs like these; only their shapes and dtypes matter. */
+SOMA_API soma_status soma_nn_build_n(soma_module *m, soma_tensor *const *in, int n);
 
 /* ---- Parameters and state -------------------------------------------------------------------------------------------- */
 
@@ -90,6 +92,9 @@ SOMA_API int soma_nn_layers(soma_module *m, int ndim, const int64_t *input_shape
 /* The same as a table: layer, output shape, parameters, FLOPs; totals and memory for training below. Returns the length, as
  * snprintf. */
 SOMA_API size_t soma_nn_summary(soma_module *m, int ndim, const int64_t *input_shape, char *out, size_t size);
+/* Both for networks of several inputs, of which only shapes and dtypes matter; in_shape of a layer is that of its first. */
+SOMA_API int soma_nn_layers_n(soma_module *m, soma_tensor *const *in, int n_in, soma_layer_info *out, int room);
+SOMA_API size_t soma_nn_summary_n(soma_module *m, soma_tensor *const *in, int n_in, char *out, size_t size);
 
 /* ---- Layers (defaults and initialisation as PyTorch's) ------------------------------------------------------------------- */
 
@@ -115,6 +120,13 @@ typedef struct soma_nn_parallel_opts {
     soma_nn_parallel_ex((int)(sizeof((soma_module *[]){__VA_ARGS__}) / sizeof(soma_module *)), (soma_module *[]){__VA_ARGS__}, \
                         (const soma_nn_parallel_opts *)0)
 SOMA_API soma_module *soma_nn_parallel_ex(int n, soma_module *const *branches, const soma_nn_parallel_opts *opts);
+/* A layer of several inputs, "layer", and the branches that make them, each given all inputs of the whole: soma_nn_branches(soma_nn_bilinear(0, 0, 5),
+ * soma_nn_input(0), soma_nn_seq(soma_nn_input(1), soma_nn_linear(0, 8))). */
+#define soma_nn_branches(layer, ...)                                                                                                    \
+    soma_nn_branches_ex((layer), (int)(sizeof((soma_module *[]){__VA_ARGS__}) / sizeof(soma_module *)), (soma_module *[]){__VA_ARGS__})
+SOMA_API soma_module *soma_nn_branches_ex(soma_module *layer, int n, soma_module *const *branches);
+/* Gives back the input of this number, counted from 0. */
+SOMA_API soma_module *soma_nn_input(int64_t index);
 /* The layer computes with the weight of the layer called `name` in the nearest block around it that has one: a Linear with the
  * transposed weight of another Linear (an autoencoder), else with the weight as it is. Its own weight is dropped. */
 SOMA_API soma_status soma_nn_tie(soma_module *m, const char *name);

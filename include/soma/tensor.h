@@ -83,7 +83,8 @@ SOMA_API int64_t soma_numel(const soma_tensor *t);
 SOMA_API soma_dtype soma_dtype_of(const soma_tensor *t);
 SOMA_API bool soma_is_contiguous(const soma_tensor *t);        /* row-major without gaps */
 /* The first element; NULL for NULL. Elements are in row-major order only if soma_is_contiguous. Writing through it is
- * the caller's affair: call soma_touch afterwards so that the tape notices. */
+ * the caller's affair: call soma_touch afterwards so that the tape notices. Results of some operators lie in another order in memory until
+ * somebody asks for it here; so when several threads read one tensor, call this once before the others see it. */
 SOMA_API void *soma_data(const soma_tensor *t);
 SOMA_API void soma_touch(soma_tensor *t);
 /* The only element, as a double (NaN and an error when there is not exactly one), or as an integer. */

@@ -56,7 +56,7 @@ soma_tensor *soma_retain_grad(soma_tensor *t) {
 }
 
 soma_tensor *soma_detach(soma_tensor *t) {
-    if (!t || soma__failed())
+    if (!t || soma__failed() || (!soma__ctx()->in_rule && !soma__settle(t)))
         return NULL;
     soma_meta meta = soma__meta_of(t);
     return soma__tensor_alias(t, &meta);

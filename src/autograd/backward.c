@@ -73,7 +73,7 @@ static bool add_to(soma_tensor **slot, soma_tensor *g, bool create) {
     }
     soma_scope scope = soma_scope_begin();
     soma_tensor *sum;
-    if (!create && alone(*slot) && soma__contiguous(*slot) && !(*slot)->requires_grad) {
+    if (!create && alone(*slot) && soma__packed(*slot) && !(*slot)->requires_grad) {
         sum = soma_add_(*slot, g);
         soma_release(g);
     } else {
@@ -90,7 +90,7 @@ static bool add_to(soma_tensor **slot, soma_tensor *g, bool create) {
 
 /* A leaf's gradient must be the leaf's alone: a step may change it in place. */
 static soma_tensor *own_copy(soma_tensor *g, bool create) {
-    if (!create && alone(g) && soma__contiguous(g) && !g->node) {
+    if (!create && alone(g) && (g->chosen ? soma__packed(g) : soma__contiguous(g)) && !g->node) {
         g->is_view = false;
         return g;
     }
@@ -205,7 +205,10 @@ static bool call_rule(engine *e, soma_node *node, soma_tensor **gin, bool *need)
         soma_grad_args g = {.op = node->op, .attrs = node->attrs, .n_in = node->n_in, .n_out = node->n_out, .in = saved,
                             .out = saved + node->n_in, .gout = node->pending, .in_meta = node->in_meta, .out_meta = node->out_meta,
                             .need = need, .gin = gin, .create_graph = e->create};
+        bool *in_rule = &soma__ctx()->in_rule, was = *in_rule;
+        *in_rule = !e->create;
         node->op->backward(&g);
+        *in_rule = was;
         ok = !soma__failed();
     }
     if (saved != few)

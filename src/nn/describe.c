@@ -109,6 +109,18 @@ bool soma__nn_describe_branch(soma_module *child, const char *name, soma__text *
     return put_named(text, child, name);
 }
 
+bool soma__nn_describe_branches(soma_module *m, int n, soma__text *text) {
+    char place[16];
+    for (int i = 0; i < n; i++) {
+        soma__text_add(text, i ? " | " : "(");
+        snprintf(place, sizeof place, "%d", i);
+        if (!soma__nn_describe_branch(m->children[i], place, text))
+            return false;
+    }
+    soma__text_add(text, ")");
+    return n > 0;
+}
+
 size_t soma_nn_describe(soma_module *m, char *out, size_t size) {
     if (size > 0)
         out[0] = 0;
@@ -140,6 +152,8 @@ static void put_usage(soma__text *t, const soma__nn_word *w) {
         soma__text_add(t, " [ACTIVATION]");
     if (w->body)
         soma__text_add(t, w->max_rows > 2 ? " (… | …)" : w->max_rows == 2 ? " (… [| …])" : " (…)");
+    if (w->inputs)
+        soma__text_add(t, w->inputs > 2 ? " [(… | … [| …])]" : " [(… | …)]");
 }
 
 bool soma_nn_word_get(int i, soma_nn_word_info *out) {

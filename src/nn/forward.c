@@ -25,7 +25,8 @@ static void call_probes(soma_module *m, soma_tensor *const *in, int n) {
 }
 
 /* "3.0 (Conv2d)"; the outermost module is known by its type alone. */
-static void title_of(const soma_module *m, char *title, size_t size) {
+static void title_of(const void *of, char *title, size_t size) {
+    const soma_module *m = of;
     char path[SOMA__NN_PATH];
     soma__nn_path(m, NULL, path, sizeof path);
     if (path[0])
@@ -46,9 +47,7 @@ soma_tensor *soma__nn_run(soma_module *m, soma_tensor *const *in, int n, soma__n
         soma_fail(SOMA_EINVAL, "soma_nn_forward: the module or its input is NULL");
         return NULL;
     }
-    char title[SOMA__NN_PATH + 64];
-    title_of(m, title, sizeof title);
-    soma__path_push(title);
+    soma__path_push(title_of, m);
     for (int i = 0; i < n; i++)
         if (!in[i])
             soma_fail(SOMA_EINVAL, "input %d is NULL", i);
@@ -86,23 +85,43 @@ void soma_nn_set_hook(soma_module *m, soma_forward_hook after, void *user) {
     m->hook_user = user;
 }
 
-soma_status soma_nn_build(soma_module *m, int ndim, const int64_t *input_shape) {
+soma_status soma_nn_build_n(soma_module *m, soma_tensor *const *in, int n) {
     soma_ctx *ctx = soma__ctx();
     if (ctx->error != SOMA_OK)
         return ctx->error;
-    if (!m)
-        return soma_fail(SOMA_EINVAL, "soma_nn_build: the module is NULL");
     bool grad = soma_set_grad_enabled(false), shapes = ctx->shapes_only;
     int64_t flops = ctx->flops;
     ctx->shapes_only = true;
     soma_scope scope = soma_scope_begin();
     if (scope.depth >= 0)
-        soma_nn_forward(m, soma_empty(ndim, input_shape, m->dtype));
+        soma_nn_forward_n(m, in, n);
     soma_scope_end(scope);
     ctx->shapes_only = shapes;
     ctx->flops = flops;
     soma_set_grad_enabled(grad);
     return ctx->error;
+}
+
+soma_tensor *soma__nn_shape_of(soma_module *m, int ndim, const int64_t *shape) {
+    soma_ctx *ctx = soma__ctx();
+    bool shapes = ctx->shapes_only;
+    ctx->shapes_only = true;
+    soma_tensor *t = soma_empty(ndim, shape, m->dtype);
+    ctx->shapes_only = shapes;
+    return t;
+}
+
+soma_status soma_nn_build(soma_module *m, int ndim, const int64_t *input_shape) {
+    if (soma__failed())
+        return soma__ctx()->error;
+    if (!m)
+        return soma_fail(SOMA_EINVAL, "soma_nn_build: the module is NULL");
+    soma_scope scope = soma_scope_begin();
+    soma_tensor *x = scope.depth >= 0 ? soma__nn_shape_of(m, ndim, input_shape) : NULL;
+    if (x)
+        soma_nn_build_n(m, &x, 1);
+    soma_scope_end(scope);
+    return soma__ctx()->error;
 }
 
 bool soma__nn_one_input(const soma_module *m, soma_tensor *const *in, int n, int min_dims, int max_dims) {
@@ -210,14 +229,24 @@ soma_tensor *soma__nn_new_param(soma_module *m, const char *name, int ndim, cons
     return soma_nn_add_param(m, name, soma_empty(ndim, shape, m->dtype));
 }
 
+void soma__nn_reset(soma_module *m) {
+    bool grad = soma_set_grad_enabled(false);
+    if (m->cls->reset && m->n_slots > 0)
+        m->cls->reset(m);
+    for (soma_module *up = m; up; up = up->parent)
+        if (up->fill)
+            up->fill(m);
+    soma_set_grad_enabled(grad);
+}
+
 soma_status soma__nn_materialise(soma_module *m, const int64_t *in, bool fill) {
     soma_ctx *ctx = soma__ctx();
     bool shapes = ctx->shapes_only, grad = soma_set_grad_enabled(false);
     soma_owner owner = soma__owner_set(SOMA_OWNER_PARAM);
     ctx->shapes_only = false;
     soma_scope scope = soma_scope_begin();
-    if (scope.depth >= 0 && m->lazy->make(m, in) == SOMA_OK && fill && m->cls->reset)
-        m->cls->reset(m);
+    if (scope.depth >= 0 && m->lazy->make(m, in) == SOMA_OK && fill)
+        soma__nn_reset(m);
     soma_scope_end(scope);
     ctx->shapes_only = shapes;
     soma__owner_set(owner);

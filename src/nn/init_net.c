@@ -47,13 +47,6 @@ static void fill(soma_tensor *t, int how) {
     }
 }
 
-static void reset(soma_module *m) {
-    bool grad = soma_set_grad_enabled(false);
-    if (m->cls->reset && m->n_slots > 0)
-        m->cls->reset(m);
-    soma_set_grad_enabled(grad);
-}
-
 /* ---- By the activation that follows ---- */
 
 static bool is_weighted(const soma_module *m) {
@@ -114,13 +107,13 @@ static bool is_activation(const soma_module *m) {
 
 static void fit(walk *w, soma_module *m) {
     if (is_activation(m)) {
-        reset(m); /* a slope that is learnt */
+        soma__nn_reset(m); /* a slope that is learnt */
         settle(w, m);
     } else if (is_weighted(m)) {
         settle(w, NULL);
         w->waiting = m;
     } else {
-        reset(m);
+        soma__nn_reset(m);
     }
     for (int i = 0; i < m->n_children && !soma__failed(); i++)
         fit(w, m->children[i]);
@@ -132,7 +125,7 @@ static void fit(walk *w, soma_module *m) {
  * otherwise: the scale of a normalisation stays 1. */
 static void init(soma_module *m, int how) {
     if (how == DEFAULT || (m->lazy && m->lazy->keeps_fill)) {
-        reset(m);
+        soma__nn_reset(m);
     } else {
         for (int i = 0; i < m->n_slots && !soma__failed(); i++) {
             if (m->slots[i].buffer)

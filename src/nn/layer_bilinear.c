@@ -4,10 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-typedef struct state {
-    int64_t in[2], out;
-    bool no_bias;
-} state;
+typedef soma__nn_bilinear_state state;
 
 static bool made(soma_module *m) {
     const state *s = m->state;
@@ -72,11 +69,12 @@ static soma_tensor *forward(soma_module *m, soma_tensor *const *in, int n) {
     return bias ? soma_add(y, bias) : y;
 }
 
-static const soma_module_class bilinear_class = {
+const soma_module_class soma__nn_bilinear_class = {
     .size = sizeof(soma_module_class), .name = "Bilinear", .state_bytes = sizeof(state), .forward = forward, .reset = reset,
+    .describe = soma__nn_describe_word,
 };
 static const soma__nn_lazy lazy = {
-    .cls = &bilinear_class, .n_open = 2, .sizes_of = sizes_of, .make = make, .made = made,
+    .cls = &soma__nn_bilinear_class, .n_open = 2, .sizes_of = sizes_of, .make = make, .made = made,
 };
 
 soma_module *soma_nn_bilinear_ex(int64_t in1, int64_t in2, int64_t out, const soma_nn_linear_opts *opts) {

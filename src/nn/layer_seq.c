@@ -1,17 +1,24 @@
-/* Containers: layers one after another, and a residual connection around such a row (He et al. 2016). */
+/* Containers: layers one after another, a residual connection around such a row (He et al. 2016), branches side by side, and branches that make the
+ * inputs of a layer of several.
+ *
+ * A row gives all its inputs to its first layer and one tensor to each other; branches are given all. So what a network is given reaches the
+ * beginnings of its blocks, where Input picks one. */
 #include "nn/nn.h"
 
+#include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 static void release(void *t) { soma_release(t); }
 
-soma_tensor *soma__nn_run_row(soma_module *m, int first, int n, soma_tensor *x) {
+soma_tensor *soma__nn_run_row(soma_module *m, int first, int n, soma_tensor *const *in, int n_in) {
     /* One reference holds the newest output; what lies before it is freed as soon as the next stands (the tape keeps what it
      * needs), so that inference never holds more than two layers. */
-    soma_tensor *held = NULL;
+    soma_tensor *held = NULL, *x = n_in > 0 ? in[0] : NULL;
     for (int i = first; i < first + n && x; i++) {
         soma_scope step = soma_scope_begin();
-        soma_tensor *y = step.depth < 0 ? NULL : soma_keep(soma_nn_forward(m->children[i], x));
+        bool begins = i == first;
+        soma_tensor *y = step.depth < 0 ? NULL : soma_keep(soma_nn_forward_n(m->children[i], begins ? in : &x, begins ? n_in : 1));
         soma_scope_end(step);
         soma_release(held);
         held = x = y;
@@ -24,7 +31,7 @@ soma_tensor *soma__nn_run_row(soma_module *m, int first, int n, soma_tensor *x) 
 }
 
 static soma_tensor *sequential_forward(soma_module *m, soma_tensor *const *in, int n) {
-    return soma__nn_one_input(m, in, n, 0, 0) ? soma__nn_run_row(m, 0, m->n_children, in[0]) : NULL;
+    return m->n_children > 0 || soma__nn_one_input(m, in, n, 0, 0) ? soma__nn_run_row(m, 0, m->n_children, in, n) : NULL;
 }
 
 /* ---- Residual: the row, then the shortcut if there is one, then the activation if there is one ---- */
@@ -44,7 +51,7 @@ static bool same_shape(soma_tensor *a, soma_tensor *b) {
 static soma_tensor *residual_forward(soma_module *m, soma_tensor *const *in, int n) {
     const soma__nn_residual_state *s = m->state;
     int row = soma__nn_residual_row(m);
-    soma_tensor *y = soma__nn_one_input(m, in, n, 0, 0) ? soma__nn_run_row(m, 0, row, in[0]) : NULL;
+    soma_tensor *y = soma__nn_one_input(m, in, n, 0, 0) ? soma__nn_run_row(m, 0, row, in, 1) : NULL;
     soma_tensor *x = !y ? NULL : s->shortcut ? soma_nn_forward(m->children[row], in[0]) : in[0];
     if (!x)
         return NULL;
@@ -66,12 +73,10 @@ static soma_tensor *residual_forward(soma_module *m, soma_tensor *const *in, int
 
 static soma_tensor *parallel_forward(soma_module *m, soma_tensor *const *in, int n) {
     const soma__nn_parallel_state *s = m->state;
-    if (!soma__nn_one_input(m, in, n, 0, 0))
-        return NULL;
     soma_tensor *out[SOMA__NN_MAX_BRANCHES];
     int count = SOMA_MIN(m->n_children, SOMA__NN_MAX_BRANCHES);
     for (int i = 0; i < count; i++) {
-        out[i] = soma_nn_forward(m->children[i], in[0]);
+        out[i] = soma_nn_forward_n(m->children[i], in, n);
         if (!out[i])
             return NULL;
         if (!s->sum || same_shape(out[i], out[0]))
@@ -88,6 +93,42 @@ static soma_tensor *parallel_forward(soma_module *m, soma_tensor *const *in, int
     for (int i = 1; i < count; i++)
         y = soma_add(y, out[i]);
     return y;
+}
+
+/* ---- Branches that make the inputs of the last child; Input ---- */
+
+static soma_tensor *branches_forward(soma_module *m, soma_tensor *const *in, int n) {
+    soma_tensor *made[SOMA__NN_MAX_BRANCHES];
+    int count = SOMA_MIN(m->n_children - 1, SOMA__NN_MAX_BRANCHES);
+    if (soma__ctx()->decoding) {
+        soma_fail(SOMA_EUNSUPPORTED, "a layer of several inputs cannot be run step by step");
+        return NULL;
+    }
+    for (int i = 0; i < count; i++)
+        if (!(made[i] = soma_nn_forward_n(m->children[i], in, n)))
+            return NULL;
+    return soma_nn_forward_n(m->children[m->n_children - 1], made, count);
+}
+
+static size_t branches_describe(soma_module *m, char *out, size_t size) {
+    soma__text text = {0};
+    soma_module *layer = m->n_children > 0 ? m->children[m->n_children - 1] : NULL;
+    size_t n = layer && strcmp(layer->name, "layer") == 0 ? soma_nn_describe(layer, NULL, 0) : 0;
+    char *words = n > 0 ? soma__alloc(n + 1) : NULL;
+    if (words && soma_nn_describe(layer, words, n + 1) == n)
+        soma__text_put(&text, words, n);
+    soma__free(words);
+    if (text.size == 0 || !soma__nn_describe_branches(m, m->n_children - 1, &text))
+        soma__text_free(&text);
+    return soma__text_take(&text, out, size);
+}
+
+static soma_tensor *input_forward(soma_module *m, soma_tensor *const *in, int n) {
+    SOMA__STATE(input);
+    if (s->index < n)
+        return in[s->index];
+    soma_fail(SOMA_EINVAL, "there is no input %lld: %d %s given, counted from 0 (input stands first in its row)", (long long)s->index, n, n == 1 ? "is" : "are");
+    return NULL;
 }
 
 static size_t sequential_describe(soma_module *m, char *out, size_t size) {
@@ -107,6 +148,14 @@ const soma_module_class soma__nn_residual_class = {
 const soma_module_class soma__nn_parallel_class = {
     .size = sizeof(soma_module_class), .name = "Parallel", .state_bytes = sizeof(soma__nn_parallel_state),
     .forward = parallel_forward, .describe = soma__nn_describe_word,
+};
+
+const soma_module_class soma__nn_branches_class = {
+    .size = sizeof(soma_module_class), .name = "Branches", .forward = branches_forward, .describe = branches_describe,
+};
+const soma_module_class soma__nn_input_class = {
+    .size = sizeof(soma_module_class), .name = "Input", .state_bytes = sizeof(soma__nn_input_state), .forward = input_forward,
+    .describe = soma__nn_describe_word,
 };
 
 /* Takes all children or frees all of them. One that is given twice, or that belongs to another module, is an error; the latter
@@ -193,5 +242,30 @@ soma_module *soma_nn_parallel_ex(int n, soma_module *const *branches, const soma
     if (m)
         *(soma__nn_parallel_state *)m->state =
             (soma__nn_parallel_state){opts && opts->sum, opts && (opts->dim != 0 || opts->dim_given) ? opts->dim : 1};
+    return m;
+}
+
+soma_module *soma_nn_branches_ex(soma_module *layer, int n, soma_module *const *branches) {
+    bool ok = layer && n >= 1 && n <= SOMA__NN_MAX_BRANCHES;
+    if (!ok && !soma__failed())
+        soma_fail(SOMA_EINVAL, "Branches: a layer and 1 to %d branches are needed", SOMA__NN_MAX_BRANCHES);
+    soma_module *m = row_new(&soma__nn_branches_class, n, branches); /* takes or frees them */
+    if (!ok || !m || !soma_nn_add_child(m, layer->wish ? layer->wish : "layer", layer)) {
+        if (!ok || !m)
+            soma_nn_free(layer);
+        soma_nn_free(m);
+        return NULL;
+    }
+    return m;
+}
+
+soma_module *soma_nn_input(int64_t index) {
+    if (index < 0 || index >= INT_MAX) {
+        soma_fail(SOMA_EINVAL, "Input: its number must be at least 0, not %lld", (long long)index);
+        return NULL;
+    }
+    soma_module *m = soma_nn_module_new(&soma__nn_input_class);
+    if (m)
+        *(soma__nn_input_state *)m->state = (soma__nn_input_state){index};
     return m;
 }

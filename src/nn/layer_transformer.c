@@ -75,14 +75,19 @@ const soma_module_class soma__nn_encoder_layer_class = {
 };
 const soma_module_class soma__nn_decoder_layer_class = {
     .size = sizeof(soma_module_class), .name = "TransformerDecoderLayer", .state_bytes = sizeof(soma__nn_transformer_state),
-    .forward = layer_forward,
+    .forward = layer_forward, .describe = soma__nn_describe_word,
 };
 
-static soma_module *layer_new(bool decoder, int64_t d, int64_t heads, const soma_nn_transformer_opts *opts) {
-    const soma_module_class *cls = decoder ? &soma__nn_decoder_layer_class : &soma__nn_encoder_layer_class;
+static soma_nn_transformer_opts filled_in(const soma_nn_transformer_opts *opts) {
     soma_nn_transformer_opts o = opts ? *opts : (soma_nn_transformer_opts){0};
     o.dim_feedforward = o.dim_feedforward == 0 ? 2048 : o.dim_feedforward;
     o.dropout = o.dropout == 0 ? 0.1 : o.dropout < 0 ? 0 : o.dropout;
+    return o;
+}
+
+static soma_module *layer_new(bool decoder, int64_t d, int64_t heads, const soma_nn_transformer_opts *opts) {
+    const soma_module_class *cls = decoder ? &soma__nn_decoder_layer_class : &soma__nn_encoder_layer_class;
+    soma_nn_transformer_opts o = filled_in(opts);
     if (!soma__nn_size_ok(cls->name, "d_model", d, false) || !soma__nn_size_ok(cls->name, "heads", heads, false) ||
         !soma__nn_size_ok(cls->name, "dim_feedforward", o.dim_feedforward, false))
         return NULL;
@@ -93,7 +98,7 @@ static soma_module *layer_new(bool decoder, int64_t d, int64_t heads, const soma
     soma_module *m = soma_nn_module_new(cls);
     if (!m)
         return NULL;
-    *(soma__nn_transformer_state *)m->state = (soma__nn_transformer_state){d, heads, decoder, o};
+    *(soma__nn_transformer_state *)m->state = (soma__nn_transformer_state){d, heads, 1, decoder, false, o};
     soma_nn_attention_opts attention = {.dropout = o.dropout, .batch_first = o.batch_first, .size = sizeof attention}, own = attention;
     own.causal = o.causal;
     own.rotary = o.rotary;
@@ -138,8 +143,14 @@ static soma_tensor *stack_forward(soma_module *m, soma_tensor *const *in, int n)
     return stack_run(m, in, n, &none);
 }
 
-static const soma_module_class encoder_class = {.size = sizeof(soma_module_class), .name = "TransformerEncoder", .forward = stack_forward};
-static const soma_module_class decoder_class = {.size = sizeof(soma_module_class), .name = "TransformerDecoder", .forward = stack_forward};
+const soma_module_class soma__nn_encoder_class = {
+    .size = sizeof(soma_module_class), .name = "TransformerEncoder", .state_bytes = sizeof(soma__nn_transformer_state), .forward = stack_forward,
+    .describe = soma__nn_describe_word,
+};
+const soma_module_class soma__nn_decoder_class = {
+    .size = sizeof(soma_module_class), .name = "TransformerDecoder", .state_bytes = sizeof(soma__nn_transformer_state), .forward = stack_forward,
+    .describe = soma__nn_describe_word,
+};
 
 static soma_tensor *list_forward(soma_module *m, soma_tensor *const *in, int n) {
     (void)in;
@@ -150,7 +161,9 @@ static soma_tensor *list_forward(soma_module *m, soma_tensor *const *in, int n) 
 static const soma_module_class list_class = {.size = sizeof(soma_module_class), .name = "ModuleList", .forward = list_forward};
 
 static soma_module *stack_new(bool decoder, int64_t count, int64_t d, int64_t heads, bool final_norm, const soma_nn_transformer_opts *opts) {
-    soma_module *m = soma_nn_module_new(decoder ? &decoder_class : &encoder_class);
+    soma_module *m = soma_nn_module_new(decoder ? &soma__nn_decoder_class : &soma__nn_encoder_class);
+    if (m)
+        *(soma__nn_transformer_state *)m->state = (soma__nn_transformer_state){d, heads, count, decoder, final_norm, filled_in(opts)};
     soma_module *list = m ? soma_nn_add_child(m, "layers", soma_nn_module_new(&list_class)) : NULL;
     bool ok = list != NULL;
     for (int64_t i = 0; i < count && ok; i++) {
@@ -188,19 +201,26 @@ static void both_fill(soma_module *m) {
     for (int i = 0; i < m->n_slots; i++)
         if (soma_ndim(m->slots[i].tensor) > 1)
             soma_init_xavier_uniform_(m->slots[i].tensor, 1);
-    for (int i = 0; i < m->n_children; i++)
-        both_fill(m->children[i]);
 }
 
-static const soma_module_class both_class = {.size = sizeof(soma_module_class), .name = "Transformer", .forward = both_forward};
+static void fill_all(soma_module *m) {
+    both_fill(m);
+    for (int i = 0; i < m->n_children; i++)
+        fill_all(m->children[i]);
+}
+
+const soma_module_class soma__nn_transformer_class = {
+    .size = sizeof(soma_module_class), .name = "Transformer", .forward = both_forward, .describe = soma__nn_describe_word,
+};
 
 soma_module *soma_nn_transformer(int64_t d, int64_t heads, int64_t encoder_layers, int64_t decoder_layers, const soma_nn_transformer_opts *opts) {
-    soma_module *m = soma_nn_module_new(&both_class);
+    soma_module *m = soma_nn_module_new(&soma__nn_transformer_class);
     soma_nn_transformer_opts encode = opts ? *opts : (soma_nn_transformer_opts){0};
     encode.causal = false; /* the source is seen whole; `causal` is the target's */
     if (m && soma_nn_add_child(m, "encoder", stack_new(false, encoder_layers ? encoder_layers : 6, d, heads, true, &encode)) &&
         soma_nn_add_child(m, "decoder", stack_new(true, decoder_layers ? decoder_layers : 6, d, heads, true, opts))) {
-        both_fill(m);
+        fill_all(m);
+        m->fill = both_fill; /* for those that wait for their input */
         return m;
     }
     soma_nn_free(m);
@@ -209,7 +229,7 @@ soma_module *soma_nn_transformer(int64_t d, int64_t heads, int64_t encoder_layer
 
 soma_tensor *soma_nn_transform_ex(soma_module *m, soma_tensor *x, const soma_nn_transform_opts *opts) {
     soma_nn_transform_opts o = opts ? *opts : (soma_nn_transform_opts){0};
-    bool stack = m && (m->cls == &encoder_class || m->cls == &decoder_class);
+    bool stack = m && (m->cls == &soma__nn_encoder_class || m->cls == &soma__nn_decoder_class);
     if (m && !stack && m->cls != &soma__nn_encoder_layer_class && m->cls != &soma__nn_decoder_layer_class) {
         soma_fail(SOMA_EINVAL, "soma_nn_transform: %s is not part of a transformer", m->cls->name);
         return NULL;

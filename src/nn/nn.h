@@ -39,6 +39,7 @@ struct soma_module {
     soma_dtype dtype;       /* of parameters that are still to be made */
     int place;              /* among the children of a container that is being made */
     bool training;
+    void (*fill)(soma_module *m); /* how it fills the parameters of each module in it, after their own `reset`; NULL: leaves them so */
     soma__slot *slots;      /* parameters and buffers, in the order of their making */
     int n_slots, room_slots;
     soma_module **children;
@@ -65,8 +66,8 @@ bool soma__nn_learns(const soma_module *m);
 
 /* ---- Layers ---------------------------------------------------------------------------------------------------------- */
 
-/* Runs `n` children from `first` on one after another; a tensor of the caller's scope. */
-soma_tensor *soma__nn_run_row(soma_module *m, int first, int n, soma_tensor *x);
+/* Runs `n` children from `first` on one after another, the first on all inputs; a tensor of the caller's scope. */
+soma_tensor *soma__nn_run_row(soma_module *m, int first, int n, soma_tensor *const *in, int n_in);
 /* As soma_nn_forward_n with `run` in place of the class's forward: path, scope and hooks around it. What `run` puts into more[…] (NULL:
  * nothing) leaves its scope too. */
 typedef soma_tensor *(*soma__nn_run_fn)(soma_module *m, soma_tensor *const *in, int n, void *arg);
@@ -151,6 +152,7 @@ typedef struct soma__nn_word {
     bool must_tie;      /* is nothing without it */
     soma__nn_body body;
     int min_rows, max_rows; /* of SOMA__BODY_ROWS */
+    int inputs;         /* a layer that `make` makes and that takes up to so many: "(a | b)" may follow, branches that make them; else 0 */
     const soma__nn_arg *args; /* SOMA__ARGS(…): by place first, then by word; NULL: none */
     soma_module *(*make)(const soma__nn_value *v);
     /* For SOMA__BODY_ROWS in place of `make`: takes all modules of `rows`, also when it fails. */
@@ -178,6 +180,8 @@ size_t soma__nn_describe_word(soma_module *m, char *out, size_t size);
 bool soma__nn_describe_row(soma_module *m, int first, int n, soma__text *text);
 /* One child as a row of its own between `|`; `name` is the one it has unless the description gives another. */
 bool soma__nn_describe_branch(soma_module *child, const char *name, soma__text *text);
+/* The first `n` children, called by their places, as "(a | b)". */
+bool soma__nn_describe_branches(soma_module *m, int n, soma__text *text);
 bool soma__nn_nothing_read(soma_module *m, soma__nn_value *v); /* `read` of words without arguments */
 #define SOMA__SIZE_FROM(low) .min = (low), .max = (double)SOMA__NN_MAX_SIZE
 #define SOMA__REAL_ANY .min = -1e30, .max = 1e30
@@ -210,8 +214,12 @@ soma_module *soma__nn_lazy_new(const soma__nn_lazy *lazy);
 soma_module *soma__nn_settled(soma_module *m);
 /* Makes the parameters for these input sizes (they are real also while only shapes are inferred), filled when `fill`. */
 soma_status soma__nn_materialise(soma_module *m, const int64_t *in, bool fill);
+/* Fills the parameters of `m` alone as its class and the modules around it want them, off the tape. */
+void soma__nn_reset(soma_module *m);
 /* The parameters stand, made now for input sizes `in` if they were open. */
 bool soma__nn_ready(soma_module *m, const int64_t *in);
+/* A tensor of this shape and the module's dtype, without data. */
+soma_tensor *soma__nn_shape_of(soma_module *m, int ndim, const int64_t *shape);
 /* False with SOMA_ESTATE for `what` when a layer's input size is still open. */
 bool soma__nn_all_made(soma_module *m, const char *what);
 /* A new parameter of the layer, not filled; its bytes are checked first. */
@@ -226,7 +234,8 @@ const char *soma__nn_by(int n, const int64_t *sizes, char out[80]);
 /* "input [2, 3] does not fit weight [4, 5]", recorded. */
 void soma__nn_fail_fit(soma_tensor *x, soma_tensor *weight);
 
-extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_class, soma__nn_parallel_class, soma__nn_linear_class, soma__nn_conv1d_class,
+extern const soma_module_class soma__nn_sequential_class, soma__nn_residual_class, soma__nn_parallel_class, soma__nn_branches_class,
+    soma__nn_input_class, soma__nn_linear_class, soma__nn_bilinear_class, soma__nn_conv1d_class,
     soma__nn_conv2d_class, soma__nn_conv3d_class, soma__nn_conv_transpose1d_class, soma__nn_conv_transpose2d_class,
     soma__nn_conv_transpose3d_class,
     soma__nn_max_pool2d_class, soma__nn_avg_pool2d_class, soma__nn_adaptive_avg_pool2d_class, soma__nn_batch_norm_class,
@@ -258,6 +267,9 @@ typedef struct soma__nn_parallel_state {
     bool sum;
     int64_t dim;
 } soma__nn_parallel_state;
+typedef struct soma__nn_input_state {
+    int64_t index;
+} soma__nn_input_state;
 typedef struct soma__nn_rbm_state {
     int64_t visible, hidden;
 } soma__nn_rbm_state;
@@ -265,6 +277,10 @@ typedef struct soma__nn_linear_state {
     int64_t in, out;
     bool no_bias;
 } soma__nn_linear_state;
+typedef struct soma__nn_bilinear_state {
+    int64_t in[2], out;
+    bool no_bias;
+} soma__nn_bilinear_state;
 typedef struct soma__nn_conv_state {
     int64_t in, out;
     int64_t kernel[3], stride[3], padding[3], dilation[3], output_padding[3], groups; /* all filled in; the first `dims` count */

@@ -443,6 +443,36 @@ static soma_module *read_activation(parser *p, const char *at) {
     return !soma__failed() && one_more(p, at) ? placed(p, w->make(v), at) : NULL;
 }
 
+static int modules_in(const soma_module *m) {
+    int n = 1;
+    for (int i = 0; i < m->n_children; i++)
+        n += modules_in(m->children[i]);
+    return n;
+}
+
+/* The layer of `w` and, if parentheses follow, the branches that make its inputs. */
+static soma_module *read_made(parser *p, const soma__nn_word *w, const soma__nn_value *v, const char *at) {
+    soma__nn_rows inside = {0};
+    soma_module *branches[SOMA__NN_MAX_BRANCHES] = {0}, *m = one_more(p, at) ? placed(p, w->make(v), at) : NULL;
+    if (m)
+        p->layers += modules_in(m) / 16; /* a stack of layers in one word */
+    if (!m || !w->inputs || p->t.kind != OPEN)
+        return m;
+    read_rows(p, &inside, w->inputs, w->word);
+    if (!soma__failed() && inside.n < 2)
+        fail_at(p, at, "", "%s needs 2 branches with '|' between them, not %d,", w->word, inside.n);
+    int n = inside.n;
+    for (int i = 0; i < n && !soma__failed(); i++)
+        branches[i] = soma__nn_row_module(&inside.row[i], NULL);
+    soma__nn_rows_free(&inside);
+    if (!soma__failed() && one_more(p, at))
+        return placed(p, soma_nn_branches_ex(m, n, branches), at);
+    for (int i = 0; i < n; i++)
+        soma_nn_free(branches[i]);
+    soma_nn_free(m);
+    return NULL;
+}
+
 /* What stands in the parentheses of `w`, made one layer. */
 static soma_module *read_wrapped(parser *p, const soma__nn_word *w, const soma__nn_value *v, const char *at) {
     soma__nn_rows inside = {0};
@@ -491,7 +521,7 @@ static soma_module *read_module(parser *p, const soma__nn_word *w, const char *a
         return one_more(p, at) ? placed(p, expand(p, w, v), at) : NULL;
     if (w->body == SOMA__BODY_ROWS)
         return read_wrapped(p, w, v, at);
-    return one_more(p, at) ? placed(p, w->make(v), at) : NULL;
+    return read_made(p, w, v, at);
 }
 
 static void fail_unknown(const parser *p) {

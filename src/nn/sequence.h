@@ -22,8 +22,8 @@ typedef struct soma__nn_attention_state {
     soma_nn_attention_opts o;
 } soma__nn_attention_state;
 typedef struct soma__nn_transformer_state {
-    int64_t d, heads;
-    bool decoder;
+    int64_t d, heads, layers;   /* layers: of a stack, which is the one child */
+    bool decoder, norm;         /* norm: a stack ends with one */
     soma_nn_transformer_opts o; /* defaults filled in */
 } soma__nn_transformer_state;
 typedef struct soma__nn_position_state {
@@ -36,6 +36,7 @@ typedef struct soma__nn_time_conv_state {
 
 extern const soma_module_class soma__nn_embedding_class, soma__nn_embedding_bag_class, soma__nn_rnn_class, soma__nn_lstm_class,
     soma__nn_gru_class, soma__nn_attention_class, soma__nn_encoder_layer_class, soma__nn_decoder_layer_class,
+    soma__nn_encoder_class, soma__nn_decoder_class, soma__nn_transformer_class,
     soma__nn_sinusoidal_class, soma__nn_learned_position_class, soma__nn_over_time_class, soma__nn_time_conv_class;
 
 /* ---- Decoding step by step (cache.c) ---- */

@@ -62,17 +62,25 @@ static void after(void *user, soma_module *m, soma_tensor *out, int64_t flops) {
     row->activation_bytes = soma_numel(out) * (int64_t)soma_dtype_size(soma_dtype_of(out));
 }
 
-int soma_nn_layers(soma_module *m, int ndim, const int64_t *input_shape, soma_layer_info *out, int room) {
-    if (soma_nn_build(m, ndim, input_shape) != SOMA_OK)
+int soma_nn_layers_n(soma_module *m, soma_tensor *const *in, int n, soma_layer_info *out, int room) {
+    if (soma_nn_build_n(m, in, n) != SOMA_OK)
         return -1;
     survey s = {.out = out, .room = out ? room : 0};
     soma__probe probe = {before, after, &s};
     soma_rng rng = soma_rng_get(); /* looking changes nothing, also when a module of the user's draws numbers */
     m->probe = &probe;
-    soma_status status = soma_nn_build(m, ndim, input_shape);
+    soma_status status = soma_nn_build_n(m, in, n);
     m->probe = NULL;
     soma_rng_set(rng);
     return status == SOMA_OK && !s.failed ? s.count : -1;
+}
+
+int soma_nn_layers(soma_module *m, int ndim, const int64_t *input_shape, soma_layer_info *out, int room) {
+    soma_scope scope = soma_scope_begin();
+    soma_tensor *x = m && scope.depth >= 0 ? soma__nn_shape_of(m, ndim, input_shape) : NULL;
+    int n = soma_nn_layers_n(m, &x, 1, out, room);
+    soma_scope_end(scope);
+    return n;
 }
 
 /* ---- The table ---- */
@@ -128,7 +136,7 @@ static void put_row(soma__text *t, const soma_layer_info *l) {
 
 /* Outputs that are memory of their own: containers hand on their last layer's, and views share their input's. */
 static bool own_output(const soma_layer_info *l) {
-    static const char *const others[] = {"Sequential", "Flatten", "Unflatten", "Reshape", "Identity"};
+    static const char *const others[] = {"Sequential", "Flatten", "Unflatten", "Reshape", "Identity", "Input", "Branches"};
     for (size_t i = 0; i < SOMA_LEN(others); i++)
         if (strcmp(l->type, others[i]) == 0)
             return false;
@@ -165,18 +173,19 @@ static int64_t bytes_of_params(const soma_module *m) {
     return n;
 }
 
-size_t soma_nn_summary(soma_module *m, int ndim, const int64_t *input_shape, char *out, size_t size) {
+size_t soma_nn_summary_n(soma_module *m, soma_tensor *const *in, int n_in, char *out, size_t size) {
     if (size > 0)
         out[0] = 0;
-    int n = soma_nn_layers(m, ndim, input_shape, NULL, 0);
+    int n = soma_nn_layers_n(m, in, n_in, NULL, 0);
     soma_layer_info *layers = n > 0 ? soma__alloc((size_t)n * sizeof *layers) : NULL;
     if (!layers)
         return 0;
     soma__text t = {0};
-    if (soma_nn_layers(m, ndim, input_shape, layers, n) == n) {
+    if (soma_nn_layers_n(m, in, n_in, layers, n) == n) {
         char shape[SOMA__SHAPE_TEXT];
         soma__text_add(&t, "%-30s %-23s %12s %11s\n%.79s\n", "layer", "output", "parameters", "FLOPs", rule);
-        soma__text_add(&t, "%-30s %s\n", "input", soma__shape_text(ndim, input_shape, shape, sizeof shape));
+        for (int i = 0; i < n_in; i++)
+            soma__text_add(&t, "%-30s %s\n", "input", soma__shape_text(soma_ndim(in[i]), soma_shape(in[i]), shape, sizeof shape));
         for (int i = n > 1 ? 1 : 0; i < n; i++) /* the whole network's row is the totals */
             put_row(&t, &layers[i]);
         soma__text_add(&t, "%.79s\n", rule);
@@ -184,4 +193,12 @@ size_t soma_nn_summary(soma_module *m, int ndim, const int64_t *input_shape, cha
     }
     soma__free(layers);
     return soma__text_take(&t, out, size);
+}
+
+size_t soma_nn_summary(soma_module *m, int ndim, const int64_t *input_shape, char *out, size_t size) {
+    soma_scope scope = soma_scope_begin();
+    soma_tensor *x = m && scope.depth >= 0 ? soma__nn_shape_of(m, ndim, input_shape) : NULL;
+    size_t n = soma_nn_summary_n(m, &x, 1, out, size);
+    soma_scope_end(scope);
+    return n;
 }

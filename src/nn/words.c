@@ -48,7 +48,8 @@ const char *soma__nn_suggest_word(const char *word) {
         {"batchnorm1d", "batchnorm"}, {"batchnorm3d", "batchnorm"}, {"maxpool2d", "maxpool"}, {"avgpool2d", "avgpool"},
         {"pool", "maxpool"}, {"swish", "silu"}, {"globalavgpool", "gap"}, {"adaptiveavgpool2d", "adaptiveavgpool"},
         {"leaky_relu", "leakyrelu"}, {"heaviside", "step"}, {"view", "reshape"}, {"inception", "parallel"}, {"mha", "attention"},
-        {"embed", "embedding"}, {"skip", "residual"},
+        {"embed", "embedding"}, {"skip", "residual"}, {"transformerdecoder", "decoder"}, {"transformerencoder", "encoder"},
+        {"transformerdecoderlayer", "decoderlayer"}, {"seq2seq", "encoderdecoder"},
     };
     const char *names[512];
     int n = 0;

@@ -67,17 +67,7 @@ static bool parallel_read(soma_module *m, soma__nn_value *v) {
     return true;
 }
 
-static bool parallel_put(soma_module *m, soma__text *text) {
-    char place[16];
-    for (int i = 0; i < m->n_children; i++) {
-        soma__text_add(text, i ? " | " : "(");
-        snprintf(place, sizeof place, "%d", i);
-        if (!soma__nn_describe_branch(m->children[i], place, text))
-            return false;
-    }
-    soma__text_add(text, ")");
-    return m->n_children > 0;
-}
+static bool parallel_put(soma_module *m, soma__text *text) { return soma__nn_describe_branches(m, m->n_children, text); }
 
 /* ---- variational LATENT (encoder | decoder) ---- */
 
@@ -102,6 +92,13 @@ static bool variational_put(soma_module *m, soma__text *text) {
     return ok;
 }
 
+SOMA__WORD_MAKE(input, soma_nn_input(v[0].i[0]))
+static bool input_read(soma_module *m, soma__nn_value *v) {
+    SOMA__STATE(input);
+    v[0] = soma__nn_int(true, s->index);
+    return true;
+}
+
 static soma_module *rbm_make(const soma__nn_value *v) { return soma_nn_rbm(0, v[0].i[0]); }
 static bool rbm_read(soma_module *m, soma__nn_value *v) {
     SOMA__STATE(rbm);
@@ -116,7 +113,7 @@ const soma__nn_word soma__nn_words_block[] = {
              "projection shortcut). An activation before the parentheses is applied to the sum"},
     {.word = "parallel", .cls = &soma__nn_parallel_class, .body = SOMA__BODY_ROWS, .min_rows = 1, .max_rows = 16,
      .wrap = parallel_wrap, .read = parallel_read, .put_rows = parallel_put,
-     .help = "the branches between `|`, each given the input; their outputs are joined along the channels (or another dimension), or "
+     .help = "the branches between `|`, each given the input (all inputs, if there are several); their outputs are joined along the channels (or another dimension), or "
              "added with `sum`",
      .args = SOMA__ARGS({SOMA__ARG_FLAG, "sum", "", false, 0, 0},
               {SOMA__ARG_FLAG, "concat", "", false, 0, 0},
@@ -125,6 +122,9 @@ const soma__nn_word soma__nn_words_block[] = {
      .wrap = variational_wrap, .read = variational_read, .put_rows = variational_put,
      .help = "variational autoencoder: encoder, mean and log variance of so many latent numbers, decoder. Gives the reconstruction",
      .args = SOMA__ARGS({SOMA__ARG_INT, NULL, "latent", true, SOMA__SIZE_FROM(1)})},
+    {.word = "input", .cls = &soma__nn_input_class, .make = input_make, .read = input_read,
+     .help = "one of the network's inputs, counted from 0; stands first in a row or branch",
+     .args = SOMA__ARGS({SOMA__ARG_INT, NULL, "number", true, 0, 1023})},
     {.word = "repeat", .body = SOMA__BODY_REPEAT, .help = "the layers in the parentheses, written so many times",
      .args = SOMA__ARGS({SOMA__ARG_INT, NULL, "times", true, 1, 4096})},
     {.word = "rbm", .cls = &soma__nn_rbm_class, .make = rbm_make, .read = rbm_read,

@@ -33,7 +33,7 @@ static void resnet(const soma__nn_value *v, const int blocks[4], soma__text *t) 
     for (int layer = 0, channels = 64; layer < 4; layer++, channels *= 2) {
         for (int i = 0; i < blocks[layer]; i++) {
             bool smaller = layer > 0 && i == 0;
-            soma__text_add(t, "%sresidual relu as relu (conv %d 3%s pad 1 nobias as conv1, batchnorm as bn1, conv %d 3 pad 1 nobias as conv2, "
+            soma__text_add(t, "%sresidual relu as relu (conv %d 3%s pad 1 nobias as conv1, batchnorm as bn1 relu, conv %d 3 pad 1 nobias as conv2, "
                            "batchnorm as bn2", i ? ", " : ", (", channels, smaller ? " stride 2" : "", channels);
             if (smaller)
                 soma__text_add(t, " | conv %d 1 stride 2 nobias, batchnorm", channels);

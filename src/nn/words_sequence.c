@@ -70,10 +70,11 @@ static soma_module *gru_make(const soma__nn_value *v) {
 
 /* ---- Attention ---- */
 
-enum { ATT_HEADS, ATT_CAUSAL, ATT_ROTARY, ATT_DROPOUT, ATT_NOBIAS, ATT_TIMEFIRST };
+enum { ATT_HEADS, ATT_CAUSAL, ATT_ROTARY, ATT_DROPOUT, ATT_NOBIAS, ATT_TIMEFIRST, ATT_KDIM, ATT_VDIM };
 static soma_module *attention_make(const soma__nn_value *v) {
     return soma_nn_attention(0, v[ATT_HEADS].i[0], .causal = v[ATT_CAUSAL].given, .rotary = v[ATT_ROTARY].given, .dropout = v[ATT_DROPOUT].r,
-                             .no_bias = v[ATT_NOBIAS].given, .batch_first = !v[ATT_TIMEFIRST].given);
+                             .no_bias = v[ATT_NOBIAS].given, .batch_first = !v[ATT_TIMEFIRST].given, .kdim = v[ATT_KDIM].i[0],
+                             .vdim = v[ATT_VDIM].i[0]);
 }
 static bool attention_read(soma_module *m, soma__nn_value *v) {
     SOMA__STATE(attention);
@@ -84,18 +85,20 @@ static bool attention_read(soma_module *m, soma__nn_value *v) {
     v[ATT_DROPOUT].r = s->o.dropout;
     v[ATT_NOBIAS].given = s->o.no_bias;
     v[ATT_TIMEFIRST].given = !s->o.batch_first;
-    return s->o.kdim == 0 && s->o.vdim == 0;
+    v[ATT_KDIM] = soma__nn_int(s->o.kdim != 0, s->o.kdim);
+    v[ATT_VDIM] = soma__nn_int(s->o.vdim != 0, s->o.vdim);
+    return true;
 }
 
-enum { TR_D, TR_HEADS, TR_FEEDFORWARD, TR_DROPOUT, TR_GELU, TR_NORMFIRST, TR_CAUSAL, TR_ROTARY, TR_TIMEFIRST };
-static soma_module *transformer_make(const soma__nn_value *v) {
-    return soma_nn_transformer_encoder_layer(v[TR_D].i[0], v[TR_HEADS].i[0], .dim_feedforward = v[TR_FEEDFORWARD].i[0],
-                                             .dropout = !v[TR_DROPOUT].given ? 0 : v[TR_DROPOUT].r == 0 ? -1 : v[TR_DROPOUT].r,
-                                             .gelu = v[TR_GELU].given, .norm_first = v[TR_NORMFIRST].given, .causal = v[TR_CAUSAL].given,
-                                             .rotary = v[TR_ROTARY].given, .batch_first = !v[TR_TIMEFIRST].given);
+enum { TR_D, TR_HEADS, TR_FEEDFORWARD, TR_DROPOUT, TR_GELU, TR_NORMFIRST, TR_CAUSAL, TR_ROTARY, TR_TIMEFIRST, TR_LAYERS, TR_NORM,
+       TR_ENCODER_LAYERS = TR_LAYERS, TR_DECODER_LAYERS };
+static soma_nn_transformer_opts transformer_opts(const soma__nn_value *v) {
+    return (soma_nn_transformer_opts){.dim_feedforward = v[TR_FEEDFORWARD].i[0],
+                                      .dropout = !v[TR_DROPOUT].given ? 0 : v[TR_DROPOUT].r == 0 ? -1 : v[TR_DROPOUT].r,
+                                      .gelu = v[TR_GELU].given, .norm_first = v[TR_NORMFIRST].given, .causal = v[TR_CAUSAL].given,
+                                      .rotary = v[TR_ROTARY].given, .batch_first = !v[TR_TIMEFIRST].given, .size = sizeof(soma_nn_transformer_opts)};
 }
-static bool transformer_read(soma_module *m, soma__nn_value *v) {
-    SOMA__STATE(transformer);
+static bool transformer_put(const soma__nn_transformer_state *s, soma__nn_value *v) {
     v[TR_D] = soma__nn_int(true, s->d);
     v[TR_HEADS] = soma__nn_int(true, s->heads);
     v[TR_FEEDFORWARD] = soma__nn_int(s->o.dim_feedforward != 2048, s->o.dim_feedforward);
@@ -108,6 +111,30 @@ static bool transformer_read(soma_module *m, soma__nn_value *v) {
     v[TR_TIMEFIRST].given = !s->o.batch_first;
     return true;
 }
+static bool transformer_read(soma_module *m, soma__nn_value *v) { return transformer_put(m->state, v); }
+static bool stack_read(soma_module *m, soma__nn_value *v) {
+    SOMA__STATE(transformer);
+    v[TR_LAYERS] = soma__nn_int(true, s->layers);
+    v[TR_NORM].given = s->norm;
+    return s->layers > 0 && transformer_put(s, v);
+}
+static bool both_read(soma_module *m, soma__nn_value *v) {
+    const soma__nn_transformer_state *encoder = m->children[0]->state, *decoder = m->children[1]->state;
+    v[TR_ENCODER_LAYERS] = soma__nn_int(encoder->layers != 6, encoder->layers);
+    v[TR_DECODER_LAYERS] = soma__nn_int(decoder->layers != 6, decoder->layers);
+    return transformer_put(decoder, v);
+}
+#define TRANSFORMER_MAKE(id, ...)                                                                                              \
+    static soma_module *id##_make(const soma__nn_value *v) {                                                                   \
+        soma_nn_transformer_opts o = transformer_opts(v);                                                                      \
+        int64_t d = v[TR_D].i[0], heads = v[TR_HEADS].i[0];                                                                    \
+        return __VA_ARGS__;                                                                                                    \
+    }
+TRANSFORMER_MAKE(transformer, soma_nn_transformer_encoder_layer_ex(d, heads, &o))
+TRANSFORMER_MAKE(decoder_layer, soma_nn_transformer_decoder_layer_ex(d, heads, &o))
+TRANSFORMER_MAKE(encoder, soma_nn_transformer_encoder(v[TR_LAYERS].i[0], d, heads, v[TR_NORM].given, &o))
+TRANSFORMER_MAKE(decoder, soma_nn_transformer_decoder(v[TR_LAYERS].i[0], d, heads, v[TR_NORM].given, &o))
+TRANSFORMER_MAKE(both, soma_nn_transformer(d, heads, v[TR_ENCODER_LAYERS].i[0], v[TR_DECODER_LAYERS].i[0], &o))
 
 /* ---- Positions, time ---- */
 
@@ -183,6 +210,19 @@ static void gpt_expand(const soma__nn_value *v, soma__text *t) {
     {SOMA__ARG_INT, "features", "features", false, SOMA__SIZE_FROM(1)}, {SOMA__ARG_INT, units, "units", false, SOMA__SIZE_FROM(1)}, \
     {SOMA__ARG_REAL, "dropout", "probability", false, 0, 1}
 
+#define TRANSFORMER_ARGS(...)                                                                                                \
+    {{SOMA__ARG_INT, NULL, "features", true, SOMA__SIZE_FROM(1)}, {SOMA__ARG_INT, "heads", "heads", true, 1, 65536},         \
+     {SOMA__ARG_INT, "feedforward", "features", false, SOMA__SIZE_FROM(1)}, {SOMA__ARG_REAL, "dropout", "probability", false, 0, 1}, \
+     {SOMA__ARG_FLAG, "gelu", "", false, 0, 0}, {SOMA__ARG_FLAG, "normfirst", "", false, 0, 0},                              \
+     {SOMA__ARG_FLAG, "causal", "", false, 0, 0}, {SOMA__ARG_FLAG, "rotary", "", false, 0, 0},                               \
+     {SOMA__ARG_FLAG, "timefirst", "", false, 0, 0}, __VA_ARGS__}
+static const soma__nn_arg layer_args[] = TRANSFORMER_ARGS({SOMA__ARG_END, NULL, NULL, false, 0, 0});
+static const soma__nn_arg stack_args[] = TRANSFORMER_ARGS({SOMA__ARG_INT, "layers", "layers", true, 1, 1024},
+                                                          {SOMA__ARG_FLAG, "norm", "", false, 0, 0}, {SOMA__ARG_END, NULL, NULL, false, 0, 0});
+static const soma__nn_arg both_args[] = TRANSFORMER_ARGS({SOMA__ARG_INT, "encoderlayers", "layers", false, 1, 1024},
+                                                         {SOMA__ARG_INT, "decoderlayers", "layers", false, 1, 1024},
+                                                         {SOMA__ARG_END, NULL, NULL, false, 0, 0});
+
 #define RNN_ARGS                                                                                                             \
     {SOMA__ARG_INT, NULL, "features", true, SOMA__SIZE_FROM(1)}, {SOMA__ARG_INT, "layers", "layers", false, 1, 1024},        \
     {SOMA__ARG_FLAG, "bidirectional", "", false, 0, 0}, {SOMA__ARG_FLAG, "last", "", false, 0, 0},                           \
@@ -211,19 +251,31 @@ const soma__nn_word soma__nn_words_sequence[] = {
      .help = "long short-term memory; `last` gives the final state in place of every step", .args = SOMA__ARGS(RNN_ARGS)},
     {.word = "gru", .cls = &soma__nn_gru_class, .make = gru_make, .read = rnn_read,
      .help = "gated recurrent unit; `last` gives the final state in place of every step", .args = SOMA__ARGS(RNN_ARGS)},
-    {.word = "attention", .cls = &soma__nn_attention_class, .make = attention_make, .read = attention_read,
-     .help = "multi-head attention of the steps to each other; `causal`: to those before only; `rotary` positions",
+    {.word = "attention", .cls = &soma__nn_attention_class, .make = attention_make, .read = attention_read, .inputs = 3,
+     .help = "multi-head attention of the steps to each other, or of two inputs (query, memory) or three (query, key, value); `causal`: to those "
+             "before only; `rotary` positions",
      .args = SOMA__ARGS({SOMA__ARG_INT, NULL, "heads", true, 1, 65536}, {SOMA__ARG_FLAG, "causal", "", false, 0, 0},
                         {SOMA__ARG_FLAG, "rotary", "", false, 0, 0},
               {SOMA__ARG_REAL, "dropout", "probability", false, 0, 1}, {SOMA__ARG_FLAG, "nobias", "", false, 0, 0},
-              {SOMA__ARG_FLAG, "timefirst", "", false, 0, 0})},
+              {SOMA__ARG_FLAG, "timefirst", "", false, 0, 0}, {SOMA__ARG_INT, "kdim", "features", false, SOMA__SIZE_FROM(1)},
+              {SOMA__ARG_INT, "vdim", "features", false, SOMA__SIZE_FROM(1)})},
     {.word = "transformer", .cls = &soma__nn_encoder_layer_class, .make = transformer_make, .read = transformer_read,
      .help = "transformer encoder layer: attention and two linear layers (2048 between them unless given), each with dropout (0.1 unless "
              "given), a shortcut and layer normalisation (before it with `normfirst`)",
-     .args = SOMA__ARGS({SOMA__ARG_INT, NULL, "features", true, SOMA__SIZE_FROM(1)}, {SOMA__ARG_INT, "heads", "heads", true, 1, 65536},
-              {SOMA__ARG_INT, "feedforward", "features", false, SOMA__SIZE_FROM(1)}, {SOMA__ARG_REAL, "dropout", "probability", false, 0, 1},
-              {SOMA__ARG_FLAG, "gelu", "", false, 0, 0}, {SOMA__ARG_FLAG, "normfirst", "", false, 0, 0},
-              {SOMA__ARG_FLAG, "causal", "", false, 0, 0}, {SOMA__ARG_FLAG, "rotary", "", false, 0, 0}, {SOMA__ARG_FLAG, "timefirst", "", false, 0, 0})},
+     .args = layer_args},
+    {.word = "decoderlayer", .cls = &soma__nn_decoder_layer_class, .make = decoder_layer_make, .read = transformer_read, .inputs = 2,
+     .help = "transformer decoder layer, of a target and a memory: the same with attention of the target to the memory in between",
+     .args = layer_args},
+    {.word = "encoder", .cls = &soma__nn_encoder_class, .make = encoder_make, .read = stack_read,
+     .help = "stack of transformer encoder layers, with `norm` a layer normalisation at the end",
+     .args = stack_args},
+    {.word = "decoder", .cls = &soma__nn_decoder_class, .make = decoder_make, .read = stack_read, .inputs = 2,
+     .help = "stack of transformer decoder layers, of a target and a memory; with `norm` a layer normalisation at the end",
+     .args = stack_args},
+    {.word = "encoderdecoder", .cls = &soma__nn_transformer_class, .make = both_make, .read = both_read, .inputs = 2,
+     .help = "transformer, of a source and a target: an encoder and a decoder, 6 layers each unless given, each with `norm`; `causal` is the "
+             "target's",
+     .args = both_args},
     {.word = "overtime", .cls = &soma__nn_over_time_class, .make = over_time_make, .read = over_time_read,
      .help = "one row of all steps: their mean, largest values, or the last",
      .args = SOMA__ARGS({SOMA__ARG_FLAG, "mean", "", false, 0, 0}, {SOMA__ARG_FLAG, "max", "", false, 0, 0}, {SOMA__ARG_FLAG, "last", "", false, 0, 0})},

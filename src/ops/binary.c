@@ -126,7 +126,7 @@ static const soma_op binary_ops[SOMA__BINARY_COUNT] = {
 #define COMPARE(...)
 #define BINARY(n, kinds, expr, grad_a, grad_b, need_a, need_b, low, high, onnx_, doc_)                                           \
     {.name = #n, .family = FAMILY, .doc = doc_, .onnx = onnx_, .in = {{.name = "a"}, {.name = "b"}}, .n_in = 2,                  \
-     .outputs = 1, .dtypes = DTYPES_##kinds, .promote = PROMOTE_##kinds, .shape = soma__shape_broadcast, .cpu = {binary_kernel}, \
+     .outputs = 1, .dtypes = DTYPES_##kinds, .promote = PROMOTE_##kinds, .shape = soma__shape_broadcast, .keeps_order = true, .cpu = {binary_kernel}, \
      .backward = backward_##n, .saves_if = {need_a, need_b}, .in_place = true, .flops = flops_each, .samples = samples_##n,      \
      .errors = soma__errors_two, .range = "[" #low ", " #high "]"},
 #include "ops/elementwise.def"
@@ -138,7 +138,7 @@ static const soma_op compare_ops[SOMA__COMPARE_COUNT] = {
 #define BINARY(...)
 #define COMPARE(n, expr, doc_, onnx_)                                                                                            \
     {.name = #n, .family = "comparison", .doc = "true where " doc_, .onnx = onnx_, .in = {{.name = "a"}, {.name = "b"}},         \
-     .n_in = 2, .outputs = 1, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = shape_compare, .cpu = {compare_kernel}, \
+     .n_in = 2, .outputs = 1, .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = shape_compare, .keeps_order = true, .cpu = {compare_kernel}, \
      .backward = SOMA_NONDIFF, .samples = samples_##n, .errors = soma__errors_two},
 #include "ops/elementwise.def"
 };
@@ -150,7 +150,7 @@ static const char *where_kernel(soma_args *a) {
     soma__row_fn row = soma__casts.where[size == 1 ? 0 : size == 2 ? 1 : size == 4 ? 2 : 3];
     soma_tensor *operands[4] = {a->out[0], a->in[0], a->in[1], a->in[2]};
     soma__iter it;
-    soma__iter_init(&it, a->out[0]->ndim, a->out[0]->shape, operands, 4);
+    soma__iter_init_any(&it, a->out[0]->ndim, a->out[0]->shape, operands, 4);
     /* Elements are moved, not computed with: no detour over f32 for the 16-bit floats. */
     soma__run_plain(&it, row);
     return NULL;
@@ -189,7 +189,7 @@ static bool where_errors(int i, soma_dtype dtype, soma_sample *s) {
 static const soma_op where_op = {
     .name = "where", .family = "elementwise", .onnx = "Where", .doc = "a where the condition is true, else b",
     .in = {{.name = "condition", .dtypes = SOMA_BIT(SOMA_BOOL), .apart = true}, {.name = "a"}, {.name = "b"}}, .n_in = 3, .outputs = 1,
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = soma__shape_broadcast, .cpu = {where_kernel}, .backward = where_backward,
+    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_SAME, .shape = soma__shape_broadcast, .keeps_order = true, .cpu = {where_kernel}, .backward = where_backward,
     .saves = SOMA_SAVE_IN(0), .no_grad_in = 1u, .samples = where_samples, .errors = where_errors,
 };
 

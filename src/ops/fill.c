@@ -13,7 +13,7 @@ void soma__run_plain(const soma__iter *it, soma__row_fn fn) { soma__iter_run(it,
 static void cast_into(soma_tensor *to, soma_tensor *from) {
     soma_tensor *operands[2] = {to, from};
     soma__iter it;
-    soma__iter_init(&it, to->ndim, to->shape, operands, 2);
+    soma__iter_init_any(&it, to->ndim, to->shape, operands, 2);
     soma__run_plain(&it, soma__casts.cast[to->dtype][from->dtype]);
 }
 
@@ -69,7 +69,7 @@ const soma_op soma__to_op = {
     .doc = "converts to another dtype: floats round to nearest even, to integers towards zero",
     .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,
     .attrs = SOMA_ATTRS({.def = {.name = "dtype", .kind = SOMA_ATTR_DTYPE}, .required = true, .help = "the new dtype"}),
-    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_NONE, .shape = to_shape, .cpu = {to_kernel}, .backward = to_backward, .samples = to_samples,
+    .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_NONE, .shape = to_shape, .keeps_order = true, .cpu = {to_kernel}, .backward = to_backward, .samples = to_samples,
     .errors = to_errors,
 };
 

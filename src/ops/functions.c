@@ -56,7 +56,7 @@ static const char *run(soma_args *a, const function *f) {
     call c = {*f, (soma_dtype)a->out[0]->dtype, a->n_in + 1};
     soma_tensor *operands[3] = {a->out[0], a->in[0], a->n_in > 1 ? a->in[1] : NULL};
     soma__iter it;
-    soma__iter_init(&it, a->out[0]->ndim, a->out[0]->shape, operands, c.n);
+    soma__iter_init_any(&it, a->out[0]->ndim, a->out[0]->shape, operands, c.n);
     soma__iter_run(&it, row, &c);
     return NULL;
 }
@@ -196,7 +196,7 @@ static bool division_errors(int i, soma_dtype dtype, soma_sample *s) {
 static const soma_op one_ops[N_ONE] = {
 #define FUNCTION(n, f, save, gradient, low, high, onnx_, doc_)                                                                       \
     {.name = #n, .family = FAMILY, .doc = doc_, .onnx = onnx_, .in = {{.name = "x"}}, .n_in = 1, .outputs = 1, .dtypes = SOMA_FLOATS,   \
-     .promote = SOMA_PROMOTE_FLOAT, .shape = soma__shape_same, .cpu = {one_kernel}, .backward = backward_##n, .saves = SAVES_##save, \
+     .promote = SOMA_PROMOTE_FLOAT, .shape = soma__shape_same, .keeps_order = true, .cpu = {one_kernel}, .backward = backward_##n, .saves = SAVES_##save, \
      .in_place = true, .flops = flops_each, .samples = samples_##n, .errors = soma__errors_one, .range = "[" #low ", " #high "]"},
 #define FUNCTION2(...)
 #define FLAT2(...)
@@ -210,7 +210,7 @@ static const soma_op one_ops[N_ONE] = {
 #define KIND_BITS .dtypes = SOMA_INTEGERS | SOMA_BIT(SOMA_BOOL), .promote = SOMA_PROMOTE_SAME, .errors = soma__errors_two
 #define ENTRY2(n, kinds, onnx_, doc_, ...)                                                                                           \
     {.name = #n, .family = FAMILY, .doc = doc_, .onnx = onnx_, .in = {{.name = "a"}, {.name = "b"}}, .n_in = 2, .outputs = 1,           \
-     .shape = soma__shape_broadcast, .cpu = {two_kernel}, .in_place = true, .flops = flops_each, .samples = samples_##n,             \
+     .shape = soma__shape_broadcast, .keeps_order = true, .cpu = {two_kernel}, .in_place = true, .flops = flops_each, .samples = samples_##n,             \
      KIND_##kinds, __VA_ARGS__},
 static const soma_op two_ops[N_TWO] = {
 #define FUNCTION(...)

@@ -23,7 +23,7 @@ typedef struct soma_args {
     const soma_op *op;
     int n_in, n_out;               /* n_out: op->outputs; of a composite with `many` what soma__give has counted */
     soma_tensor *const *in;        /* converted to the common dtype; NULL for an optional one that is absent */
-    soma_tensor **out;             /* kernels: made and empty, row-major (in place: the input itself) */
+    soma_tensor **out;             /* kernels: made and empty, row-major unless the shape rule laid them otherwise (in place: the input) */
     int room;                      /* how many tensors fit into `out` */
     const soma_attr *attrs;        /* in the order of op->attrs, defaults filled in */
     soma_rng rng;                  /* random operators: the stream of this call */
@@ -101,6 +101,7 @@ struct soma_op {
     uint32_t no_grad_out;            /* bit i: output i is for the rule or for reading (a mask, statistics) and carries no gradient */
     uint32_t writes;                 /* bit i: writes into input i; with bit 0 and outputs 1, input 0 is the output */
     bool in_place;                   /* may write its output over input 0 ("relu_") */
+    bool keeps_order;                /* elementwise: outputs of the inputs' shape have the inputs' order in memory (soma__lay_as_inputs) */
     bool random;
     bool internal;                   /* part of another operator's gradient; listed, but not for users */
     int64_t (*flops)(soma_args *a);
@@ -196,6 +197,9 @@ soma_tensor *soma__sample(soma_dtype dtype, double low, double high, uint64_t sa
 extern uint64_t soma__sample_redraw;
 /* The same values over non-contiguous strides (last two dimensions swapped in memory; 1-d: every second element). */
 soma_tensor *soma__strided(soma_tensor *t);
+
+/* The same values in an order in memory of soma's choice, channels-last; t itself when it has not 4 dimensions. */
+soma_tensor *soma__turned(soma_tensor *t);
 
 /* Samples and bad inputs as lines of text, words between blanks:
  *

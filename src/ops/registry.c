@@ -43,6 +43,7 @@ enum { MAX_OPS = 1024 };
     F(matmul) \
     F(rnn) \
     F(attention) \
+    F(attention_fused) \
     F(conv) \
     F(products) \
     F(einsum) \

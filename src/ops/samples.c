@@ -60,6 +60,15 @@ soma_tensor *soma__strided(soma_tensor *t) {
     return soma__failed() ? NULL : view;
 }
 
+soma_tensor *soma__turned(soma_tensor *t) {
+    soma_meta m = t ? soma__meta_of(t) : (soma_meta){0};
+    soma__lay_channels_last(&m);
+    soma_tensor *turned = m.laid ? soma__tensor_new_laid(&m) : t;
+    if (turned && turned != t && turned->data)
+        soma__copy_memory(turned, t);
+    return turned;
+}
+
 /* ---- Samples as text ---- */
 
 /* Text of the line that must end with a 0 of its own; lives as long as the sample's tensors. */

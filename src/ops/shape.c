@@ -301,7 +301,7 @@ static const soma_op contiguous_op = {
     .samples = contiguous_samples,
     .errors = contiguous_errors,
 };
-soma_tensor *soma_contiguous(soma_tensor *x) { return x && soma__contiguous(x) ? x : SOMA__RUN(&contiguous_op, NULL, x); }
+soma_tensor *soma_contiguous(soma_tensor *x) { return x && soma__settle(x) && soma__contiguous(x) ? x : SOMA__RUN(&contiguous_op, NULL, x); }
 
 /* ---- permute, transpose ----------------------------------------------------------------------------------------- */
 

@@ -156,7 +156,7 @@ bool soma__errors_one(int i, soma_dtype dtype, soma_sample *s) {
 static const soma_op unary_ops[SOMA__UNARY_COUNT] = {
 #define UNARY(n, kinds, expr, slope, save, gradient, low, high, onnx_, doc_, ...)                                                \
     {.name = #n, .family = FAMILY, .doc = doc_, .onnx = onnx_, .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,                   \
-     .dtypes = DTYPES_##kinds, .promote = PROMOTE_##kinds, .shape = soma__shape_same, .cpu = {unary_kernel},                     \
+     .dtypes = DTYPES_##kinds, .promote = PROMOTE_##kinds, .shape = soma__shape_same, .keeps_order = true, .cpu = {unary_kernel},                     \
      .backward = unary_backward, .saves = SAVES_##save, .in_place = true, .flops = flops_each, .samples = samples_##n,           \
      .errors = soma__errors_one, .range = "[" #low ", " #high "]", __VA_ARGS__},
 #define PREDICATE(...)
@@ -189,7 +189,7 @@ static const soma_op slope_ops[SOMA__UNARY_COUNT] = {
 #define UNARY(n, kinds, expr, slope, save, gradient, low, high, onnx_, doc_, ...)                                                \
     {.name = #n "_backward", .family = FAMILY, .doc = "gradient times the derivative of " #n " at what it saved, in one pass", \
      .in = {{.name = "grad"}, {.name = "saved"}}, .n_in = 2, .outputs = 1, .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME,  \
-     .shape = soma__shape_same, .cpu = {slope_kernel}, .backward = SOMA_NONDIFF, .internal = true, .samples = slope_samples,     \
+     .shape = soma__shape_same, .keeps_order = true, .cpu = {slope_kernel}, .backward = SOMA_NONDIFF, .internal = true, .samples = slope_samples,     \
      .errors = slope_errors, __VA_ARGS__},
 #define PREDICATE(...)
 #define BINARY(...)
@@ -201,7 +201,7 @@ static const soma_op predicate_ops[SOMA__PREDICATE_COUNT] = {
 #define UNARY(...)
 #define PREDICATE(n, expr, doc_, onnx_)                                                                                          \
     {.name = #n, .family = "comparison", .doc = doc_, .onnx = onnx_, .in = {{.name = "x"}}, .n_in = 1, .outputs = 1,             \
-     .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_NONE, .shape = shape_bool, .cpu = {predicate_kernel}, .backward = SOMA_NONDIFF, \
+     .dtypes = SOMA_ANY, .promote = SOMA_PROMOTE_NONE, .shape = shape_bool, .keeps_order = true, .cpu = {predicate_kernel}, .backward = SOMA_NONDIFF, \
      .samples = samples_##n, .errors = soma__errors_one},
 #define BINARY(...)
 #define COMPARE(...)

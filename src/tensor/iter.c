@@ -31,7 +31,27 @@ static bool joins(const soma__iter *it, int d) {
     return true;
 }
 
-void soma__iter_init(soma__iter *it, int ndim, const int64_t *shape, soma_tensor *const *operands, int n) {
+static int64_t distance(int64_t stride) { return stride < 0 ? -stride : stride; }
+
+static void swap_dims(soma__iter *it, int d, int e) {
+    int64_t s = it->shape[d];
+    it->shape[d] = it->shape[e];
+    it->shape[e] = s;
+    for (int k = 0; k < it->n; k++) {
+        s = it->stride[k][d];
+        it->stride[k][d] = it->stride[k][e];
+        it->stride[k][e] = s;
+    }
+}
+
+/* By falling strides of the first operand. */
+static void sort_dims(soma__iter *it) {
+    for (int d = 1; d < it->ndim; d++)
+        for (int e = d; e > 0 && distance(it->stride[0][e - 1]) < distance(it->stride[0][e]); e--)
+            swap_dims(it, e - 1, e);
+}
+
+static void init(soma__iter *it, int ndim, const int64_t *shape, soma_tensor *const *operands, int n, bool any) {
     it->n = n;
     it->ndim = ndim;
     it->numel = soma__numel(ndim, shape);
@@ -42,6 +62,8 @@ void soma__iter_init(soma__iter *it, int ndim, const int64_t *shape, soma_tensor
     for (int d = it->ndim - 1; d >= 0; d--)
         if (it->shape[d] == 1)
             drop_dim(it, d);
+    if (any)
+        sort_dims(it);
     for (int d = it->ndim - 2; d >= 0; d--) {
         if (!joins(it, d))
             continue;
@@ -54,6 +76,29 @@ void soma__iter_init(soma__iter *it, int ndim, const int64_t *shape, soma_tensor
         for (int k = 0; k < n; k++)
             it->stride[k][0] = 0;
     }
+}
+
+bool soma__iter_one_row(soma_tensor *const *operands, int n, bool scalars, char **p, int64_t *stride) {
+    int64_t numel = operands[0]->numel;
+    if (numel > GRAIN || numel < 1)
+        return false;
+    for (int k = 0; k < n; k++) {
+        const soma_tensor *t = operands[k];
+        bool number = scalars && k > 0 && t->numel == 1;
+        if (!number && (t->numel != numel || t->ndim != operands[0]->ndim || !soma__contiguous(t)))
+            return false;
+        p[k] = t->data;
+        stride[k] = number && numel > 1 ? 0 : (int64_t)soma_dtype_size((soma_dtype)t->dtype);
+    }
+    return true;
+}
+
+void soma__iter_init(soma__iter *it, int ndim, const int64_t *shape, soma_tensor *const *operands, int n) {
+    init(it, ndim, shape, operands, n, false);
+}
+
+void soma__iter_init_any(soma__iter *it, int ndim, const int64_t *shape, soma_tensor *const *operands, int n) {
+    init(it, ndim, shape, operands, n, true);
 }
 
 typedef struct job {

@@ -2,6 +2,7 @@
 #include "tensor/tensor.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,11 +13,12 @@ _Static_assert(sizeof(soma_storage) <= STORAGE_HEADER, "data must stay 64-byte a
 
 /* ---- Storage ---- */
 
-static soma_storage *storage_new(size_t bytes) {
-    soma_storage *s = soma__alloc(STORAGE_HEADER + bytes);
+/* `header` bytes before the data, of which the storage itself takes the first. */
+static soma_storage *storage_new(size_t header, size_t bytes) {
+    soma_storage *s = soma__alloc(header + bytes);
     if (!s)
         return NULL;
-    *s = (soma_storage){.bytes = bytes, .data = (char *)s + STORAGE_HEADER};
+    *s = (soma_storage){.bytes = bytes, .data = (char *)s + header};
     atomic_init(&s->refs, 1);
     return s;
 }
@@ -41,19 +43,52 @@ static soma_tensor *into_scope(soma_tensor *t) {
     return NULL;
 }
 
-static soma_tensor *handle_new(soma_dtype dtype, int ndim, const int64_t *shape) {
-    soma_tensor *t = soma__alloc(sizeof *t);
-    if (!t)
-        return NULL;
+static void handle_init(soma_tensor *t, soma_dtype dtype, int ndim, const int64_t *shape, int64_t numel) {
     memset(t, 0, offsetof(soma_tensor, shape));
     atomic_init(&t->refs, 1);
     t->dtype = (uint8_t)dtype;
     t->ndim = (uint8_t)ndim;
+    t->numel = numel;
     for (int i = 0; i < ndim; i++)
         t->shape[i] = shape[i];
-    t->numel = soma__numel(ndim, shape);
+}
+
+static soma_tensor *handle_new(soma_dtype dtype, int ndim, const int64_t *shape) {
+    soma_tensor *t = soma__alloc(sizeof *t);
+    if (t)
+        handle_init(t, dtype, ndim, shape, soma__numel(ndim, shape));
     return t;
 }
+
+#ifdef NDEBUG
+/* The handle in front of the data, in the storage's block: a tensor costs one allocation. It holds the block (`home`) as long as it lives. */
+enum { HOME_HEADER = (sizeof(soma_storage) + sizeof(soma_tensor) + 63) / 64 * 64 };
+
+static soma_tensor *handle_with_storage(soma_dtype dtype, int ndim, const int64_t *shape, size_t bytes) {
+    soma_storage *s = storage_new(HOME_HEADER, bytes);
+    if (!s)
+        return NULL;
+    soma_tensor *t = (soma_tensor *)(s + 1);
+    handle_init(t, dtype, ndim, shape, (int64_t)(bytes / soma_dtype_size(dtype)));
+    t->storage = t->home = s;
+    t->data = s->data;
+    return t;
+}
+#else
+/* Apart, since a handle outlives its data in debug builds. */
+static soma_tensor *handle_with_storage(soma_dtype dtype, int ndim, const int64_t *shape, size_t bytes) {
+    soma_tensor *t = handle_new(dtype, ndim, shape);
+    if (!t)
+        return NULL;
+    t->storage = storage_new(STORAGE_HEADER, bytes);
+    if (!t->storage) {
+        soma_release(t);
+        return NULL;
+    }
+    t->data = t->storage->data;
+    return t;
+}
+#endif
 
 static bool check_shape(soma_dtype dtype, int ndim, const int64_t *shape, int64_t *bytes) {
     if ((unsigned)dtype >= SOMA_DTYPE_COUNT) {
@@ -79,23 +114,60 @@ static bool check_shape(soma_dtype dtype, int ndim, const int64_t *shape, int64_
     return true;
 }
 
-soma_tensor *soma__tensor_new(soma_dtype dtype, int ndim, const int64_t *shape) {
+static soma_tensor *tensor_new(soma_dtype dtype, int ndim, const int64_t *shape, const int64_t *stride) {
     int64_t bytes = 0;
     if (!check_shape(dtype, ndim, shape, &bytes))
         return NULL;
-    soma_tensor *t = handle_new(dtype, ndim, shape);
+    soma_tensor *t = soma__ctx()->shapes_only ? handle_new(dtype, ndim, shape) : handle_with_storage(dtype, ndim, shape, (size_t)bytes);
     if (!t)
         return NULL;
-    soma__row_major(ndim, shape, t->stride);
-    if (!soma__ctx()->shapes_only) {
-        t->storage = storage_new((size_t)bytes);
-        if (!t->storage) {
-            soma_release(t);
-            return NULL;
-        }
-        t->data = t->storage->data;
-    }
+    if (stride)
+        memcpy(t->stride, stride, (size_t)ndim * sizeof *stride);
+    else
+        soma__row_major(ndim, shape, t->stride);
     return into_scope(t);
+}
+
+soma_tensor *soma__tensor_new(soma_dtype dtype, int ndim, const int64_t *shape) { return tensor_new(dtype, ndim, shape, NULL); }
+
+soma_tensor *soma__tensor_new_laid(const soma_meta *meta) {
+    soma_tensor *t = tensor_new(meta->dtype, meta->ndim, meta->shape, meta->laid ? meta->stride : NULL);
+    if (t && meta->laid)
+        t->chosen = !soma__contiguous(t);
+    return t;
+}
+
+/* New storage, row-major; the lock is held. */
+static bool settle(soma_tensor *t) {
+    int64_t stride[SOMA_MAX_DIMS];
+    soma__row_major(t->ndim, t->shape, stride);
+    soma_storage *old = t->storage, *now = old ? storage_new(STORAGE_HEADER, (size_t)t->numel * soma_dtype_size((soma_dtype)t->dtype)) : NULL;
+    if (now) {
+        soma_tensor to = {.dtype = t->dtype, .ndim = t->ndim, .numel = t->numel, .data = now->data};
+        memcpy(to.shape, t->shape, sizeof to.shape);
+        memcpy(to.stride, stride, sizeof to.stride);
+        soma__copy_memory(&to, t);
+        atomic_store_explicit(&now->version, atomic_load_explicit(&old->version, memory_order_relaxed), memory_order_relaxed);
+        t->storage = now;
+        t->data = now->data;
+    } else if (old) {
+        return false;
+    }
+    memcpy(t->stride, stride, sizeof t->stride);
+    atomic_store_explicit(&t->chosen, false, memory_order_release);
+    if (old != t->home)
+        storage_release(old);
+    return true;
+}
+
+bool soma__settle(soma_tensor *t) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    if (!atomic_load_explicit(&t->chosen, memory_order_acquire))
+        return true;
+    pthread_mutex_lock(&lock);
+    bool ok = !atomic_load_explicit(&t->chosen, memory_order_relaxed) || settle(t);
+    pthread_mutex_unlock(&lock);
+    return ok;
 }
 
 static soma_tensor *alias(soma_tensor *of, const soma_meta *meta) {
@@ -106,6 +178,7 @@ static soma_tensor *alias(soma_tensor *of, const soma_meta *meta) {
         t->stride[i] = meta->stride[i];
     t->weak = of->weak && meta->ndim == 0;
     t->is_view = true;
+    t->chosen = of->chosen;
     t->made_by = of->made_by;
     if (of->storage) {
         atomic_fetch_add_explicit(&of->storage->refs, 1, memory_order_relaxed);
@@ -121,16 +194,25 @@ soma_tensor *soma__tensor_alias(soma_tensor *of, const soma_meta *meta) {
 }
 
 soma_tensor *soma__tensor_alias_owned(soma_tensor *of) {
-    soma_meta meta = soma__meta_of(of);
+    soma_meta meta;
+    soma__meta_put(&meta, of);
     return alias(of, &meta);
 }
 
-soma_meta soma__meta_of(const soma_tensor *t) {
-    soma_meta m = {.dtype = (soma_dtype)t->dtype, .ndim = t->ndim};
+void soma__meta_put(soma_meta *m, const soma_tensor *t) {
+    m->dtype = (soma_dtype)t->dtype;
+    m->ndim = t->ndim;
+    m->offset = 0;
+    m->laid = false;
     for (int i = 0; i < t->ndim; i++) {
-        m.shape[i] = t->shape[i];
-        m.stride[i] = t->stride[i];
+        m->shape[i] = t->shape[i];
+        m->stride[i] = t->stride[i];
     }
+}
+
+soma_meta soma__meta_of(const soma_tensor *t) {
+    soma_meta m = {0};
+    soma__meta_put(&m, t);
     return m;
 }
 
@@ -170,8 +252,12 @@ void soma_release(soma_tensor *t) {
     if (t->node)
         soma__node_release(t->node, t);
     soma_release(t->grad);
-    storage_release(t->storage);
-    bury(t);
+    soma_storage *home = t->home, *storage = t->storage;
+    if (!home)
+        bury(t);
+    else if (home != storage)
+        storage_release(home);
+    storage_release(storage);
 }
 
 soma_tensor *soma_escape(soma_tensor *t) {
@@ -264,13 +350,13 @@ soma_status soma_to_array(const soma_tensor *t, void *out, int64_t n, soma_dtype
         return SOMA_OK;
     if (!t->data)
         return soma_fail(SOMA_ESTATE, "soma_to_array: the tensor has a shape only, no data");
-    if (dtype == (soma_dtype)t->dtype && soma__contiguous(t)) {
-        memcpy(out, t->data, (size_t)t->numel * soma_dtype_size(dtype));
-        return SOMA_OK;
-    }
     soma_tensor target = {.dtype = (uint8_t)dtype, .ndim = t->ndim, .numel = t->numel, .data = out};
     memcpy(target.shape, t->shape, sizeof target.shape);
     soma__row_major(t->ndim, t->shape, target.stride);
+    if (dtype == (soma_dtype)t->dtype) {
+        soma__copy_memory(&target, t);
+        return SOMA_OK;
+    }
     soma_tensor *operands[2] = {&target, (soma_tensor *)(uintptr_t)t};
     soma_dtype dtypes[2] = {dtype, (soma_dtype)t->dtype};
     soma__iter it;
@@ -285,8 +371,9 @@ int soma_ndim(const soma_tensor *t) { return t ? t->ndim : 0; }
 soma_dtype soma_dtype_of(const soma_tensor *t) { return t ? (soma_dtype)t->dtype : SOMA_F32; }
 int64_t soma_numel(const soma_tensor *t) { return t ? t->numel : 0; }
 const int64_t *soma_shape(const soma_tensor *t) { return t ? t->shape : NULL; }
-void *soma_data(const soma_tensor *t) { return t ? t->data : NULL; }
-bool soma_is_contiguous(const soma_tensor *t) { return t && soma__contiguous(t); }
+/* What soma chose is undone at the latest when somebody looks. */
+void *soma_data(const soma_tensor *t) { return t && soma__settle((soma_tensor *)(uintptr_t)t) ? t->data : NULL; }
+bool soma_is_contiguous(const soma_tensor *t) { return t && (t->chosen || soma__contiguous(t)); }
 bool soma_shares_storage(const soma_tensor *a, const soma_tensor *b) { return a && b && a->storage && a->storage == b->storage; }
 
 void soma_touch(soma_tensor *t) {
@@ -301,7 +388,11 @@ int64_t soma_size(const soma_tensor *t, int dim) {
 
 int64_t soma_stride(const soma_tensor *t, int dim) {
     int d = t ? soma__dim("soma_stride", dim, t->ndim) : -1;
-    return d < 0 || t->ndim == 0 ? 0 : t->stride[d];
+    int64_t stride[SOMA_MAX_DIMS];
+    if (d < 0 || t->ndim == 0)
+        return 0;
+    soma__row_major(t->ndim, t->shape, stride);
+    return t->chosen ? stride[d] : t->stride[d];
 }
 
 bool soma__contiguous(const soma_tensor *t) {

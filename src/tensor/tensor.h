@@ -19,7 +19,8 @@ typedef struct soma_storage {
 
 struct soma_node;
 
-/* A handle. Shape and strides never change after creation; `node` may, when an operator writes in place. */
+/* A handle. The shape never changes after creation; `node` may, when an operator writes in place, and the order in memory of a tensor
+ * whose order soma chose (`chosen`, layout.c) once, from that order to row-major. */
 struct soma_tensor {
     _Atomic int32_t refs;
     uint8_t dtype, ndim;
@@ -27,12 +28,14 @@ struct soma_tensor {
     bool requires_grad; /* leaf that wants a gradient, or made by a recorded operator */
     bool retain_grad;
     bool is_view;       /* made by a view operator: shares storage with an older tensor */
+    _Atomic bool chosen; /* the strides are soma's choice: to the user the tensor is row-major (soma__settle) */
     bool dead;          /* debug builds: released, kept for a while so that late use is noticed */
     uint16_t output;    /* which output of `node` */
     uint32_t version;   /* of the storage when this handle went on the tape */
     int64_t numel;
     void *data;         /* first element; NULL when only the shape is wanted */
     soma_storage *storage;
+    soma_storage *home;       /* the block this handle lies in; NULL: a block of its own. Counted through `storage` while it is the same */
     struct soma_node *node;   /* the operator that made it, when recorded; counted */
     struct soma_tensor *grad; /* counted */
     const char *made_by;      /* operator's name, static; for messages */
@@ -44,19 +47,23 @@ typedef struct soma_meta {
     soma_dtype dtype;
     int ndim;
     int64_t shape[SOMA_MAX_DIMS];
-    int64_t stride[SOMA_MAX_DIMS]; /* view rules only, in elements */
+    int64_t stride[SOMA_MAX_DIMS]; /* view rules, and where `laid`, in elements */
     int64_t offset;                /* view rules only, in elements from the input's first */
+    bool laid;                     /* results of kernels: `stride` is the order in memory, dense; false: row-major */
 } soma_meta;
 
 /* ---- Handles (tensor.c) ---- */
 
 /* Row-major, uninitialised, in the current scope. Without data when ctx->shapes_only. */
 soma_tensor *soma__tensor_new(soma_dtype dtype, int ndim, const int64_t *shape);
+/* The same in meta's order (`meta.laid`); another one than row-major counts as soma's choice. */
+soma_tensor *soma__tensor_new_laid(const soma_meta *meta);
 /* Another handle on `of`'s storage with meta's shape, strides and offset, off the tape, in the current scope. */
 soma_tensor *soma__tensor_alias(soma_tensor *of, const soma_meta *meta);
 /* The same, of the whole tensor, owned by the caller instead of a scope. */
 soma_tensor *soma__tensor_alias_owned(soma_tensor *of);
 soma_meta soma__meta_of(const soma_tensor *t);
+void soma__meta_put(soma_meta *m, const soma_tensor *t); /* what lies beyond ndim stays as it is */
 /* Where the i-th element in row-major order lies. */
 void *soma__element(const soma_tensor *t, int64_t i);
 /* Puts t in place of what the slot held; either may be NULL. */
@@ -83,6 +90,26 @@ static inline float soma__bf16_to_float(uint16_t h) {
 }
 uint16_t soma__float_to_bf16(float f);      /* to nearest even; NaN stays NaN */
 
+/* ---- The order in memory (layout.c) ----------------------------------------------------------------------------------
+ * Kernels may give results in another order than row-major where that is faster: convolutions channels-last, the operators that keep a
+ * shape in their inputs' order. Such a tensor is `chosen`, and whatever shows memory to the user puts it into row-major order first. */
+
+/* True when t is row-major to whoever looks from now on; false (no memory) with the error recorded. t gets storage of its own: what shares the
+ * old one (tensors saved on the tape) keeps it. Two threads may call it at once; an operator must not read t meanwhile. */
+bool soma__settle(soma_tensor *t);
+/* Without gaps, in any order of dimensions. */
+bool soma__packed(const soma_tensor *t);
+/* A 4-d tensor [N, C, H, W] that lies as a dense [N, H, W, C] and not row-major at the same time. */
+bool soma__channels_last(const soma_tensor *t);
+/* For shape rules, of a result whose shape is filled in: its order is channels-last (of 4 dimensions; left row-major where both are one). */
+void soma__lay_channels_last(soma_meta *m);
+/* Its order is that of `t`, a tensor of the same shape, if that is packed. */
+void soma__lay_like(soma_meta *m, const soma_tensor *t);
+/* By the inputs of m's shape: the order that soma chose for one of them, else the one they share, else row-major. */
+void soma__lay_as_inputs(soma_meta *m, soma_tensor *const *in, int n);
+/* Copies between tensors of one shape and dtype; the kernels put a faster one in. */
+extern void (*soma__copy_memory)(const soma_tensor *to, const soma_tensor *from);
+
 /* ---- Shapes (shape.c) ---- */
 
 /* Product of the sizes; -1 when a size is negative or the product, zeros left out, does not fit in 63 bits. */
@@ -105,8 +132,8 @@ soma_dtype soma__result_type(soma_tensor *const *t, int n);
 
 /* ---- The iterator (iter.c) ---------------------------------------------------------------------------------------------
  * Walks up to SOMA__ITER_MAX operands over a common shape: broadcasts (stride 0), drops dimensions of size 1, joins dimensions
- * that lie together in all operands, and sorts none: the order of elements is row-major in the common shape. Inner loops get a
- * row at a time. */
+ * that lie together in all operands. The order of elements is row-major in the common shape, or, for soma__iter_init_any, that of the
+ * first operand in memory. Inner loops get a row at a time. */
 enum { SOMA__ITER_MAX = 6 };
 typedef struct soma__iter {
     int n, ndim;                                       /* operands; dimensions after joining, at least 1 */
@@ -117,6 +144,11 @@ typedef struct soma__iter {
 } soma__iter;
 /* Operands' shapes must broadcast to `shape`. */
 void soma__iter_init(soma__iter *it, int ndim, const int64_t *shape, soma_tensor *const *operands, int n);
+/* The same for work that asks neither for the order of elements nor for `first`. */
+void soma__iter_init_any(soma__iter *it, int ndim, const int64_t *shape, soma_tensor *const *operands, int n);
+/* For operands[0] with no more elements than a thread's share: the others are like it, all row-major, or single numbers where `scalars`. Fills in
+ * pointers and byte strides of the one row that they are. */
+bool soma__iter_one_row(soma_tensor *const *operands, int n, bool scalars, char **p, int64_t *stride);
 /* inner(arg, pointers, byte strides, count, first): `count` elements of one row; `first` is the row-major number of the first one.
  * Rows are cut at multiples of a fixed number of elements, never by the number of threads. */
 typedef void (*soma__inner_fn)(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first);

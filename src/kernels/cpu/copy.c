@@ -226,6 +226,8 @@ void soma__copy_tensor(const soma_tensor *to, const soma_tensor *from) {
                         from->stride);
 }
 
+__attribute__((constructor)) static void connect(void) { soma__copy_memory = soma__copy_tensor; }
+
 /* ---- Between 16-bit floats and f32 ------------------------------------------------------------------------------ */
 
 static void to_float(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first) {
@@ -256,7 +258,7 @@ static soma_tensor floats_like(const soma_tensor *t, const float *floats) {
 
 static void convert(const soma_tensor *to, const soma_tensor *from, soma__inner_fn inner, soma_dtype dtype) {
     soma__iter it;
-    soma__iter_init(&it, to->ndim, to->shape, (soma_tensor *const[]){(soma_tensor *)to, (soma_tensor *)from}, 2);
+    soma__iter_init_any(&it, to->ndim, to->shape, (soma_tensor *const[]){(soma_tensor *)to, (soma_tensor *)from}, 2);
     soma__iter_run(&it, inner, &dtype);
 }
 
