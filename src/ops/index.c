@@ -698,6 +698,7 @@ SOMA__LINES(scatter_reduce, PLACES "reduce='sum'", PLACES "reduce='prod'", PLACE
             PLACES "reduce='amin' include_self=false", PLACES "reduce='prod' include_self=false", PLACES "reduce='mean' include_self=false",
             "s[4,3] I[4,2]=1,0,2,1,1,1,0,0 [4,5] dim=1 reduce='amax' include_self=false", "[5] i[0] [0] dim=0 reduce='prod'",
             "[5] i[3]=3,1,3 s[3] dim=0 reduce='prod'", "[3] i[3]=1,1,1 [3]=0,2,0 dim=0 reduce='prod' ~",
+            "[5] i[]=3 [3] dim=0 reduce='prod'",
             "[5] i[3]=3,1,3 s[3] dim=-1 reduce='sum' include_self=false",
             "[3] i[2]=0,3 [2] dim=0 reduce='sum' !EINVAL index 3 at position [1]",
             "[3] i[2]=0,1 [2] dim=0 reduce='max' !EINVAL scatter_reduce: reduce is 'max', expected sum",
