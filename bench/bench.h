@@ -56,6 +56,16 @@ static inline void compete(contestant *c, int n, double budget) {
     }
 }
 
+/* -j: a line of JSON for `make bench` in place of a row of the table; times in ms, the arithmetic in GFLOP. */
+static int bench_json;
+static inline void json_line(const char *family, const char *text, int threads, double gflop, const contestant *c, int n) {
+    printf("{\"workload\": \"%s%s\", \"threads\": %d, \"gflop\": %.9f, \"soma_ms\": %.9f, \"peers\": {", family, text, threads, gflop, c[0].best * 1e3);
+    for (int i = 1; i < n; i++)
+        printf("%s\"%s\": %.9f", i > 1 ? ", " : "", c[i].name, c[i].best * 1e3);
+    printf("}}\n");
+    fflush(stdout);
+}
+
 static inline float *floats(int64_t n) {
     float *p = aligned_alloc(64, ((size_t)n * 4 + 127) / 64 * 64);
     uint32_t s = 12345;

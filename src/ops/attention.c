@@ -1,5 +1,5 @@
 /* Attention and positions: composites. */
-#include "ops/op.h"
+#include "ops/attention.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -9,8 +9,7 @@
 enum { Q, K, V, MASK };
 enum { DROPOUT_P, IS_CAUSAL, SCALE, ENABLE_GQA };
 
-/* [L, S], true where query `from` + i must not see key j: j > from + i. */
-static soma_tensor *later(int64_t from, int64_t l, int64_t s) {
+soma_tensor *soma__attention_later(int64_t from, int64_t l, int64_t s) {
     return soma_lt(soma_unsqueeze(soma_arange((double)from, (double)(from + l), 1, SOMA_I64), 1), soma_arange(0, (double)s, 1, SOMA_I64));
 }
 
@@ -94,7 +93,7 @@ static soma_tensor *attend(const attention *a, int64_t from, int64_t to) {
     if (mask && !all && mask->ndim > 1 && soma_size(mask, -2) > 1)
         mask = soma_slice(mask, -2, from, to, 1);
     if (a->causal) /* every query sees the first key at least */
-        weights = soma_softmax(soma_masked_fill(scores, later(from, to - from, soma_size(scores, -1)), -INFINITY), -1);
+        weights = soma_softmax(soma_masked_fill(scores, soma__attention_later(from, to - from, soma_size(scores, -1)), -INFINITY), -1);
     else if (mask && mask->dtype == SOMA_BOOL)
         weights = masked_softmax(scores, mask);
     else
@@ -152,9 +151,13 @@ static bool attention_compose(soma_args *a) {
     }
     if (mask && mask->dtype != SOMA_BOOL && mask->dtype != q->dtype)
         t.mask = soma_to(mask, (soma_dtype)q->dtype);
-    t.q = soma_mul_scalar(q, scale == 0 ? 1 / sqrt((double)SOMA_MAX(features, 1)) : scale);
-    t.k = soma_transpose(repeated(a->in[K], group), -1, -2);
+    scale = scale == 0 ? 1 / sqrt((double)SOMA_MAX(features, 1)) : scale;
+    t.k = repeated(a->in[K], group);
     t.v = repeated(a->in[V], group);
+    if (!soma__failed() && q->dtype == SOMA_F32 && !mask && t.p == 0 && soma__attention_fuses(q, t.k, t.v))
+        return soma__return(a, soma__attention_fused(q, t.k, t.v, t.causal, scale));
+    t.q = soma_mul_scalar(q, scale);
+    t.k = soma_transpose(t.k, -1, -2);
     soma_meta scores;
     if (soma__failed() || !scores_shape(&t, &scores))
         return false;
@@ -232,7 +235,8 @@ static const soma_op attention_op = {
     .name = "scaled_dot_product_attention", .family = "attention", .onnx = "Attention",
     .doc = "softmax(query key^T scale + attn_mask) value over the last two dimensions (Vaswani et al. 2017). A bool mask is true where a key takes "
            "part, a float mask is added. A query that a bool mask lets see no key gives 0, as in PyTorch from 2.5 on (NaN before). Time grows with L "
-           "S; memory too when gradients are recorded, else the scores stand a part at a time",
+           "S. In f32 without mask and dropout memory does not (Dao et al. 2022); else it does when gradients are recorded, and without them the scores "
+           "stand a part at a time",
     .in = {{.name = "query"}, {.name = "key"}, {.name = "value"}, {.name = "attn_mask", .dtypes = SOMA_FLOATS | SOMA_BIT(SOMA_BOOL),
                                                                    .optional = true, .apart = true}},
     .n_in = 4, .outputs = 1,

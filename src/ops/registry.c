@@ -26,6 +26,7 @@ enum { MAX_OPS = 1024 };
     F(loss_classes) \
     F(loss_pairs) \
     F(norm) \
+    F(norm_last) \
     F(dropout) \
     F(shape) \
     F(slice) \
@@ -43,6 +44,7 @@ enum { MAX_OPS = 1024 };
     F(matmul) \
     F(rnn) \
     F(attention) \
+    F(attention_fused) \
     F(conv) \
     F(products) \
     F(einsum) \
