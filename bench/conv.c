@@ -1,5 +1,5 @@
 /* soma's convolution and its gradients against oneDNN's:
- *     bench_conv [-t THREADS] [-s SECONDS] [NAME:BATCH,IC,IH,IW,OC,K,STRIDE,PAD …]
+ *     bench_conv [-j] [-t THREADS] [-s SECONDS] [NAME:BATCH,IC,IH,IW,OC,K,STRIDE,PAD …]
  * oneDNN stands twice: on plain NCHW tensors, as soma works (weights in the layout that it likes), and wholly in the layouts
  * that it likes, without counting what the conversion costs ("blocked"). GFLOP/s at the least time, padding's products
  * counted; the last columns are soma over each. */
@@ -92,8 +92,18 @@ static void unmake(primitive *p) {
 #endif
 #endif
 
+static void print_row(const char *name, const char *kind, double flops, const contestant *c, int count, size_t work) {
+    printf("%-20s %-8s %8.2f ms", name, kind, c[0].best * 1e3);
+    for (int i = 0; i < count; i++)
+        printf(" %8.1f", flops / c[i].best * 1e-9);
+    for (int i = 1; i < count; i++)
+        printf(" %7.0f %%", 100 * c[i].best / c[0].best);
+    printf("   work %.1f MB\n", (double)work * 1e-6);
+    fflush(stdout);
+}
+
 static void race(const char *text, double budget) {
-    char name[64];
+    char name[80];
     int b, ic, ih, iw, oc, k, st, p;
     if (sscanf(text, "%63[^:]:%d,%d,%d,%d,%d,%d,%d,%d", name, &b, &ic, &ih, &iw, &oc, &k, &st, &p) != 9) {
         fprintf(stderr, "%s: expected NAME:BATCH,IC,IH,IW,OC,K,STRIDE,PAD\n", text);
@@ -102,6 +112,8 @@ static void race(const char *text, double budget) {
     shape s = {.c = {.dtype = SOMA_F32,
                      .batch = b,
                      .groups = 1,
+                     .x_last = true,
+                     .y_last = true,
                      .in_channels = ic,
                      .in_h = ih,
                      .in_w = iw,
@@ -116,6 +128,7 @@ static void race(const char *text, double budget) {
     s.w = floats((int64_t)oc * ic * k * k);
     s.y = floats((int64_t)b * oc * s.c.out_h * s.c.out_w);
     static const char *const kinds[] = {"forward", "input", "weight"};
+    const size_t length = strlen(name);
     for (int kind = 0; kind < 3; kind++) {
         if (kind == 1 && ic <= 3)
             continue; /* images need no gradient */
@@ -129,17 +142,17 @@ static void race(const char *text, double budget) {
         primitive other[2] = {0};
         for (int i = 0; i < 2; i++)
             if (make(&other[i], &s.c, kind, i))
-                c[count++] = (contestant){"onednn", run_dnnl, &other[i], 0};
+                c[count++] = (contestant){i ? "onednn_blocked" : "onednn_plain", run_dnnl, &other[i], 0};
 #endif
         compete(c, count, budget);
         double flops = 2.0 * b * oc * (double)(s.c.out_h * s.c.out_w) * ic * k * k;
-        printf("%-20s %-8s %8.2f ms", name, kinds[kind], c[0].best * 1e3);
-        for (int i = 0; i < count; i++)
-            printf(" %8.1f", flops / c[i].best * 1e-9);
-        for (int i = 1; i < count; i++)
-            printf(" %7.0f %%", 100 * c[i].best / c[0].best);
-        printf("   work %.1f MB\n", (double)s.bytes * 1e-6);
-        fflush(stdout);
+        if (bench_json) {
+            snprintf(name + length, sizeof name - length, ".%s", kinds[kind]);
+            json_line("conv.", name, soma_threads(), flops * 1e-9, c, count);
+            name[length] = 0;
+        } else {
+            print_row(name, kinds[kind], flops, c, count, s.bytes);
+        }
 #ifdef HAVE_DNNL
         for (int i = 0; i < count - 1; i++)
             unmake(&other[i]);
@@ -173,6 +186,8 @@ int main(int argc, char **argv) {
             bench_clock = soma_threads() > 1 ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
         } else if (strcmp(argv[i], "-s") == 0 && i + 1 < argc) {
             budget = atof(argv[++i]);
+        } else if (strcmp(argv[i], "-j") == 0) {
+            bench_json = 1;
         } else {
             race(argv[i], budget);
             shapes++;

@@ -1,5 +1,5 @@
 /* soma's sgemm against oneDNN's and any cblas:
- *     bench_gemm [-t THREADS] [-s SECONDS] [-b libopenblas.so] [nn|nt|tn:MxNxK …]
+ *     bench_gemm [-j] [-t THREADS] [-s SECONDS] [-b libopenblas.so] [nn|nt|tn:MxNxK …]
  * Without shapes it runs those of the anchors: squares, small squares, and the products of linear layers (nt forward, nn for
  * the gradient of the input, tn for the gradient of the weight). GFLOP/s at the least time; the last column is soma over the
  * best other. The others' threads are set with OMP_NUM_THREADS before the start. */
@@ -42,6 +42,20 @@ static void run_dnnl(void *arg) {
 }
 #endif
 
+static void print_row(const char *text, double flops, const contestant *c, int count) {
+    double other = 1e30;
+    printf("%-20s", text);
+    for (int i = 0; i < count; i++) {
+        printf(" %8.1f", flops / c[i].best * 1e-9);
+        if (i && c[i].best < other)
+            other = c[i].best;
+    }
+    if (count > 1)
+        printf(" %7.0f %%", 100 * other / c[0].best);
+    printf("\n");
+    fflush(stdout);
+}
+
 static void race(const char *text, double budget) {
     char kind[8];
     long m, n, k;
@@ -73,19 +87,13 @@ static void race(const char *text, double budget) {
     c[count++] = (contestant){"onednn", run_dnnl, &s, 0};
 #endif
     if (cblas)
-        c[count++] = (contestant){"cblas", run_cblas, &s, 0};
+        c[count++] = (contestant){"openblas", run_cblas, &s, 0};
     compete(c, count, budget);
-    double flops = 2.0 * (double)m * (double)n * (double)k, other = 1e30;
-    printf("%-20s", text);
-    for (int i = 0; i < count; i++) {
-        printf(" %8.1f", flops / c[i].best * 1e-9);
-        if (i && c[i].best < other)
-            other = c[i].best;
-    }
-    if (count > 1)
-        printf(" %7.0f %%", 100 * other / c[0].best);
-    printf("\n");
-    fflush(stdout);
+    double flops = 2.0 * (double)m * (double)n * (double)k;
+    if (bench_json)
+        json_line("gemm.", text, soma_threads(), flops * 1e-9, c, count);
+    else
+        print_row(text, flops, c, count);
     free((void *)s.a);
     free((void *)s.b);
     free(s.c);
@@ -110,6 +118,8 @@ int main(int argc, char **argv) {
             bench_clock = soma_threads() > 1 ? CLOCK_MONOTONIC : CLOCK_THREAD_CPUTIME_ID;
         } else if (strcmp(argv[i], "-s") == 0 && i + 1 < argc) {
             budget = atof(argv[++i]);
+        } else if (strcmp(argv[i], "-j") == 0) {
+            bench_json = 1;
         } else if (strcmp(argv[i], "-b") == 0 && i + 1 < argc) {
             void *library = dlopen(argv[++i], RTLD_NOW);
             *(void **)&cblas = library ? dlsym(library, "cblas_sgemm") : NULL;

@@ -23,7 +23,9 @@ enum {
         32, /* or so many and it fits in the second-level cache, where its rows do not all fall on one place: */
     DIRECT_BYTES = 1 << 20,
     DIRECT_PAGE = 4096,
-    DIRECT_PANELS = 1,     /* A is not packed when at most so many panels read it */
+    DIRECT_PANELS = 1,     /* A is not packed when at most so many panels read it, or it has at most */
+    DIRECT_A = 1 << 16,    /* so many bytes, in rows that do not all fall on one place, */
+    DIRECT_WIDE = 1024,    /* and so many columns read it */
     DIRECT_SIDE = 64,      /* nor is anything in products whose three sizes are at most this */
     PARALLEL_WORK = 300000 /* multiply-adds below which waking a thread costs more than it brings */
 };
@@ -32,8 +34,9 @@ typedef struct plan {
     const soma__gemm_kernels *kernels;
     const soma__gemm_ops *ops;
     size_t size, in_size;       /* bytes of an element in registers and in memory */
-    bool half, small, vector, dots, swapped; /* small: tiles straight from the operands; vector: neither packed nor tiled, by
-                                                dots or by rows; swapped: the transposed product */
+    bool half, small, vector, dots, swapped, by_rows; /* small: tiles straight from the operands; vector: neither packed nor
+                                                         tiled, by dots or by rows; swapped: the transposed product; by_rows:
+                                                         its rows are shared out, else its columns */
     bool a_direct, b_direct;
     int64_t chunks, chunk;      /* of k; the longest */
     int64_t rows, columns;      /* of the largest rectangle */
@@ -71,8 +74,15 @@ static void choose_grid(plan *p, const soma__gemm *g, int64_t threads) {
 
 /* Small products whose B has its rows together skip all planning: for them that would take as long as the work. */
 static bool is_small(const soma__gemm *g, const soma__gemm_ops *ops) {
-    return g->m <= DIRECT_SIDE && g->n <= DIRECT_SIDE && g->k <= DIRECT_SIDE && soma_dtype_size(g->dtype) >= 4 &&
+    return g->m <= DIRECT_SIDE && g->n <= DIRECT_SIDE && g->k <= DIRECT_SIDE && (g->dtype == SOMA_F32 || g->dtype == SOMA_F64) &&
            g->b_col == 1 && (ops->masks || g->n % ops->lanes == 0);
+}
+
+/* f32 only: of the lanes of B's vectors fewer are used than dot products do useful work in, which lose about as much on
+ * adding up the lanes as on three vectors of k. */
+static bool wastes_lanes(const soma__gemm *g, const soma__gemm_ops *ops) {
+    const int64_t lanes = ops->lanes;
+    return g->dtype == SOMA_F32 && g->n < 2 * lanes && g->n * (g->k + 3 * lanes) < g->k * soma__parts(g->n, lanes) * lanes;
 }
 
 static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
@@ -90,9 +100,10 @@ static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
     if (p->small)
         return;
     const bool column = g->n == 1 && g->m > 1;
-    p->dots = !p->half && g->a_col == 1 && g->b_row == 1 && (column || g->m <= 4) && g->k > 1;
+    p->dots = !p->half && g->a_col == 1 && g->b_row == 1 && g->k > 1 && (column || g->m <= 4 || wastes_lanes(g, p->ops));
     p->vector = p->dots || (!p->half && (column ? g->a_row == 1 && g->c_row == 1 : g->m == 1 && g->b_col == 1));
     p->swapped = p->vector && column;
+    p->by_rows = p->vector && !column && g->m > 4;
     if (p->vector)
         return;
     if (p->batches == 1)
@@ -104,7 +115,8 @@ static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
     p->chunk = soma__parts(g->k, p->chunks);
     const int64_t panel = (int64_t)p->ops->vectors * p->ops->lanes;
     /* By the whole product, not its rectangles: so fewer threads never need more workspace than more. */
-    p->a_direct = !p->half && g->n <= DIRECT_PANELS * panel;
+    const bool little = g->m * g->k * (int64_t)p->size <= DIRECT_A && g->n <= DIRECT_WIDE && p->chunks == 1;
+    p->a_direct = !p->half && (g->n <= DIRECT_PANELS * panel || (little && g->a_row * (int64_t)p->size % DIRECT_PAGE != 0));
     const bool near = g->k * g->n * (int64_t)p->size <= DIRECT_BYTES && g->b_row * (int64_t)p->size % DIRECT_PAGE != 0;
     p->b_direct = !p->half && g->b_col == 1 &&
                   (g->m <= DIRECT_STRIPS * p->ops->rows || (near && g->m <= DIRECT_STRIPS_NEAR * p->ops->rows));
@@ -307,27 +319,13 @@ static void run_area(const area *r) {
 /* A whole small product. */
 static void run_small(const soma__gemm *g, const soma__gemm_ops *ops, const char *a, const char *b, char *c,
                       const char *mask) {
-    const size_t size = g->dtype == SOMA_F64 ? 8 : 4;
-    const int64_t width = (int64_t)ops->vectors * ops->lanes, panels = soma__parts(g->n, width),
-                  strips = soma__parts(g->m, ops->rows);
-    const int64_t vectors = soma__parts(g->n, ops->lanes);
-    soma__tile t = {.k = g->k, .a_row = g->a_row, .a_step = g->a_col, .b_step = g->b_row, .c_row = g->c_row, .add = g->add,
-                    .last = g->relu || g->bias_row || g->bias_col, .relu = g->relu};
-    for (int64_t s = 0, i = 0; s < strips; s++, i += t.m) {
-        t.m = (int)((g->m - i + strips - s - 1) / (strips - s));
-        t.a = at(a, i * g->a_row, size);
-        t.bias_row = g->bias_row ? at(g->bias_row, i, size) : NULL;
-        for (int64_t q = 0; q < panels; q++) {
-            const int64_t j = panels == 1 ? 0 : soma__part(vectors, panels, q) * ops->lanes;
-            t.n = (int)(panels == 1 ? g->n : SOMA_MIN(soma__part(vectors, panels, q + 1) * ops->lanes, g->n) - j);
-            t.b = at(b, j, size);
-            t.c = c + (i * g->c_row + j) * (int64_t)size;
-            t.bias_col = g->bias_col ? at(g->bias_col, j, size) : NULL;
-            ops->tile(&t);
-        }
-    }
+    soma__tile t = {.k = g->k, .a = a, .a_row = g->a_row, .a_step = g->a_col, .b = b, .b_step = g->b_row, .c = c,
+                          .c_row = g->c_row, .m = (int)g->m, .n = (int)g->n, .add = g->add,
+                          .last = g->relu || g->bias_row || g->bias_col, .relu = g->relu, .bias_row = g->bias_row,
+                          .bias_col = g->bias_col};
+    ops->direct(&t);
     if (mask) {
-        const plan p = {.size = size};
+        const plan p = {.size = g->dtype == SOMA_F64 ? 8 : 4};
         const area r = {.p = &p, .g = g, .c = c, .c_row = g->c_row, .mask = mask};
         mask_area(&r, 0, g->m, 0, g->n);
     }
@@ -335,28 +333,26 @@ static void run_small(const soma__gemm *g, const soma__gemm_ops *ops, const char
 
 /* ---- Whole products --------------------------------------------------------------------------------------------------- */
 
-/* Columns [begin, end) of the product or, when swapped, of its transpose. */
+/* Columns [begin, end) of the product or, when swapped, of its transpose; by_rows: rows. */
 static void run_vector(const plan *p, const soma__gemm *g, int64_t product, int64_t begin, int64_t end) {
-    const char *a = at(g->a, product * g->a_batch, p->size), *b = at(g->b, product * g->b_batch, p->size);
-    const int64_t first = product * g->c_batch + begin * (p->swapped ? g->c_row : 1);
-    soma__dots d = {.m = p->swapped ? 1 : g->m, .n = end - begin, .k = g->k, .add = g->add, .relu = g->relu};
-    d.a = p->swapped ? b : a;
-    d.b = p->swapped ? a : b;
-    d.a_row = p->dots ? g->a_row : p->swapped ? g->b_row : g->a_col;
-    d.b_row = p->dots == p->swapped ? (p->dots ? g->a_row : g->b_row) : (p->dots ? g->b_col : g->a_col);
-    d.b = at(d.b, begin * (p->dots ? d.b_row : 1), p->size);
-    d.c = (char *)g->c + first * (int64_t)p->size;
-    d.c_row = p->swapped ? 1 : g->c_row;
-    d.c_col = p->swapped ? g->c_row : 1;
-    d.bias_row = p->swapped ? g->bias_col : g->bias_row;
-    d.bias_col = p->swapped ? g->bias_row : g->bias_col;
-    if (d.bias_col)
-        d.bias_col = at(d.bias_col, begin, p->size);
+    const bool rows = p->swapped || p->by_rows; /* of C that begin and end count */
+    const int64_t m0 = rows ? begin : 0, m1 = rows ? end : g->m, n0 = rows ? 0 : begin, n1 = rows ? g->n : end;
+    const char *a = at(g->a, product * g->a_batch + m0 * g->a_row, p->size),
+               *b = at(g->b, product * g->b_batch + n0 * g->b_col, p->size);
+    char *c = (char *)g->c + (product * g->c_batch + m0 * g->c_row + n0) * (int64_t)p->size;
+    const void *bias_row = at(g->bias_row, m0, p->size), *bias_col = at(g->bias_col, n0, p->size);
+    soma__dots d = {.m = m1 - m0, .n = n1 - n0, .k = g->k, .a = a, .b = b, .a_row = p->dots ? g->a_row : g->a_col,
+                    .b_row = p->dots ? g->b_col : g->b_row, .c = c, .c_row = g->c_row, .c_col = 1, .add = g->add,
+                    .relu = g->relu, .bias_row = bias_row, .bias_col = bias_col};
+    if (p->swapped)
+        d = (soma__dots){.m = n1 - n0, .n = m1 - m0, .k = g->k, .a = b, .b = a, .a_row = p->dots ? g->b_col : g->b_row,
+                         .b_row = p->dots ? g->a_row : g->a_col, .c = c, .c_row = 1, .c_col = g->c_row, .add = g->add,
+                         .relu = g->relu, .bias_row = bias_col, .bias_col = bias_row};
     (p->dots ? p->ops->dots : p->ops->row)(&d);
     if (g->mask) {
         area r = {.p = p, .g = g, .c = (char *)g->c + product * g->c_batch * (int64_t)p->size, .c_row = g->c_row,
                   .mask = at(g->mask, product * g->mask_batch, p->size)};
-        mask_area(&r, p->swapped ? begin : 0, p->swapped ? end : g->m, p->swapped ? 0 : begin, p->swapped ? 1 : end);
+        mask_area(&r, m0, m1, n0, n1);
     }
 }
 
@@ -446,7 +442,7 @@ static void run_products(void *arg, int64_t begin, int64_t end) {
                 continue;
             }
             if (p->vector) {
-                run_vector(p, j->g, i, 0, p->swapped ? j->g->m : j->g->n);
+                run_vector(p, j->g, i, 0, p->swapped || p->by_rows ? j->g->m : j->g->n);
                 continue;
             }
             half_job h = {p, j->g, i, (float *)sum};
@@ -484,8 +480,8 @@ static void run_product(const plan *p, const soma__gemm *g, int64_t product, cha
     }
     one_job o = {{p, g, work}, product, work + (size_t)(p->grid_m * p->grid_n) * p->slot_bytes};
     if (p->vector) { /* in columns that are whole vectors and lines of the cache */
-        int64_t n = p->swapped ? g->m : g->n, rows = p->swapped ? 1 : g->m;
-        int64_t grain = SOMA_MAX(256, PARALLEL_WORK / 4 / SOMA_MAX(1, rows * g->k) / 256 * 256);
+        int64_t n = p->swapped || p->by_rows ? g->m : g->n, rows = p->swapped || p->by_rows ? g->n : g->m;
+        int64_t grain = SOMA_MAX(p->by_rows ? 16 : 256, PARALLEL_WORK / 4 / SOMA_MAX(1, rows * g->k) / 256 * 256);
         soma__parallel(n, grain, run_vector_range, &o);
         return;
     }

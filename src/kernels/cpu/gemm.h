@@ -51,7 +51,7 @@ typedef struct soma__tile {
     const void *bias_row, *bias_col; /* NULL: none */
 } soma__tile;
 
-/* Sums along k for C's with few rows, both operands with k together: c[i * c_row + j * c_col] = a[i] . b[j], then bias and
+/* Sums along k for C's with few rows or columns, both operands with k together: c[i * c_row + j * c_col] = a[i] . b[j], then bias and
  * act. */
 typedef struct soma__dots {
     int64_t m, n, k;
@@ -67,6 +67,7 @@ typedef struct soma__gemm_ops {
     int rows, vectors, lanes;
     bool masks; /* reads and writes a part of a vector without touching the rest */
     void (*tile)(const soma__tile *t);
+    void (*direct)(soma__tile *t); /* m and n of any size, nothing packed; changes t */
     /* `m` rows to dst[p * m + i]; writes up to 64 bytes beyond the end. */
     void (*pack_a)(void *dst, const void *src, int64_t row, int64_t col, int m, int64_t k);
     /* `n` columns to dst[p * width + j], width = n rounded up to lanes, with zeros behind. */

@@ -165,7 +165,7 @@ static void to_f16(uint16_t *dst, const float *src, int64_t n) {
 #endif
 
 const soma__gemm_kernels SOMA__ISA(soma__gemm) = {
-    .f32 = {ROWS, VECTORS, LANES_f32, MASKS, tile_f32, pack_a_f32, pack_b_f32, dots_f32, row_f32, turn_f32},
-    .f64 = {ROWS, VECTORS, LANES_f64, MASKS, tile_f64, pack_a_f64, pack_b_f64, dots_f64, row_f64, turn_f64},
+    .f32 = {ROWS, VECTORS, LANES_f32, MASKS, tile_f32, direct_f32, pack_a_f32, pack_b_f32, dots_f32, row_f32, turn_f32},
+    .f64 = {ROWS, VECTORS, LANES_f64, MASKS, tile_f64, direct_f64, pack_a_f64, pack_b_f64, dots_f64, row_f64, turn_f64},
     .from_f16 = from_f16, .to_f16 = to_f16, .from_bf16 = from_bf16, .to_bf16 = to_bf16,
 };

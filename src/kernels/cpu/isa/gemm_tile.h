@@ -119,6 +119,35 @@ static void (*const FN(tiles)[3][ROWS][VECTORS])(const soma__tile *) = {ALL(DIRE
 
 static void FN(tile)(const soma__tile *t) { FN(tiles)[t->b_at ? 2 : t->packed][t->m - 1][(t->n - 1) / LANES](t); }
 
+/* A product of any size straight from its operands, tile by tile; sizes that are no multiple are split evenly. Changes t
+ * (a copy would have to wait for what was just written). */
+static void FN(direct)(soma__tile *t) {
+    const int m = t->m, n = t->n, vectors = (n + LANES - 1) / LANES;
+    if (m <= ROWS && vectors <= VECTORS) {
+        FN(tiles)[0][m - 1][vectors - 1](t);
+        return;
+    }
+    const int panels = (vectors + VECTORS - 1) / VECTORS, strips = (m + ROWS - 1) / ROWS,
+              broad = panels > 1 ? vectors % panels : 0, width = panels > 1 ? vectors / panels : vectors,
+              tall = m % strips, height = m / strips;
+    const T *a = t->a, *b = t->b, *row = t->bias_row, *col = t->bias_col;
+    T *c = t->c;
+    for (int s = 0, i = 0; s < strips; s++, i += t->m) {
+        t->m = height + (s < tall);
+        t->a = a + i * t->a_row;
+        t->bias_row = row ? row + i : NULL;
+        for (int q = 0, j = 0; q < panels; q++) {
+            const int nv = width + (q < broad);
+            t->n = n - j < nv * LANES ? n - j : nv * LANES;
+            t->b = b + j;
+            t->c = c + i * t->c_row + j;
+            t->bias_col = col ? col + j : NULL;
+            FN(tiles)[0][t->m - 1][nv - 1](t);
+            j += nv * LANES;
+        }
+    }
+}
+
 /* ---- Packing ---------------------------------------------------------------------------------------------------------- */
 
 static void FN(pack_a)(void *out, const void *from, int64_t row, int64_t col, int m, int64_t k) {
@@ -153,6 +182,8 @@ static void FN(pack_b)(void *out, const void *from, int64_t row, int64_t col, in
     const int nv = (n + LANES - 1) / LANES, width = nv * LANES, rest = n - (nv - 1) * LANES;
     if (col == 1) {
         for (int64_t p = 0; p < k; p++, dst += width, src += row) {
+            for (int v = 0; v < nv; v++) /* the next slice: its rows may be pages apart */
+                __builtin_prefetch(src + k * row + v * LANES);
             for (int v = 0; v < nv - 1; v++)
                 FN(store)(dst + v * LANES, FN(load)(src + v * LANES));
             FN(store)
@@ -197,57 +228,127 @@ static void FN(turn)(void *to, int64_t dst_row, const void *from, int64_t src_ro
         }
 }
 
-/* ---- Dot products: few rows, both operands run along k ---------------------------------------------------------------- */
+/* ---- Dot products: both operands run along k -------------------------------------------------------------------------- */
 
-INLINE void FN(dots_any)(const soma__dots *d, int64_t i, int64_t j, const int m, const int n) {
-    const T *a = (const T *)d->a + i * d->a_row, *b = (const T *)d->b + j * d->b_row;
-    V acc[4][8];
-    UNROLL for (int r = 0; r < m; r++)
-        UNROLL for (int q = 0; q < n; q++)
-            acc[r][q] = FN(set)(0);
-    int64_t p = 0, rest = d->k % LANES;
-    for (; p < d->k - rest; p += LANES)
-        UNROLL for (int q = 0; q < n; q++) {
-            V y = FN(load)(b + q * d->b_row + p);
-            UNROLL for (int r = 0; r < m; r++)
-                acc[r][q] = FN(fma)(y, FN(load)(a + r * d->a_row + p), acc[r][q]);
-        }
-    if (rest)
-        UNROLL for (int q = 0; q < n; q++) {
-            V y = FN(load_n)(b + q * d->b_row + p, (int)rest);
-            UNROLL for (int r = 0; r < m; r++)
-                acc[r][q] = FN(fma)(y, FN(load_n)(a + r * d->a_row + p, (int)rest), acc[r][q]);
-        }
-    for (int r = 0; r < m; r++)
-        for (int q = 0; q < n; q++) {
-            T *c = (T *)d->c + (i + r) * d->c_row + (j + q) * d->c_col, x = FN(sum)(acc[r][q]);
-            if (d->add)
-                x += *c;
-            if (d->bias_row)
-                x += ((const T *)d->bias_row)[i + r];
-            if (d->bias_col)
-                x += ((const T *)d->bias_col)[j + q];
-            *c = d->relu && x < 0 ? 0 : x;
-        }
+static __attribute__((noinline)) V FN(gather)(const T *p, int64_t step, int n) {
+    T t[LANES] = {0};
+    for (int i = 0; i < n; i++)
+        t[i] = p[i * step];
+    return FN(load)(t);
+}
+static __attribute__((noinline)) void FN(scatter)(T *p, int64_t step, V v, int n) {
+    T t[LANES];
+    FN(store)(t, v);
+    for (int i = 0; i < n; i++)
+        p[i * step] = t[i];
 }
 
-/* Wide along n for one row; two by four else (the sums stay the same: each is one chain per lane). */
+/* Row i from column j on: n sums, C, bias and activation. */
+INLINE void FN(finish_dots)(const soma__dots *d, int64_t i, int64_t j, int64_t n, const T *sum) {
+    T *c = (T *)d->c + i * d->c_row + j * d->c_col;
+    const T *col = d->bias_col ? (const T *)d->bias_col + j : NULL, row = d->bias_row ? ((const T *)d->bias_row)[i] : 0;
+    const V low = FN(set)(d->relu ? 0 : -(T)INFINITY);
+    for (int64_t q = 0; q < n; q += LANES, c += LANES * d->c_col) {
+        const int wide = n - q < LANES ? (int)(n - q) : LANES;
+        V x = FN(load)(sum + q);
+        if (d->add)
+            x += d->c_col == 1 ? FN(load_n)(c, wide) : FN(gather)(c, d->c_col, wide);
+        if (d->bias_row)
+            x += FN(set)(row);
+        if (col)
+            x += FN(load_n)(col + q, wide);
+        x = FN(atleast)(low, x);
+        if (d->c_col == 1)
+            FN(store_n)(c, x, wide);
+        else
+            FN(scatter)(c, d->c_col, x, wide);
+    }
+}
+
+/* m x n = LANES sums at once, each one chain per lane, to sum[r * step + q]; beyond the edges the last row and column are
+ * taken again. */
+INLINE void FN(dots_any)(const soma__dots *d, int64_t i, int64_t j, const int m, const int n, T *sum, const int step) {
+    const T *a[LANES], *b[LANES];
+    V acc[LANES];
+    a[0] = (const T *)d->a + i * d->a_row;
+    b[0] = (const T *)d->b + j * d->b_row;
+    UNROLL for (int r = 1; r < m; r++)
+        a[r] = a[r - 1] + (i + r < d->m ? d->a_row : 0);
+    UNROLL for (int q = 1; q < n; q++)
+        b[q] = b[q - 1] + (j + q < d->n ? d->b_row : 0);
+    UNROLL for (int q = 0; q < LANES; q++)
+        acc[q] = FN(set)(0);
+    const int64_t rest = d->k % LANES, whole = d->k - rest;
+    for (int64_t p = 0; p < whole; p += LANES) {
+        V y[LANES];
+        UNROLL for (int q = 0; q < n; q++)
+            y[q] = FN(load)(b[q] + p);
+        UNROLL for (int r = 0; r < m; r++) {
+            V x = FN(load)(a[r] + p);
+            HOLD(x); /* one load, not one for each use */
+            UNROLL for (int q = 0; q < n; q++)
+                acc[r * n + q] = FN(fma)(y[q], x, acc[r * n + q]);
+        }
+    }
+    if (rest)
+        UNROLL for (int r = 0; r < m; r++)
+            UNROLL for (int q = 0; q < n; q++)
+                acc[r * n + q] = FN(fma)(FN(load_n)(b[q] + whole, (int)rest), FN(load_n)(a[r] + whole, (int)rest), acc[r * n + q]);
+    T all[LANES];
+    FN(store)(all, FN(sums)(acc));
+    UNROLL for (int r = 0; r < m; r++)
+        memcpy(sum + r * step, all + r * n, (size_t)n * sizeof(T));
+}
+
+/* One row by LANES columns, column after column: B is read as it lies, which suits matrices that are far away. f32 in two
+ * chains, so that one does not bound the speed. */
+static void FN(dots_row)(const soma__dots *d, int64_t j) {
+    const T *a = d->a;
+    V acc[LANES];
+    const int64_t rest = d->k % LANES, whole = d->k - rest;
+    for (int q = 0; q < LANES; q++) {
+        const T *b = (const T *)d->b + (j + q < d->n ? j + q : d->n - 1) * d->b_row;
+        V sum = FN(set)(0), other = sum;
+        int64_t p = 0;
+        if (sizeof(T) == 4) {
+            for (; p + 2 * LANES <= whole; p += 2 * LANES) {
+                sum = FN(fma)(FN(load)(b + p), FN(load)(a + p), sum);
+                other = FN(fma)(FN(load)(b + p + LANES), FN(load)(a + p + LANES), other);
+            }
+            sum += other;
+        }
+        for (; p < whole; p += LANES)
+            sum = FN(fma)(FN(load)(b + p), FN(load)(a + p), sum);
+        acc[q] = rest ? FN(fma)(FN(load_n)(b + whole, (int)rest), FN(load_n)(a + whole, (int)rest), sum) : sum;
+    }
+    T sum[LANES];
+    FN(store)(sum, FN(sums)(acc));
+    FN(finish_dots)(d, 0, j, d->n - j < LANES ? d->n - j : LANES, sum);
+}
+
+/* Of the two shapes of tiles the one that fewer of cover the product. */
 static void FN(dots)(const soma__dots *d) {
-    int64_t i = 0;
-    for (; i + 2 <= d->m; i += 2) {
-        int64_t j = 0;
-        for (; j + 4 <= d->n; j += 4)
-            FN(dots_any)(d, i, j, 2, 4);
-        for (; j < d->n; j++)
-            FN(dots_any)(d, i, j, 2, 1);
+    if (d->m == 1) {
+        for (int64_t j = 0; j < d->n; j += LANES)
+            FN(dots_row)(d, j);
+        return;
     }
-    if (i < d->m) {
-        int64_t j = 0;
-        for (; j + 8 <= d->n; j += 8)
-            FN(dots_any)(d, i, j, 1, 8);
-        for (; j < d->n; j++)
-            FN(dots_any)(d, i, j, 1, 1);
-    }
+    enum { TALL = LANES / 2, FLAT = LANES > 2 ? LANES / 4 : 1, WIDE = LANES / FLAT, BAND = 64 };
+    const bool tall = soma__parts(d->m, TALL) * soma__parts(d->n, 2) < soma__parts(d->m, FLAT) * soma__parts(d->n, WIDE);
+    const int high = tall ? TALL : FLAT;
+    T sum[TALL * BAND];
+    for (int64_t i = 0; i < d->m; i += high)
+        for (int64_t j0 = 0; j0 < d->n; j0 += BAND) {
+            const int n = d->n - j0 < BAND ? (int)(d->n - j0) : BAND;
+            for (int j = 0; j < n; j += tall ? 2 : WIDE) {
+                if (tall)
+                    FN(dots_any)(d, i, j0 + j, TALL, 2, sum + j, BAND);
+                else
+                    FN(dots_any)(d, i, j0 + j, FLAT, WIDE, sum + j, BAND);
+            }
+            for (int r = 0; r < high && i + r < d->m; r++)
+                FN(finish_dots)(d, i + r, j0, n, sum + r * BAND);
+        }
 }
 
 /* ---- One row: B is read along its rows, a broad band at a time -------------------------------------------------------- */
@@ -260,6 +361,9 @@ INLINE void FN(row_any)(const soma__dots *d, int64_t j, const int nv, int rest) 
         acc[v] = FN(set)(0);
     for (int64_t p = 0; p < d->k; p++, a += d->a_row, b += d->b_row) {
         V x = FN(set)(*a);
+        if (nv == 16) /* bands are pieces of rows: nothing else foresees the next ones */
+            UNROLL for (int v = 0; v < nv; v++)
+                __builtin_prefetch(b + 8 * d->b_row + v * LANES, 0, 2);
         UNROLL for (int v = 0; v < nv; v++) acc[v] =
             FN(fma)(x, v < nv - 1 || rest == LANES ? FN(load)(b + v * LANES) : FN(load_n)(b + v * LANES, rest), acc[v]);
     }

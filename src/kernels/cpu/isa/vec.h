@@ -20,6 +20,15 @@
 #include <arm_neon.h>
 #endif
 
+/* Keeps a vector in its register: GCC folds a load into each instruction that uses it, up to three. */
+#if SOMA_ISA_avx512
+#define HOLD(x) __asm__("" : "+v"(x))
+#elif SOMA_ISA_avx2
+#define HOLD(x) __asm__("" : "+x"(x))
+#else
+#define HOLD(x) (void)(x)
+#endif
+
 #if SOMA_ISA_avx512
 /* ---- AVX-512: 32 registers, masks ---- */
 #define ROWS 8
@@ -46,6 +55,19 @@ INLINE vec_f64 fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm512_fmadd_pd
 INLINE vec_f32 atleast_f32(vec_f32 low, vec_f32 x) { return _mm512_max_ps(low, x); }
 INLINE vec_f64 atleast_f64(vec_f64 low, vec_f64 x) { return _mm512_max_pd(low, x); }
 INLINE float sum_f32(vec_f32 v) { return _mm512_reduce_add_ps(v); }
+INLINE vec_f32 sums_f32(const vec_f32 v[16]) {
+    __m512 t[8];
+    UNROLL for (int i = 0; i < 8; i++)
+        t[i] = _mm512_unpacklo_ps(v[2 * i], v[2 * i + 1]) + _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]);
+    UNROLL for (int i = 0; i < 4; i++) {
+        __m512d a = _mm512_castps_pd(t[2 * i]), b = _mm512_castps_pd(t[2 * i + 1]);
+        t[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)) + _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+    }
+    UNROLL for (int n = 2; n > 0; n /= 2)
+        UNROLL for (int i = 0; i < n; i++)
+            t[i] = _mm512_shuffle_f32x4(t[2 * i], t[2 * i + 1], 0x88) + _mm512_shuffle_f32x4(t[2 * i], t[2 * i + 1], 0xdd);
+    return t[0];
+}
 INLINE double sum_f64(vec_f64 v) { return _mm512_reduce_add_pd(v); }
 
 #elif SOMA_ISA_avx2
@@ -73,6 +95,16 @@ INLINE vec_f32 fma_f32(vec_f32 a, vec_f32 b, vec_f32 c) { return _mm256_fmadd_ps
 INLINE vec_f64 fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return _mm256_fmadd_pd(a, b, c); }
 INLINE vec_f32 atleast_f32(vec_f32 low, vec_f32 x) { return _mm256_max_ps(low, x); }
 INLINE vec_f64 atleast_f64(vec_f64 low, vec_f64 x) { return _mm256_max_pd(low, x); }
+INLINE vec_f32 sums_f32(const vec_f32 v[8]) {
+    __m256 t[4];
+    UNROLL for (int i = 0; i < 4; i++)
+        t[i] = _mm256_unpacklo_ps(v[2 * i], v[2 * i + 1]) + _mm256_unpackhi_ps(v[2 * i], v[2 * i + 1]);
+    UNROLL for (int i = 0; i < 2; i++) {
+        __m256d a = _mm256_castps_pd(t[2 * i]), b = _mm256_castps_pd(t[2 * i + 1]);
+        t[i] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b)) + _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+    }
+    return _mm256_permute2f128_ps(t[0], t[1], 0x20) + _mm256_permute2f128_ps(t[0], t[1], 0x31);
+}
 INLINE float sum_f32(vec_f32 v) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -131,6 +163,15 @@ INLINE vec_f64 fma_f64(vec_f64 a, vec_f64 b, vec_f64 c) { return c + a * b; }
 #endif
 INLINE float sum_f32(vec_f32 v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 INLINE double sum_f64(vec_f64 v) { return v[0] + v[1]; }
+INLINE vec_f32 sums_f32(const vec_f32 v[4]) { return (vec_f32){sum_f32(v[0]), sum_f32(v[1]), sum_f32(v[2]), sum_f32(v[3])}; }
 #endif
+
+/* sums: lane i becomes the sum of v[i]. */
+INLINE vec_f64 sums_f64(const vec_f64 v[]) {
+    double s[LANES_f64];
+    for (int i = 0; i < LANES_f64; i++)
+        s[i] = sum_f64(v[i]);
+    return load_f64(s);
+}
 
 #endif
