@@ -36,11 +36,14 @@ soma_status soma_check_ex(soma_doctor *d, soma_module *net, soma_optim *opt, som
     c.loss = info_of(c.o.loss, c.task);
     c.loss_fn = c.o.loss ? c.o.loss : c.loss->fn;
     c.look.output = -1;
+    int64_t epoch, batch;
+    soma_loader_tell(train, &epoch, &batch);
     soma_scope scope = soma_scope_begin();
     soma_status status = soma__check_data(&c);
     if (status == SOMA_OK) status = soma__check_start(&c);
     if (c.look.n_layers > 0) soma__check_structure(&c);
     status = explained(&c, status);
+    if (status == SOMA_OK) status = soma__check_rewind(&c, epoch, batch); /* the loss may have ended it in the middle of a batch */
     if (status == SOMA_OK && c.o.overfit && isfinite(c.first_loss)) status = soma__check_overfit(&c);
     soma__look_free(&c.look);
     soma_scope_end(scope);
