@@ -98,7 +98,7 @@ static bool back_shape(soma_args *a, soma_meta *out) {
         soma_fail(SOMA_EINVAL, "%s: LSTM and GRU need their states", a->op->name);
         return false;
     }
-    meta_of(&out[0], true, 3, steps, batch, soma__rnn_width(mode, n));
+    meta_of(&out[0], true, 3, steps + 1, batch, soma__rnn_width(mode, n));
     meta_of(&out[1], w != NULL, 3, p, q, w ? w->shape[1] : 0);
     meta_of(&out[2], wanted, 2, batch, n, 0);
     meta_of(&out[3], wanted && lstm, 2, batch, n, 0);
@@ -234,8 +234,8 @@ static soma_tensor *n_last(soma_tensor *t, int64_t n) {
     return soma_cat((soma_tensor *const[]){soma_slice(t, 0, n, 3 * n, 1), soma_slice(t, 0, 0, n, 1)}, 2, 0);
 }
 
-/* rows: h before each step and x. */
-static void weight_gradients(soma_grad_args *g, soma_tensor *rows, soma_tensor *dg) {
+/* rows: h before each step and x; sums: of dg, parts of them over the steps. */
+static void weight_gradients(soma_grad_args *g, soma_tensor *rows, soma_tensor *dg, soma_tensor *sums) {
     const int64_t mode = g->attrs[MODE].value.i, n = g->out_meta[0].shape[2], e = g->in_meta[X].shape[2], k = soma__rnn_gates((int)mode) * n;
     const bool gru = mode == SOMA__RNN_GRU;
     soma_tensor *of_h = soma_slice(dg, -1, 0, k, 1), *of_x = gru ? soma_slice(dg, -1, n, 4 * n, 1) : of_h;
@@ -249,10 +249,11 @@ static void weight_gradients(soma_grad_args *g, soma_tensor *rows, soma_tensor *
         if (gru && g->need[W_HH])
             g->gin[W_HH] = n_last(g->gin[W_HH], n);
     }
-    if (g->need[B_IH] || g->need[B_HH])
-        g->gin[B_IH] = soma_sum(soma_flatten(of_x, 0, 1), SOMA_DIMS(0), false);
-    if (g->need[B_HH])
-        g->gin[B_HH] = gru ? n_last(soma_sum(soma_flatten(of_h, 0, 1), SOMA_DIMS(0), false), n) : g->gin[B_IH];
+    if (!g->need[B_IH] && !g->need[B_HH])
+        return;
+    soma_tensor *bias = soma_sum(sums, SOMA_DIMS(0), false);
+    g->gin[B_IH] = gru ? soma_slice(bias, 0, n, 4 * n, 1) : soma_slice(bias, 0, 0, k, 1);
+    g->gin[B_HH] = gru ? n_last(bias, n) : g->gin[B_IH];
 }
 
 static void steps_backward(soma_grad_args *g) {
@@ -263,7 +264,7 @@ static void steps_backward(soma_grad_args *g) {
         return;
     if (!gh)
         gh = soma_zeros(g->out_meta[0].ndim, g->out_meta[0].shape, g->out_meta[0].dtype);
-    soma_tensor *rows;
+    soma_tensor *rows, *dg, *sums;
     if (!gh)
         return;
     if (g->create_graph) {
@@ -271,18 +272,23 @@ static void steps_backward(soma_grad_args *g) {
         if (!before || !back_in_operators(g, before, gh, gc, out))
             return;
         rows = soma_cat((soma_tensor *const[]){before, by_steps(g->in[X], g->attrs)}, 2, -1);
+        dg = out[0];
+        sums = soma_flatten(dg, 0, 1);
     } else {
         soma_tensor *in[] = {gh, gc, lstm ? g->out[1] : mode == SOMA__RNN_GRU ? g->out[3] : NULL, lstm ? g->in[C0] : NULL, g->out[2], g->in[W_HH],
                              g->need[X] ? g->in[W_IH] : NULL, g->in[LENGTHS]};
         soma_attr attrs[] = {g->attrs[MODE], g->attrs[BATCH_FIRST], g->attrs[REVERSE], SOMA_BOOLEAN("states", g->need[H0] || g->need[C0])};
         if (!soma__apply(&soma__rnn_steps_backward_op, in, 8, attrs, out, 0))
             return;
-        rows = soma_slice(g->out[3], 0, 0, soma_size(out[0], 0), 1);
+        const int64_t steps = out[0]->shape[0] - 1;
+        rows = soma_slice(g->out[3], 0, 0, steps, 1);
+        dg = soma_slice(out[0], 0, 0, steps, 1);
+        sums = soma_select(out[0], 0, steps);
     }
     g->gin[X] = out[1];
     g->gin[H0] = g->need[H0] ? out[2] : NULL;
     g->gin[C0] = g->need[C0] && lstm ? out[3] : NULL;
-    weight_gradients(g, rows, out[0]);
+    weight_gradients(g, rows, dg, sums);
 }
 
 /* ---- Samples --------------------------------------------------------------------------------------------------------- */

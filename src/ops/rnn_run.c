@@ -15,7 +15,7 @@
 
 enum {
     UNIT_VECTOR = 16,  /* groups are cut at multiples: whole vectors of every instruction set */
-    GROUP_VECTORS = 3, /* most of them in a group: as wide as AVX-512's tile */
+    GROUP_VECTORS = SOMA__RNN_UNITS / UNIT_VECTOR, /* most of them in a group: as wide as AVX-512's tile */
     ROW_BLOCK = 32,    /* rows of the batch in a pass: a group's gates stay in the first two levels of cache */
     SMALL_BATCH = 8,   /* below it the input's products run over all steps */
     FEW_ROWS = 4,      /* batches and steps for which packing the weights does not pay */
@@ -36,13 +36,13 @@ typedef struct run {
     int64_t ld;                          /* elements of a row of `rows` */
     const soma_tensor *lengths;
     int64_t i, t, groups, row_blocks;    /* the pass at work, its step, and its parts */
-    bool no_h0;
+    bool no_h0, *quiet;                          /* quiet: steps to which no gradient comes from outside */
     const char *x, *first, *w[2], *gh, *gc, *before; /* w: of h and of x */
     char *rows, *packed_h, *packed_x, *bias;     /* rows: what each step multiplies; forward, packed_h has both weights */
-    char *h, *c, *act, *dg, *dh, *dc, *gx;
+    char *h, *c, *act, *dg, *dh, *dc, *gx; /* behind dg's last step: its sums over the steps, a row for each block of rows */
 } run;
 
-static const double zeros[UNIT_VECTOR * GROUP_VECTORS]; /* also as float */
+static const double zeros[SOMA__RNN_UNITS]; /* also as float */
 
 int soma__rnn_blocks(int mode) { return mode == SOMA__RNN_LSTM || mode == SOMA__RNN_GRU ? 4 : 1; }
 
@@ -269,7 +269,8 @@ static void hold(const run *r, const soma__rnn_rows *s, const char *h) {
     }
 }
 
-static void forward_part(const run *r, int64_t g, int64_t b0, int64_t b1) {
+static void forward_part(const run *r, int64_t g, int64_t block) {
+    const int64_t b0 = soma__part(r->batch, r->row_blocks, block), b1 = soma__part(r->batch, r->row_blocks, block + 1);
     const int64_t column = group_at(r->n, g), n = group_at(r->n, g + 1) - column, t_act = r->keep || r->whole_input ? r->t : 0;
     step_sums(r, t_act, column, n, b0, b1);
     for (int64_t b = b0, next; b < b1; b = next) {
@@ -285,8 +286,8 @@ static void forward_part(const run *r, int64_t g, int64_t b0, int64_t b1) {
 static void forward_parts(void *arg, int64_t begin, int64_t end) {
     const run *r = arg;
     for (int64_t k = begin; k < end; k++) {
-        const int64_t p = part_of(r, begin, end, k), block = p % r->row_blocks;
-        forward_part(r, p / r->row_blocks, soma__part(r->batch, r->row_blocks, block), soma__part(r->batch, r->row_blocks, block + 1));
+        const int64_t p = part_of(r, begin, end, k);
+        forward_part(r, p / r->row_blocks, p % r->row_blocks);
     }
 }
 
@@ -386,7 +387,7 @@ static void pack_backward(void *arg, int64_t begin, int64_t end) {
     }
 }
 
-static soma__rnn_rows backward_rows(const run *r, int64_t column, int64_t n, int64_t b, int64_t rows) {
+static soma__rnn_rows backward_rows(const run *r, int64_t block, int64_t column, int64_t n, int64_t b, int64_t rows) {
     const int64_t before = r->reverse ? r->t + 1 : r->t - 1, of_group = column * r->batch + b * n;
     const bool first = before < 0 || before >= r->steps, lstm = r->mode == SOMA__RNN_LSTM;
     const int64_t from = (r->t * r->step + b * r->stride) * r->n + column, c_from = (r->t * r->batch + b) * r->n + column;
@@ -394,7 +395,7 @@ static soma__rnn_rows backward_rows(const run *r, int64_t column, int64_t n, int
                         .before_row = lstm ? r->n : r->ld};
     for (int q = 0; q < r->blocks; q++)
         s.act[q] = act_at(r, r->t, column, n, q, b);
-    s.gh = row_of(r, r->gh, from);
+    s.gh = r->quiet[r->t] ? NULL : row_of(r, r->gh, from);
     s.gc = row_of(r, r->gc, c_from);
     if (!lstm)
         s.before = row_of(r, r->before, (r->t * r->batch + b) * r->ld + column);
@@ -404,6 +405,7 @@ static soma__rnn_rows backward_rows(const run *r, int64_t column, int64_t n, int
     s.dh = r->dh + (size_t)of_group * r->size;
     s.dc = r->dc + (size_t)of_group * r->size;
     s.dg = r->dg + (size_t)((r->t * r->batch + b) * r->width + column) * r->size;
+    s.sum = r->dg + (size_t)((r->steps * r->batch + block) * r->width + column) * r->size;
     const void **absent[] = {&s.before, &s.gh, &s.gc};
     int64_t *strides[] = {&s.before_row, &s.gh_row, &s.gc_row};
     for (int i = 0; i < 3; i++)
@@ -448,7 +450,8 @@ static void whole_gradient(void *arg, int64_t begin, int64_t end) {
 }
 
 /* Pass i: what the gates of the step that came before, i - 1, give, and then this step's gates. The last pass has only the former. */
-static void backward_part(const run *r, int64_t g, int64_t b0, int64_t b1) {
+static void backward_part(const run *r, int64_t g, int64_t block) {
+    const int64_t b0 = soma__part(r->batch, r->row_blocks, block), b1 = soma__part(r->batch, r->row_blocks, block + 1);
     const int64_t after = r->reverse ? r->t - 1 : r->t + 1;
     if (g >= r->groups) {
         input_gradient(r, g - r->groups, b1 - b0, after, b0, r->width, r->stride * r->e);
@@ -460,7 +463,7 @@ static void backward_part(const run *r, int64_t g, int64_t b0, int64_t b1) {
                  packed_at(r, r->packed_h, 0, r->n, column, k), r->dh + (size_t)(column * r->batch + b0 * n) * r->size, n, true, NULL);
     for (int64_t b = b0, next; b < b1 && r->i < r->steps; b = next) {
         next = alike(r, b, b1);
-        const soma__rnn_rows s = backward_rows(r, column, n, b, next - b);
+        const soma__rnn_rows s = backward_rows(r, block, column, n, b, next - b);
         if (ended(r, b))
             hand_on(r, &s);
         else
@@ -471,8 +474,23 @@ static void backward_part(const run *r, int64_t g, int64_t b0, int64_t b1) {
 static void backward_parts(void *arg, int64_t begin, int64_t end) {
     const run *r = arg;
     for (int64_t k = begin; k < end; k++) {
-        const int64_t p = part_of(r, begin, end, k), block = p % r->row_blocks;
-        backward_part(r, p / r->row_blocks, soma__part(r->batch, r->row_blocks, block), soma__part(r->batch, r->row_blocks, block + 1));
+        const int64_t p = part_of(r, begin, end, k);
+        backward_part(r, p / r->row_blocks, p % r->row_blocks);
+    }
+}
+
+/* Often only the last step's output is used: the zeros of the others, far apart in memory, are then read once, in order. */
+static void find_quiet(void *arg, int64_t begin, int64_t end) {
+    const run *r = arg;
+    const size_t bytes = (size_t)r->n * r->size;
+    for (int64_t t = begin; t < end; t++) {
+        bool quiet = true;
+        for (int64_t b = 0; quiet && b < r->batch; b++) {
+            const char *row = row_of(r, r->gh, (t * r->step + b * r->stride) * r->n);
+            for (size_t i = 0; quiet && i < bytes; i += sizeof zeros)
+                quiet = memcmp(row + i, zeros, SOMA_MIN(bytes - i, sizeof zeros)) == 0;
+        }
+        r->quiet[t] = quiet;
     }
 }
 
@@ -501,13 +519,16 @@ static void backward(soma_args *a, run *r) {
     r->packed_x = take(r, packed_bytes(r, r->e, k, 1));
     r->dh = take(r, state);
     r->dc = take(r, state);
+    r->quiet = (bool *)take(r, (size_t)r->steps * sizeof *r->quiet);
     if (!r->work)
         return;
     memset(r->dh, 0, state);
     memset(r->dc, 0, state);
     r->dg = a->out[0]->data;
+    memset(r->dg + (size_t)(r->steps * r->batch * r->width) * r->size, 0, (size_t)(r->batch * r->width) * r->size);
     r->gx = a->out[1]->data;
     r->kernel = (r->dtype == SOMA_F64 ? &soma__rnn_f64 : soma__rnn_pick())->backward[r->mode];
+    soma__parallel(r->steps, SOMA_MAX(1, 65536 / SOMA_MAX(1, r->batch * r->n)), find_quiet, r);
     const int64_t of_x = r->e ? soma__parts(soma__parts(r->e, UNIT_VECTOR), GROUP_VECTORS) : 0;
     soma__parallel(r->groups + of_x, 1, pack_backward, r);
     for (r->i = 0; r->i < r->steps; r->i++) {
