@@ -194,7 +194,7 @@ static void against_reference(const soma_op *op, int k, soma_dtype dtype, const 
     soma_tensor *in[SOMA_MAX_NAMED_INPUTS], *wide[SOMA_MAX_NAMED_INPUTS];
     result r, ref;
     copy_inputs(op, s, in);
-    bool widen = soma_dtype_is_float(dtype) && !op->random && dtype != SOMA_F64 && strcmp(op->name, "to") != 0;
+    bool widen = soma_dtype_is_float(dtype) && !op->random && dtype != SOMA_F64 && takes(op, SOMA_F64) && strcmp(op->name, "to") != 0;
     copy_inputs(op, s, wide);
     for (int i = 0; i < s->n_in; i++)
         if (wide[i] && widen && soma_dtype_is_float(soma_dtype_of(wide[i])))

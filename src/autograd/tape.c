@@ -145,10 +145,10 @@ soma_node *soma__tape_begin(const soma_op *op, soma_tensor *const *in, int n_in,
     uint32_t mask = what_to_save(op, in, n_in);
     for (int i = 0; i < n_in; i++) {
         if (!in[i]) {
-            node->in_meta[i] = (soma_meta){0};
+            memset(&node->in_meta[i], 0, sizeof node->in_meta[i]);
             continue;
         }
-        node->in_meta[i] = soma__meta_of(in[i]);
+        soma__meta_put(&node->in_meta[i], in[i]);
         bool wants = op->variadic || !(op->no_grad_in & 1u << i);
         if (wants)
             node->edges[i] = edge_to(in[i]);
@@ -166,7 +166,7 @@ bool soma__tape_end(soma_node *node, soma_tensor *const *out) {
     node->seq = atomic_fetch_add_explicit(&next_seq, 1, memory_order_relaxed);
     for (int i = 0; i < node->n_out; i++) {
         soma_tensor *t = out[i];
-        node->out_meta[i] = soma__meta_of(t);
+        soma__meta_put(&node->out_meta[i], t);
         if (!soma_dtype_is_float((soma_dtype)t->dtype) || node->op->no_grad_out & 1u << i)
             continue;
         if (t->node) {

@@ -3,7 +3,9 @@
  * Tensors come and go at every step in the same sizes, and the system's allocator gives large blocks back to the kernel at each
  * free, so that every step pays for page faults. Freed blocks are kept here in size classes (four to a power of two, at most
  * 25 % slack) and handed out again. A block may be freed by another thread than took it, so the cache is the process's, one
- * short lock per class. Every block starts with a header of 64 bytes, so that the user's part is 64-byte aligned. */
+ * short lock per class. Small blocks, which come and go many times an operator, are kept in the context first, without locks; what
+ * they add to the figures is added up there and handed over now and then. Every block starts with a header of 64 bytes, so that
+ * the user's part is 64-byte aligned. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -98,18 +100,62 @@ static void raise_to(_Atomic int64_t *most, int64_t value) {
     while (value > seen && !atomic_compare_exchange_weak_explicit(most, &seen, value, memory_order_relaxed, memory_order_relaxed)) {}
 }
 
-static void count(int owner, int64_t bytes) {
-    int64_t now = atomic_fetch_add_explicit(&in_use, bytes, memory_order_relaxed) + bytes;
-    int64_t own = atomic_fetch_add_explicit(&owner_in_use[owner], bytes, memory_order_relaxed) + bytes;
-    if (bytes > 0) {
-        raise_to(&peak, now);
-        raise_to(&owner_peak[owner], own);
-    }
+/* Adds `bytes`; on the way there the figure was higher by up to `most`. */
+static void count_one(_Atomic int64_t *now, _Atomic int64_t *highest, int64_t bytes, int64_t most) {
+    int64_t was = atomic_fetch_add_explicit(now, bytes, memory_order_relaxed);
+    if (most > 0)
+        raise_to(highest, was + most);
 }
 
-static bool must_fail(void) {
-    int64_t n = atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed) + 1;
+static void count(int owner, int64_t bytes) {
+    count_one(&in_use, &peak, bytes, bytes);
+    count_one(&owner_in_use[owner], &owner_peak[owner], bytes, bytes);
+}
+
+/* ---- What a context keeps ---- */
+
+enum { KEPT = 64, PENDING = 1 << 16 }; /* blocks of a class; bytes that the figures may be behind */
+
+static void hand_over(soma__cache *c) {
+    for (int i = 0; i <= SOMA_OWNER_COUNT; i++) {
+        bool all = i == SOMA_OWNER_COUNT;
+        if (c->bytes[i] != 0 || c->most[i] != 0)
+            count_one(all ? &in_use : &owner_in_use[i], all ? &peak : &owner_peak[i], c->bytes[i], c->most[i]);
+        c->bytes[i] = c->most[i] = 0;
+    }
+    atomic_fetch_add_explicit(&cached, c->cached, memory_order_relaxed);
+    atomic_fetch_add_explicit(&asked, c->asked, memory_order_relaxed);
+    c->asked = c->cached = 0;
+}
+
+/* Before the figures are read or large steps are made, in the thread that made the small ones. */
+static void settle(void) {
+    if (soma__current)
+        hand_over(&soma__current->cache);
+}
+
+static inline void count_small(soma__cache *c, int owner, int64_t bytes) {
+    c->bytes[owner] += bytes;
+    c->bytes[SOMA_OWNER_COUNT] += bytes;
+    c->most[owner] = SOMA_MAX(c->most[owner], c->bytes[owner]);
+    c->most[SOMA_OWNER_COUNT] = SOMA_MAX(c->most[SOMA_OWNER_COUNT], c->bytes[SOMA_OWNER_COUNT]);
+    if (c->bytes[SOMA_OWNER_COUNT] > PENDING || c->bytes[SOMA_OWNER_COUNT] < -PENDING)
+        hand_over(c);
+}
+
+static inline soma__cache *small_cache(int size_class) {
+    soma_ctx *ctx = soma__current;
+    return size_class < SOMA__CACHE_CLASSES && ctx && !ctx->shared ? &ctx->cache : NULL;
+}
+
+/* The k-th allocation fails on purpose; without a k they are only counted. */
+static bool must_fail(soma__cache *c) {
     int64_t at = atomic_load_explicit(&fail_at, memory_order_relaxed);
+    if (at == 0 && c) {
+        c->asked++;
+        return false;
+    }
+    int64_t n = atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed) + 1;
     return at > 0 && n >= at;
 }
 
@@ -143,14 +189,22 @@ static void mark(header *h, size_t bytes) {
 
 /* A block, or NULL without recording anything. */
 static void *take(size_t bytes, int owner) {
-    if (must_fail() || bytes > (size_t)1 << 46)
+    if (bytes > (size_t)1 << 46)
         return NULL;
     size_t room;
     int size_class = class_of(bytes + HEADER, &room);
-    header *h = from_cache(size_class);
-    if (!h) {
-        h = from_system(room);
-        if (!h)
+    soma__cache *c = small_cache(size_class);
+    if (__builtin_expect(must_fail(c), 0))
+        return NULL;
+    header *h;
+    if (c && c->n[size_class] > 0) {
+        h = c->first[size_class];
+        c->first[size_class] = h->next;
+        c->n[size_class]--;
+        c->cached -= (int64_t)h->room;
+    } else {
+        h = from_cache(size_class);
+        if (!h && !(h = from_system(room)))
             return NULL;
     }
     h->next = NULL;
@@ -159,7 +213,12 @@ static void *take(size_t bytes, int owner) {
     h->size_class = (uint16_t)size_class;
     h->owner = (uint8_t)owner;
     mark(h, bytes);
-    count(owner, (int64_t)bytes);
+    if (c) {
+        count_small(c, owner, (int64_t)bytes);
+    } else {
+        settle();
+        count(owner, (int64_t)bytes);
+    }
     return (char *)h + HEADER;
 }
 
@@ -187,18 +246,47 @@ static header *header_of(const void *block) { return (header *)((char *)(uintptr
 
 size_t soma__block_size(const void *block) { return block ? header_of(block)->bytes : 0; }
 
-void soma__free(void *block) {
-    if (!block)
-        return;
-    header *h = header_of(block);
-    count(h->owner, -(int64_t)h->bytes);
-    mark(h, 0);
+static void into_bin(header *h) {
     bin *b = &bins[h->size_class];
-    atomic_fetch_add_explicit(&cached, (int64_t)h->room, memory_order_relaxed);
     pthread_mutex_lock(&b->lock);
     h->next = b->first;
     b->first = h;
     pthread_mutex_unlock(&b->lock);
+}
+
+void soma__free(void *block) {
+    if (!block)
+        return;
+    header *h = header_of(block);
+    int size_class = h->size_class;
+    soma__cache *c = small_cache(size_class);
+    mark(h, 0);
+    if (c)
+        count_small(c, h->owner, -(int64_t)h->bytes);
+    else
+        count(h->owner, -(int64_t)h->bytes);
+    if (c && c->n[size_class] < KEPT) {
+        h->next = c->first[size_class];
+        c->first[size_class] = h;
+        c->n[size_class]++;
+        c->cached += (int64_t)h->room;
+        return;
+    }
+    atomic_fetch_add_explicit(&cached, (int64_t)h->room, memory_order_relaxed);
+    into_bin(h);
+}
+
+void soma__cache_flush(soma_ctx *ctx) {
+    soma__cache *c = &ctx->cache;
+    for (int i = 0; i < SOMA__CACHE_CLASSES; i++) {
+        for (header *h = c->first[i], *next; h; h = next) {
+            next = h->next;
+            into_bin(h);
+        }
+        c->first[i] = NULL;
+        c->n[i] = 0;
+    }
+    hand_over(c);
 }
 
 void soma__uncount(void *block) {
@@ -211,7 +299,8 @@ void *soma__realloc(void *block, size_t bytes) {
     if (!block)
         return soma__alloc(bytes);
     header *h = header_of(block);
-    if (bytes + HEADER <= h->room && !must_fail()) {
+    if (bytes + HEADER <= h->room && !must_fail(NULL)) {
+        settle();
         count(h->owner, (int64_t)bytes - (int64_t)h->bytes);
         h->bytes = bytes;
         mark(h, bytes);
@@ -239,6 +328,7 @@ soma_owner soma__owner_set(soma_owner owner) {
 }
 
 soma_memory soma_memory_stats(void) {
+    settle();
     soma_memory m = {.current = in_use, .peak = peak, .cached = cached};
     for (int i = 0; i < SOMA_OWNER_COUNT; i++) {
         m.owner_current[i] = owner_in_use[i];
@@ -248,12 +338,15 @@ soma_memory soma_memory_stats(void) {
 }
 
 void soma_memory_reset_peak(void) {
+    settle();
     peak = in_use;
     for (int i = 0; i < SOMA_OWNER_COUNT; i++)
         owner_peak[i] = owner_in_use[i];
 }
 
 void soma_memory_trim(void) {
+    if (soma__current)
+        soma__cache_flush(soma__current);
     for (int i = 0; i < CLASSES; i++) {
         pthread_mutex_lock(&bins[i].lock);
         header *h = bins[i].first;
@@ -270,6 +363,7 @@ void soma_memory_trim(void) {
 }
 
 int64_t soma_memory_fail_at(int64_t k) {
+    settle();
     int64_t n = atomic_exchange(&asked, 0);
     atomic_store(&fail_at, k > 0 ? k : 0);
     return n;
@@ -277,6 +371,3 @@ int64_t soma_memory_fail_at(int64_t k) {
 
 /* A freed block stays reachable through the cache; give it back so that leak checkers see only true leaks. */
 __attribute__((destructor(101))) static void trim_at_exit(void) { soma_memory_trim(); }
-
-bool soma__mul_ok(int64_t a, int64_t b, int64_t *out) { return a >= 0 && b >= 0 && !__builtin_mul_overflow(a, b, out); }
-bool soma__add_ok(int64_t a, int64_t b, int64_t *out) { return a >= 0 && b >= 0 && !__builtin_add_overflow(a, b, out); }

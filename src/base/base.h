@@ -23,14 +23,28 @@ char *soma__strdup(const char *text);
 size_t soma__block_size(const void *block);             /* bytes asked for */
 soma_owner soma__owner_set(soma_owner owner);           /* owner of this thread's next blocks; returns the old one */
 
+/* Gives the cache of `ctx` back to the process: before it ends. */
+void soma__cache_flush(soma_ctx *ctx);
+
 /* a * b and a + b of sizes that come from outside; false on overflow or a negative operand. */
-bool soma__mul_ok(int64_t a, int64_t b, int64_t *out);
-bool soma__add_ok(int64_t a, int64_t b, int64_t *out);
+static inline bool soma__mul_ok(int64_t a, int64_t b, int64_t *out) { return a >= 0 && b >= 0 && !__builtin_mul_overflow(a, b, out); }
+static inline bool soma__add_ok(int64_t a, int64_t b, int64_t *out) { return a >= 0 && b >= 0 && !__builtin_add_overflow(a, b, out); }
 
 /* ---- Contexts (ctx.c) --------------------------------------------------------------------------------------------- */
 
+/* Small freed blocks and the figures about memory that have not been added to the process's yet (alloc.c). */
+enum { SOMA__CACHE_CLASSES = 17 }; /* blocks up to 2 KiB */
+typedef struct soma__cache {
+    void *first[SOMA__CACHE_CLASSES];
+    uint16_t n[SOMA__CACHE_CLASSES];
+    int64_t bytes[SOMA_OWNER_COUNT + 1], most[SOMA_OWNER_COUNT + 1]; /* by owner, the last of all */
+    int64_t asked, cached;
+} soma__cache;
+
 struct soma_scope_entry;
 struct soma_ctx {
+    soma__cache cache;
+    bool shared;                /* of several threads: nothing may be cached here */
     soma_status error;
     bool error_read;            /* soma_error or soma_error_message was asked since */
     char message[1024];
@@ -41,8 +55,11 @@ struct soma_ctx {
     bool in_rule;               /* a gradient rule runs, and no graph is made of it: its views stay inside */
     bool shapes_only;           /* operators infer shapes and allocate no data (summary, nn_build) */
     soma_owner owner;
-    int path_depth;             /* modules that are running, outermost first; names are borrowed */
-    const char *path[32];
+    int path_depth;             /* modules that are running, outermost first */
+    struct soma__place {
+        void (*name)(const void *of, char *out, size_t size);
+        const void *of;
+    } path[32];
     int64_t flops;              /* counted while shapes_only */
     bool parsing;               /* a network description is read: parameters wait, whatever sizes it names */
     void *decoding;             /* soma_cache of the soma_nn_forward_cached that runs */
@@ -55,14 +72,20 @@ struct soma_ctx {
     void *dying;                /* tape nodes that nobody refers to any more, waiting to be taken apart */
     bool draining;
 };
-soma_ctx *soma__ctx(void);      /* the current one, never NULL */
+extern _Thread_local soma_ctx *soma__current __attribute__((tls_model("initial-exec"), visibility("hidden"))); /* NULL: not made yet */
+soma_ctx *soma__ctx_make(void);
+/* The current one, never NULL. */
+static inline soma_ctx *soma__ctx(void) {
+    soma_ctx *ctx = soma__current;
+    return __builtin_expect(ctx != NULL, 1) ? ctx : soma__ctx_make();
+}
 static inline bool soma__failed(void) { return soma__ctx()->error != SOMA_OK; }
 soma_status soma__fail_v(soma_status status, const char *format, va_list args);
 void soma__log(soma_log_level level, const char *format, ...) SOMA_PRINTF(2, 3);
 /* Layer names for messages: "in 3.conv (Conv2d): …" is put before errors that happen inside. */
 /* Puts "name: " before the pending error (behind the module path), unless it starts with the name already. */
 void soma__fail_prefix(const char *name);
-void soma__path_push(const char *name);
+void soma__path_push(void (*name)(const void *of, char *out, size_t size), const void *of); /* asked for the name when there is an error */
 void soma__path_pop(void);
 
 /* ---- Scopes (scope.c) ---------------------------------------------------------------------------------------------- */

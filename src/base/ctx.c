@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
-static _Thread_local soma_ctx *current, *own;
+_Thread_local soma_ctx *soma__current;
+static _Thread_local soma_ctx *own;
+#define current soma__current
 static soma_ctx first;              /* of the first thread that asks: most programs have no other */
 static atomic_flag first_taken = ATOMIC_FLAG_INIT;
-static soma_ctx destitute = {.error = SOMA_ENOMEM, .message = "no memory for a context"};
+static soma_ctx destitute = {.shared = true, .error = SOMA_ENOMEM, .message = "no memory for a context"};
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 
@@ -28,6 +30,7 @@ static void ctx_end(soma_ctx *ctx) {
     ctx->scopes = NULL;
     ctx->n_scopes = ctx->room_scopes = 0;
     ctx->room_objects = 0;
+    soma__cache_flush(ctx);
 }
 
 static void thread_ends(void *ctx) {
@@ -56,7 +59,7 @@ static soma_ctx *own_ctx(void) {
     return own = ctx;
 }
 
-soma_ctx *soma__ctx(void) { return __builtin_expect(current != NULL, 1) ? current : (current = own_ctx()); }
+soma_ctx *soma__ctx_make(void) { return current = own_ctx(); }
 soma_ctx *soma_ctx_current(void) { return soma__ctx(); }
 
 /* The main thread has no end that key destructors see. */
@@ -129,7 +132,9 @@ static size_t put_path(soma_ctx *ctx) {
     int depth = SOMA_MIN(ctx->path_depth, (int)SOMA_LEN(ctx->path));
     if (depth == 0)
         return 0;
-    int n = snprintf(ctx->message, sizeof ctx->message, "in %s: ", ctx->path[depth - 1]);
+    char name[400];
+    ctx->path[depth - 1].name(ctx->path[depth - 1].of, name, sizeof name);
+    int n = snprintf(ctx->message, sizeof ctx->message, "in %s: ", name);
     return n < 0 ? 0 : SOMA_MIN((size_t)n, sizeof ctx->message - 1);
 }
 
@@ -186,10 +191,10 @@ void soma__log(soma_log_level level, const char *format, ...) {
     ctx->log(ctx->log_user, level, text);
 }
 
-void soma__path_push(const char *name) {
+void soma__path_push(void (*name)(const void *of, char *out, size_t size), const void *of) {
     soma_ctx *ctx = soma__ctx();
     if (ctx->path_depth < (int)SOMA_LEN(ctx->path))
-        ctx->path[ctx->path_depth] = name;
+        ctx->path[ctx->path_depth] = (struct soma__place){name, of};
     ctx->path_depth++;
 }
 

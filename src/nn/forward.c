@@ -25,7 +25,8 @@ static void call_probes(soma_module *m, soma_tensor *const *in, int n) {
 }
 
 /* "3.0 (Conv2d)"; the outermost module is known by its type alone. */
-static void title_of(const soma_module *m, char *title, size_t size) {
+static void title_of(const void *of, char *title, size_t size) {
+    const soma_module *m = of;
     char path[SOMA__NN_PATH];
     soma__nn_path(m, NULL, path, sizeof path);
     if (path[0])
@@ -46,9 +47,7 @@ soma_tensor *soma__nn_run(soma_module *m, soma_tensor *const *in, int n, soma__n
         soma_fail(SOMA_EINVAL, "soma_nn_forward: the module or its input is NULL");
         return NULL;
     }
-    char title[SOMA__NN_PATH + 64];
-    title_of(m, title, sizeof title);
-    soma__path_push(title);
+    soma__path_push(title_of, m);
     for (int i = 0; i < n; i++)
         if (!in[i])
             soma_fail(SOMA_EINVAL, "input %d is NULL", i);

@@ -78,9 +78,31 @@ static soma_tensor *convert(soma_tensor *t, soma_dtype dtype) {
     return SOMA__RUN(&soma__to_op, &attr, t);
 }
 
+/* The usual case: inputs have one dtype already, and the operator takes it. */
+static bool all_alike(const soma_op *op, soma_tensor *const *in, int n_in, soma_tensor **room, soma_dtype *common) {
+    int dtype = -1;
+    for (int i = 0; i < n_in; i++) {
+        room[i] = in[i];
+        if (!in[i])
+            continue;
+        const soma_input *info = input_info(op, i);
+        if (!((info->dtypes ? info->dtypes : op->dtypes) & SOMA_BIT(in[i]->dtype)))
+            return false;
+        if (info->apart)
+            continue;
+        if (in[i]->weak || (dtype >= 0 && in[i]->dtype != dtype))
+            return false;
+        dtype = in[i]->dtype;
+    }
+    *common = (soma_dtype)dtype;
+    return dtype >= 0 && (op->promote != SOMA_PROMOTE_FLOAT || soma_dtype_is_float(*common));
+}
+
 /* Brings inputs to their common dtype. `room` holds the converted list. */
 static bool promote(const soma_op *op, soma_tensor *const *in, int n_in, soma_tensor **room, soma_dtype *common, bool in_place) {
     int n = 0;
+    if (all_alike(op, in, n_in, room, common))
+        return true;
     for (int i = 0; i < n_in; i++)
         if (in[i] && !input_info(op, i)->apart)
             room[n++] = in[i];
@@ -169,14 +191,14 @@ static bool run_kernel(soma_args *a) {
             return false;
     }
     const char *why = "it has no kernel";
-    int i = 0, last = SOMA_MAX_IMPLS - 1;
-    while (last > 0 && !op->cpu[last])
-        last--;
-    if (atomic_load_explicit(&soma__force_reference, memory_order_relaxed))
-        i = last;
-    for (; i <= last && op->cpu[i] && why; i++)
+    int i = 0;
+    if (__builtin_expect(atomic_load_explicit(&soma__force_reference, memory_order_relaxed), 0))
+        for (int k = 1; k < SOMA_MAX_IMPLS && op->cpu[k]; k++)
+            i = k;
+    for (; i < SOMA_MAX_IMPLS && op->cpu[i] && why; i++)
         why = op->cpu[i](a);
-    soma__free(a->work);
+    if (a->work)
+        soma__free(a->work);
     a->work = NULL;
     if (why)
         soma_fail(SOMA_EUNSUPPORTED, "%s: no kernel takes these arguments: %s", op->name, why);
@@ -267,8 +289,11 @@ bool soma__has_values(const soma_args *a) {
 static bool run_prepared(soma_args *a, soma_tensor *const *in, soma_dtype common, bool over_input) {
     const soma_op *op = a->op;
     soma_meta meta[SOMA_MAX_OUTPUTS];
-    for (int i = 0; i < op->outputs; i++)
-        meta[i] = (soma_meta){.dtype = common};
+    for (int i = 0; i < op->outputs; i++) {
+        meta[i].dtype = common;
+        meta[i].ndim = 0;
+        meta[i].laid = false;
+    }
     if (!op->shape(a, meta))
         return false;
     for (int i = 0; op->keeps_order && i < op->outputs; i++)

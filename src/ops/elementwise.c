@@ -78,6 +78,12 @@ void soma__run_rows(soma_tensor *out, soma_tensor *const *in, int n_in, soma__ro
         c.of[k].move = k == 0 ? soma__casts.cast[stored][seen] : soma__casts.cast[seen][stored];
         c.row = c.of[k].half ? f32_row : c.row;
     }
+    char *p[SOMA__ITER_MAX];
+    int64_t stride[SOMA__ITER_MAX];
+    if (soma__iter_one_row(operands, n_in + 1, true, p, stride)) {
+        run(&c, p, stride, out->numel, 0);
+        return;
+    }
     soma__iter it;
     soma__iter_init_any(&it, out->ndim, out->shape, operands, n_in + 1);
     soma__iter_run(&it, run, &c);

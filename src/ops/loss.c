@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/loss.h"
 #include "ops/dense.h"
+#include "ops/elementwise.h"
 #include "ops/fold.h"
 
 #include <string.h>
@@ -253,14 +254,44 @@ static soma_tensor *element_grad(soma_grad_args *g) {
     return soma_mul_scalar(g->gout[0], 1.0 / divisor(reduction, n, g->in_meta[0].ndim ? g->in_meta[0].shape[0] : 1));
 }
 
+static const soma_op mse_backward_op;
+
 /* d/dx = 2 (x - t), d/dt = -2 (x - t) */
 static void mse_backward(soma_grad_args *g) {
+    soma_dtype d = g->in_meta[0].dtype;
+    if (!g->create_graph && g->gout[0] && g->need[0] && !g->need[1] && g->attrs[0].value.i != SOMA_NONE && (d == SOMA_F32 || d == SOMA_F64)) {
+        g->gin[0] = SOMA__RUN(&mse_backward_op, g->attrs, g->gout[0], g->in[0], g->in[1]);
+        return;
+    }
     soma_tensor *e = element_grad(g);
     if (!e)
         return;
     soma_tensor *gx = soma_mul(soma_sub(g->in[0], g->in[1]), soma_mul_scalar(e, 2.0));
     g->gin[0] = g->need[0] ? gx : NULL;
     g->gin[1] = g->need[1] ? soma_neg(gx) : NULL;
+}
+
+static bool mse_backward_shape(soma_args *a, soma_meta *out) {
+    if (a->in[0]->numel != 1 || !soma__loss_shapes(a, 1, 2)) {
+        soma_fail(SOMA_ESHAPE, "%s: the gradient is one number", a->op->name);
+        return false;
+    }
+    soma__meta_put(out, a->in[1]);
+    return true;
+}
+
+static const char *mse_backward_kernel(soma_args *a) {
+    soma_tensor *out = a->out[0], factor = *a->in[0], *scaled[2] = {out, &factor};
+    double n = divisor(a->attrs[0].value.i, out->numel, out->ndim ? out->shape[0] : 1);
+    union { float f32; double f64; } value;
+    if (out->dtype == SOMA_F32)
+        value.f32 = *(const float *)a->in[0]->data * (float)(1.0 / n) * 2.0f;
+    else
+        value.f64 = *(const double *)a->in[0]->data * (1.0 / n) * 2.0;
+    factor.data = &value;
+    soma__run_rows(out, a->in + 1, 2, SOMA__ROW(binary, SOMA__B_sub, out->dtype), NULL, NULL, true);
+    soma__run_rows(out, scaled, 2, SOMA__ROW(binary, SOMA__B_mul, out->dtype), NULL, NULL, true);
+    return NULL;
 }
 
 /* d/dx = sign(x - t) */
@@ -324,9 +355,35 @@ static const soma_op bce_op = {
     .cpu = {bce_kernel}, .backward = bce_backward, .flops = bce_flops,
 };
 
+static bool mse_backward_samples(int i, soma_dtype dtype, soma_sample *s) {
+    if (!loss_samples(i, dtype, s) || s->attrs[0].value.i == SOMA_NONE)
+        return false;
+    s->in[2] = s->in[1];
+    s->in[1] = s->in[0];
+    s->in[0] = soma__sample(dtype, -1, 1, 7, SOMA_SCALAR);
+    s->n_in = 3;
+    return true;
+}
+
+static bool mse_backward_errors(int i, soma_dtype dtype, soma_sample *s) {
+    if (i > 0 || !mse_backward_samples(0, dtype, s))
+        return false;
+    s->in[0] = s->in[1];
+    s->status = SOMA_ESHAPE;
+    s->error = "one number";
+    return true;
+}
+
+static const soma_op mse_backward_op = {
+    .name = "mse_loss_backward", .family = "loss", .doc = "gradient of mse_loss for its input, in one pass", .in = {{.name = "grad"},
+    {.name = "input"}, {.name = "target"}}, .n_in = 3, .outputs = 1, .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64), .promote = SOMA_PROMOTE_SAME,
+    .shape = mse_backward_shape, .cpu = {mse_backward_kernel}, .backward = SOMA_NONDIFF, .internal = true,
+    .attrs = SOMA_ATTRS(SOMA__REDUCTION(", 4: half, the sum / 2N")), .samples = mse_backward_samples, .errors = mse_backward_errors,
+};
+
 extern soma_op_list soma__loss_ops;
 soma_op_list soma__loss_ops = {&soma__class_entropy_op, &soma__cross_entropy_backward_op, &soma__nll_loss_op,
-                               &soma__class_coefficients_op, &mse_op, &l1_op, &bce_op, NULL};
+                               &soma__class_coefficients_op, &mse_op, &mse_backward_op, &l1_op, &bce_op, NULL};
 
 soma_tensor *soma__loss_run(const soma_op *op, soma_tensor *x, soma_tensor *target, int64_t reduction) {
     soma_attr attr = SOMA_INT("reduction", reduction);

@@ -1,6 +1,7 @@
 /* Matrix products: matmul as torch.matmul, linear with its bias inside. Operands are read through their strides, so neither
  * transposes nor broadcast batches are ever copied, and their gradients are matrix products over the same operands. */
 #include "kernels/cpu/gemm.h"
+#include "ops/fold.h"
 #include "ops/op.h"
 
 #include <string.h>
@@ -43,8 +44,9 @@ static void join_batches(batched *p) {
 
 /* a [..., m, k] and b [..., k, n] (1-d ones count as a row and a column) into `out`, row-major. With `turned` b is [n, k]. */
 static batched plan(const soma_tensor *a, const soma_tensor *b, const soma_tensor *out, bool turned) {
-    batched p = {.g = {.dtype = (soma_dtype)a->dtype, .a = a->data, .b = b->data, .c = out->data, .batch = 1}};
+    batched p;
     soma__gemm *g = &p.g;
+    *g = (soma__gemm){.dtype = (soma_dtype)a->dtype, .a = a->data, .b = b->data, .c = out->data, .batch = 1};
     g->k = a->shape[a->ndim - 1];
     g->a_col = a->stride[a->ndim - 1];
     g->m = a->ndim > 1 ? a->shape[a->ndim - 2] : 1;
@@ -395,11 +397,22 @@ static int64_t linear_flops(soma_args *a) {
     return 2 * a->out[0]->numel * a->in[1]->shape[1] + (a->in[2] ? a->out[0]->numel : 0);
 }
 
+static const soma_op linear_backward_op;
+
 /* d/dx = g W; d/dW = gᵀ x over all rows; d/dbias: the sum of g's rows. */
 static void linear_backward(soma_grad_args *g) {
     soma_tensor *go = g->gout[0];
     if (!go)
         return;
+    const bool weight = g->need[1];
+    if (!g->create_graph && go->ndim == 2) {
+        soma_attr need = SOMA_INT("need", g->need[0] | weight << 1 | (g->n_in > 2 && g->need[2]) << 2);
+        soma_tensor *in[3] = {go, weight ? g->in[0] : NULL, g->need[0] ? g->in[1] : NULL}, *out[3];
+        if (soma__apply(&linear_backward_op, in, 3, &need, out, 0))
+            for (int i = 0; i < g->n_in; i++)
+                g->gin[i] = g->need[i] ? out[i] : NULL;
+        return;
+    }
     if (g->need[0])
         g->gin[0] = soma_matmul(go, g->in[1]);
     soma_tensor *rows = go->ndim == 1 ? soma_unsqueeze(go, 0) : rows_of(go);
@@ -410,6 +423,89 @@ static void linear_backward(soma_grad_args *g) {
     if (g->n_in > 2 && g->need[2])
         g->gin[2] = soma_sum(rows, SOMA_DIMS(0), false);
 }
+
+/* All gradients that are wanted of a matrix of rows; those that are not are empty. */
+enum { NEED_X = 1, NEED_WEIGHT = 2, NEED_BIAS = 4 };
+
+static bool linear_backward_shape(soma_args *a, soma_meta *out) {
+    const soma_tensor *g = a->in[0], *x = a->in[1], *w = a->in[2];
+    const int64_t need = a->attrs[0].value.i;
+    if (g->ndim != 2 || (need & NEED_WEIGHT && (!x || x->ndim != 2 || x->shape[0] != g->shape[0])) ||
+        (need & NEED_X && (!w || w->ndim != 2 || w->shape[0] != g->shape[1]))) {
+        soma_fail(SOMA_ESHAPE, "linear_backward: the gradient does not fit input and weight");
+        return false;
+    }
+    for (int i = 0; i < 3; i++) {
+        out[i].ndim = 1;
+        out[i].shape[0] = 0;
+    }
+    if (need & NEED_X)
+        out[0].shape[(out[0].ndim = 2) - 1] = w->shape[1], out[0].shape[0] = g->shape[0];
+    if (need & NEED_WEIGHT)
+        out[1].shape[(out[1].ndim = 2) - 1] = x->shape[1], out[1].shape[0] = g->shape[1];
+    if (need & NEED_BIAS)
+        out[2].shape[0] = g->shape[1];
+    return true;
+}
+
+static batched plan_weight(soma_args *a) {
+    soma_tensor turned = {.ndim = 2, .dtype = a->in[0]->dtype, .data = a->in[0]->data, .shape = {a->in[0]->shape[1], a->in[0]->shape[0]},
+                          .stride = {a->in[0]->stride[1], a->in[0]->stride[0]}};
+    return plan(&turned, a->in[1], a->out[1], false);
+}
+
+static size_t linear_backward_work(soma_args *a) {
+    size_t most = 0;
+    if (a->out[0]->numel > 0) {
+        batched p = plan(a->in[0], a->in[2], a->out[0], false);
+        most = soma__gemm_work(&p.g);
+    }
+    if (a->out[1]->numel > 0) {
+        batched p = plan_weight(a);
+        most = SOMA_MAX(most, soma__gemm_work(&p.g));
+    }
+    if (a->out[2]->numel > 0) {
+        soma__fold f;
+        soma__fold_plan(&f, a->in[0], 1);
+        most = SOMA_MAX(most, (size_t)f.outputs * sizeof(double) + soma__fold_work(&f));
+    }
+    return most;
+}
+
+static const char *run_linear_backward(soma_args *a, bool reference) {
+    const size_t bytes = a->work ? soma__block_size(a->work) : 0;
+    for (int i = 0; i < 2; i++) {
+        if (a->out[i]->numel == 0)
+            continue;
+        batched p = i == 0 ? plan(a->in[0], a->in[2], a->out[0], false) : plan_weight(a);
+        if (reference)
+            run_reference(&p);
+        else
+            soma__gemm_run(&p.g, a->work, bytes);
+    }
+    if (a->out[2]->numel > 0) {
+        soma__fold f;
+        soma__fold_plan(&f, a->in[0], 1);
+        double *sums = a->work;
+        soma__fold_run(&f, SOMA__FOLD_SUM, a->in[0]->data, NULL, sums, sums + f.outputs);
+        soma__unstage((soma_dtype)a->in[0]->dtype, sums, true, f.outputs, a->out[2]->data);
+    }
+    return NULL;
+}
+static const char *linear_backward_packed(soma_args *a) { return run_linear_backward(a, false); }
+static const char *linear_backward_plain(soma_args *a) { return run_linear_backward(a, true); }
+
+SOMA__LINES(linear_backward, "[3,4] [3,5] [4,5] need=7", "[2,3] - [3,7] need=5", "s[18,20] s[18,33] - need=6", "[0,4] [0,3] [4,3] need=7",
+            "[6,3] s[6,2] s[3,2] need=3", "[3,4] [2,5] [4,5] need=7 !ESHAPE does not fit", "[3,4] - [4,5] need=3 !ESHAPE does not fit",
+            "[4] - - need=4 !ESHAPE does not fit")
+
+static const soma_op linear_backward_op = {
+    .name = "linear_backward", .family = "matmul", .doc = "the gradients of linear in one call: for the input (need 1), weight (2) and bias (4)",
+    .in = {{.name = "grad"}, {.name = "x", .optional = true}, {.name = "weight", .optional = true}}, .n_in = 3, .outputs = 3,
+    .attrs = SOMA_ATTRS(SOMA_NEED_INT("need", "which are wanted; the others come out empty")), .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME,
+    .shape = linear_backward_shape, .work = linear_backward_work, .cpu = {linear_backward_packed, linear_backward_plain},
+    .backward = SOMA_NONDIFF, .internal = true, .samples = linear_backward_samples, .errors = linear_backward_errors,
+};
 
 static bool linear_sample(const two_shapes *c, int n, int i, soma_dtype dtype, soma_sample *s) {
     if (!two_sample(c, n, i, dtype, s))
@@ -513,4 +609,4 @@ static const soma_op outer_op = {
 
 soma_tensor *soma_outer(soma_tensor *a, soma_tensor *b) { return SOMA__RUN(&outer_op, NULL, a, b); }
 
-const soma_op *const soma__matmul_ops[] = {&matmul_op, &linear_op, &outer_op, NULL};
+const soma_op *const soma__matmul_ops[] = {&matmul_op, &linear_op, &linear_backward_op, &outer_op, NULL};

@@ -112,6 +112,12 @@ const char *soma__optim_run(soma_args *a, soma__update *u, bool reference) {
         u->present |= 1u << k;
     }
     u->dtype = (soma_dtype)a->in[SOMA__PARAM]->dtype;
+    char *p[SOMA__UPDATE_MOST];
+    int64_t stride[SOMA__UPDATE_MOST];
+    if (soma__iter_one_row(operands, n, false, p, stride)) {
+        (reference ? row_reference : row)(u, p, stride, operands[0]->numel, 0);
+        return NULL;
+    }
     soma__iter_init(&it, a->in[SOMA__PARAM]->ndim, a->in[SOMA__PARAM]->shape, operands, n);
     soma__iter_run(&it, reference ? row_reference : row, u);
     return NULL;

@@ -281,12 +281,27 @@ void soma__optim_count(soma_tensor *step) {
     soma_touch(step);
 }
 
-static soma_status update(soma_optim *opt, soma__optim_param *p) {
+/* Which states the options of a group want, a bit each. */
+static unsigned states_of(const soma_optim *opt, int group) {
+    unsigned mask = 0;
+    for (int k = 0; k < soma__optim_n_states(opt); k++)
+        mask |= (unsigned)soma__optim_has_state(opt, group, k) << k;
+    return mask;
+}
+
+static bool ready(const soma_optim *opt, const soma__optim_param *p, unsigned states) {
+    bool all = p->step != NULL;
+    for (int k = 0; k < soma__optim_n_states(opt); k++)
+        all = all && (p->state[k] || !(states & 1u << k));
+    return all;
+}
+
+static soma_status update(soma_optim *opt, soma__optim_param *p, unsigned states) {
     const soma__optim_group *g = &opt->groups[p->group];
     soma_tensor *grad = soma_grad(p->tensor), *in[SOMA__OPTIM_STATES + 4] = {p->tensor, opt->maximize ? soma_neg(grad) : grad}, *out[1];
     int n = 2;
     for (int k = 0; k < soma__optim_n_states(opt); k++)
-        in[n++] = soma__optim_has_state(opt, p->group, k) ? p->state[k] : NULL;
+        in[n++] = states & 1u << k ? p->state[k] : NULL;
     in[n++] = g->lr;
     in[n++] = p->step;
     soma__optim_count(p->step);
@@ -303,14 +318,22 @@ soma_status soma_optim_step(soma_optim *opt) {
     if (!opt->op)
         return soma_fail(SOMA_ESTATE, "%s: evaluates the loss several times in a step; use soma_optim_step_closure", opt->kind->name);
     bool grad = soma_set_grad_enabled(false);
-    for (int i = 0; i < opt->n_params && ctx->error == SOMA_OK; i++)
-        if (soma_grad(opt->params[i].tensor))
-            soma__optim_ready(opt, i);
-    soma_scope scope = soma_scope_begin();
-    for (int i = 0; i < opt->n_params && ctx->error == SOMA_OK; i++)
-        if (soma_grad(opt->params[i].tensor))
-            update(opt, &opt->params[i]);
-    soma_scope_end(scope);
+    unsigned states = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        soma_scope scope = soma_scope_begin();
+        for (int i = 0, group = -1; i < opt->n_params && ctx->error == SOMA_OK; i++) {
+            soma__optim_param *p = &opt->params[i];
+            if (!soma_grad(p->tensor))
+                continue;
+            if (p->group != group)
+                states = states_of(opt, group = p->group);
+            if (pass == 1)
+                update(opt, p, states);
+            else if (!ready(opt, p, states))
+                soma__optim_ready(opt, i);
+        }
+        soma_scope_end(scope);
+    }
     soma_set_grad_enabled(grad);
     if (ctx->error != SOMA_OK)
         return ctx->error;

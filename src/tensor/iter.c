@@ -78,6 +78,21 @@ static void init(soma__iter *it, int ndim, const int64_t *shape, soma_tensor *co
     }
 }
 
+bool soma__iter_one_row(soma_tensor *const *operands, int n, bool scalars, char **p, int64_t *stride) {
+    int64_t numel = operands[0]->numel;
+    if (numel > GRAIN || numel < 1)
+        return false;
+    for (int k = 0; k < n; k++) {
+        const soma_tensor *t = operands[k];
+        bool number = scalars && k > 0 && t->numel == 1;
+        if (!number && (t->numel != numel || t->ndim != operands[0]->ndim || !soma__contiguous(t)))
+            return false;
+        p[k] = t->data;
+        stride[k] = number && numel > 1 ? 0 : (int64_t)soma_dtype_size((soma_dtype)t->dtype);
+    }
+    return true;
+}
+
 void soma__iter_init(soma__iter *it, int ndim, const int64_t *shape, soma_tensor *const *operands, int n) {
     init(it, ndim, shape, operands, n, false);
 }

@@ -13,11 +13,12 @@ _Static_assert(sizeof(soma_storage) <= STORAGE_HEADER, "data must stay 64-byte a
 
 /* ---- Storage ---- */
 
-static soma_storage *storage_new(size_t bytes) {
-    soma_storage *s = soma__alloc(STORAGE_HEADER + bytes);
+/* `header` bytes before the data, of which the storage itself takes the first. */
+static soma_storage *storage_new(size_t header, size_t bytes) {
+    soma_storage *s = soma__alloc(header + bytes);
     if (!s)
         return NULL;
-    *s = (soma_storage){.bytes = bytes, .data = (char *)s + STORAGE_HEADER};
+    *s = (soma_storage){.bytes = bytes, .data = (char *)s + header};
     atomic_init(&s->refs, 1);
     return s;
 }
@@ -42,19 +43,52 @@ static soma_tensor *into_scope(soma_tensor *t) {
     return NULL;
 }
 
-static soma_tensor *handle_new(soma_dtype dtype, int ndim, const int64_t *shape) {
-    soma_tensor *t = soma__alloc(sizeof *t);
-    if (!t)
-        return NULL;
+static void handle_init(soma_tensor *t, soma_dtype dtype, int ndim, const int64_t *shape, int64_t numel) {
     memset(t, 0, offsetof(soma_tensor, shape));
     atomic_init(&t->refs, 1);
     t->dtype = (uint8_t)dtype;
     t->ndim = (uint8_t)ndim;
+    t->numel = numel;
     for (int i = 0; i < ndim; i++)
         t->shape[i] = shape[i];
-    t->numel = soma__numel(ndim, shape);
+}
+
+static soma_tensor *handle_new(soma_dtype dtype, int ndim, const int64_t *shape) {
+    soma_tensor *t = soma__alloc(sizeof *t);
+    if (t)
+        handle_init(t, dtype, ndim, shape, soma__numel(ndim, shape));
     return t;
 }
+
+#ifdef NDEBUG
+/* The handle in front of the data, in the storage's block: a tensor costs one allocation. It holds the block (`home`) as long as it lives. */
+enum { HOME_HEADER = (sizeof(soma_storage) + sizeof(soma_tensor) + 63) / 64 * 64 };
+
+static soma_tensor *handle_with_storage(soma_dtype dtype, int ndim, const int64_t *shape, size_t bytes) {
+    soma_storage *s = storage_new(HOME_HEADER, bytes);
+    if (!s)
+        return NULL;
+    soma_tensor *t = (soma_tensor *)(s + 1);
+    handle_init(t, dtype, ndim, shape, (int64_t)(bytes / soma_dtype_size(dtype)));
+    t->storage = t->home = s;
+    t->data = s->data;
+    return t;
+}
+#else
+/* Apart, since a handle outlives its data in debug builds. */
+static soma_tensor *handle_with_storage(soma_dtype dtype, int ndim, const int64_t *shape, size_t bytes) {
+    soma_tensor *t = handle_new(dtype, ndim, shape);
+    if (!t)
+        return NULL;
+    t->storage = storage_new(STORAGE_HEADER, bytes);
+    if (!t->storage) {
+        soma_release(t);
+        return NULL;
+    }
+    t->data = t->storage->data;
+    return t;
+}
+#endif
 
 static bool check_shape(soma_dtype dtype, int ndim, const int64_t *shape, int64_t *bytes) {
     if ((unsigned)dtype >= SOMA_DTYPE_COUNT) {
@@ -84,21 +118,13 @@ static soma_tensor *tensor_new(soma_dtype dtype, int ndim, const int64_t *shape,
     int64_t bytes = 0;
     if (!check_shape(dtype, ndim, shape, &bytes))
         return NULL;
-    soma_tensor *t = handle_new(dtype, ndim, shape);
+    soma_tensor *t = soma__ctx()->shapes_only ? handle_new(dtype, ndim, shape) : handle_with_storage(dtype, ndim, shape, (size_t)bytes);
     if (!t)
         return NULL;
     if (stride)
         memcpy(t->stride, stride, (size_t)ndim * sizeof *stride);
     else
         soma__row_major(ndim, shape, t->stride);
-    if (!soma__ctx()->shapes_only) {
-        t->storage = storage_new((size_t)bytes);
-        if (!t->storage) {
-            soma_release(t);
-            return NULL;
-        }
-        t->data = t->storage->data;
-    }
     return into_scope(t);
 }
 
@@ -115,7 +141,7 @@ soma_tensor *soma__tensor_new_laid(const soma_meta *meta) {
 static bool settle(soma_tensor *t) {
     int64_t stride[SOMA_MAX_DIMS];
     soma__row_major(t->ndim, t->shape, stride);
-    soma_storage *old = t->storage, *now = old ? storage_new((size_t)t->numel * soma_dtype_size((soma_dtype)t->dtype)) : NULL;
+    soma_storage *old = t->storage, *now = old ? storage_new(STORAGE_HEADER, (size_t)t->numel * soma_dtype_size((soma_dtype)t->dtype)) : NULL;
     if (now) {
         soma_tensor to = {.dtype = t->dtype, .ndim = t->ndim, .numel = t->numel, .data = now->data};
         memcpy(to.shape, t->shape, sizeof to.shape);
@@ -129,7 +155,8 @@ static bool settle(soma_tensor *t) {
     }
     memcpy(t->stride, stride, sizeof t->stride);
     atomic_store_explicit(&t->chosen, false, memory_order_release);
-    storage_release(old);
+    if (old != t->home)
+        storage_release(old);
     return true;
 }
 
@@ -167,16 +194,25 @@ soma_tensor *soma__tensor_alias(soma_tensor *of, const soma_meta *meta) {
 }
 
 soma_tensor *soma__tensor_alias_owned(soma_tensor *of) {
-    soma_meta meta = soma__meta_of(of);
+    soma_meta meta;
+    soma__meta_put(&meta, of);
     return alias(of, &meta);
 }
 
-soma_meta soma__meta_of(const soma_tensor *t) {
-    soma_meta m = {.dtype = (soma_dtype)t->dtype, .ndim = t->ndim};
+void soma__meta_put(soma_meta *m, const soma_tensor *t) {
+    m->dtype = (soma_dtype)t->dtype;
+    m->ndim = t->ndim;
+    m->offset = 0;
+    m->laid = false;
     for (int i = 0; i < t->ndim; i++) {
-        m.shape[i] = t->shape[i];
-        m.stride[i] = t->stride[i];
+        m->shape[i] = t->shape[i];
+        m->stride[i] = t->stride[i];
     }
+}
+
+soma_meta soma__meta_of(const soma_tensor *t) {
+    soma_meta m = {0};
+    soma__meta_put(&m, t);
     return m;
 }
 
@@ -216,8 +252,12 @@ void soma_release(soma_tensor *t) {
     if (t->node)
         soma__node_release(t->node, t);
     soma_release(t->grad);
-    storage_release(t->storage);
-    bury(t);
+    soma_storage *home = t->home, *storage = t->storage;
+    if (!home)
+        bury(t);
+    else if (home != storage)
+        storage_release(home);
+    storage_release(storage);
 }
 
 soma_tensor *soma_escape(soma_tensor *t) {

@@ -35,6 +35,7 @@ struct soma_tensor {
     int64_t numel;
     void *data;         /* first element; NULL when only the shape is wanted */
     soma_storage *storage;
+    soma_storage *home;       /* the block this handle lies in; NULL: a block of its own. Counted through `storage` while it is the same */
     struct soma_node *node;   /* the operator that made it, when recorded; counted */
     struct soma_tensor *grad; /* counted */
     const char *made_by;      /* operator's name, static; for messages */
@@ -62,6 +63,7 @@ soma_tensor *soma__tensor_alias(soma_tensor *of, const soma_meta *meta);
 /* The same, of the whole tensor, owned by the caller instead of a scope. */
 soma_tensor *soma__tensor_alias_owned(soma_tensor *of);
 soma_meta soma__meta_of(const soma_tensor *t);
+void soma__meta_put(soma_meta *m, const soma_tensor *t); /* what lies beyond ndim stays as it is */
 /* Where the i-th element in row-major order lies. */
 void *soma__element(const soma_tensor *t, int64_t i);
 /* Puts t in place of what the slot held; either may be NULL. */
@@ -99,6 +101,10 @@ bool soma__settle(soma_tensor *t);
 bool soma__packed(const soma_tensor *t);
 /* A 4-d tensor [N, C, H, W] that lies as a dense [N, H, W, C] and not row-major at the same time. */
 bool soma__channels_last(const soma_tensor *t);
+/* The same, or both at the same time: it can be read as a dense [N, H, W, C]. */
+bool soma__reads_channels_last(const soma_tensor *t);
+/* soma__channels_last of a tensor that soma__meta_of has described, as gradient rules see it. */
+bool soma__was_channels_last(const soma_meta *m);
 /* For shape rules, of a result whose shape is filled in: its order is channels-last (of 4 dimensions; left row-major where both are one). */
 void soma__lay_channels_last(soma_meta *m);
 /* Its order is that of `t`, a tensor of the same shape, if that is packed. */
@@ -144,6 +150,9 @@ typedef struct soma__iter {
 void soma__iter_init(soma__iter *it, int ndim, const int64_t *shape, soma_tensor *const *operands, int n);
 /* The same for work that asks neither for the order of elements nor for `first`. */
 void soma__iter_init_any(soma__iter *it, int ndim, const int64_t *shape, soma_tensor *const *operands, int n);
+/* For operands[0] with no more elements than a thread's share: the others are like it, all row-major, or single numbers where `scalars`. Fills in
+ * pointers and byte strides of the one row that they are. */
+bool soma__iter_one_row(soma_tensor *const *operands, int n, bool scalars, char **p, int64_t *stride);
 /* inner(arg, pointers, byte strides, count, first): `count` elements of one row; `first` is the row-major number of the first one.
  * Rows are cut at multiples of a fixed number of elements, never by the number of threads. */
 typedef void (*soma__inner_fn)(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first);
