@@ -8,10 +8,12 @@ enum {
     SPAN_ROW = SPAN / 2 + 4 /* pairs from row to row of them, not all in one place of the cache */
 };
 
-/* The sums of a tile to acc[m][nv]; one function per size. */
+/* A tile's sums to C, or added to it; one function per size. */
 #define DOT_TILE(m, nv)                                                                                                     \
-    BF16_CODE static void dot_##m##x##nv(const soma__tile *t, __m512 *to) {                                                 \
+    BF16_CODE static void dot_##m##x##nv(const soma__tile *t) {                                                             \
         const float *a = t->a, *b = t->b;                                                                                   \
+        float *c = t->c;                                                                                                    \
+        const __mmask16 rest = mask_f32(t->n - (nv - 1) * 16);                                                              \
         __m512 acc[m][nv];                                                                                                  \
         UNROLL for (int i = 0; i < m; i++)                                                                                  \
             UNROLL for (int v = 0; v < nv; v++)                                                                             \
@@ -24,36 +26,39 @@ enum {
                 UNROLL for (int v = 0; v < nv; v++)                                                                         \
                     acc[i][v] = _mm512_dpbf16_ps(acc[i][v], x[v], (__m512bh)_mm512_set1_ps(a[i]));                          \
         }                                                                                                                   \
+        const __mmask16 old = t->add ? 0xffff : 0;                                                                          \
         UNROLL for (int i = 0; i < m; i++)                                                                                  \
-            UNROLL for (int v = 0; v < nv; v++)                                                                             \
-                to[i * nv + v] = acc[i][v];                                                                                 \
+            UNROLL for (int v = 0; v < nv; v++) {                                                                           \
+                float *to = c + i * t->c_row + v * 16;                                                                      \
+                const __mmask16 mask = v < nv - 1 ? 0xffff : rest;                                                          \
+                acc[i][v] += _mm512_maskz_loadu_ps(mask & old, to);                                                         \
+                _mm512_mask_storeu_ps(to, mask, acc[i][v]);                                                                 \
+            }                                                                                                               \
     }
 #define DOT_TILES(m) DOT_TILE(m, 1) DOT_TILE(m, 2) DOT_TILE(m, 3)
 DOT_TILES(1) DOT_TILES(2) DOT_TILES(3) DOT_TILES(4) DOT_TILES(5) DOT_TILES(6) DOT_TILES(7) DOT_TILES(8)
 #define DOT_NAMES(m) {dot_##m##x1, dot_##m##x2, dot_##m##x3}
-static void (*const dot_tiles[8][3])(const soma__tile *, __m512 *) = {DOT_NAMES(1), DOT_NAMES(2), DOT_NAMES(3), DOT_NAMES(4),
+static void (*const dot_tiles[8][3])(const soma__tile *) = {DOT_NAMES(1), DOT_NAMES(2), DOT_NAMES(3), DOT_NAMES(4),
                                                                        DOT_NAMES(5), DOT_NAMES(6), DOT_NAMES(7), DOT_NAMES(8)};
 
 static void tile_bf16(const soma__tile *t) {
-    __m512 acc[24];
     const int nv = (t->n + 15) / 16;
-    dot_tiles[t->m - 1][nv - 1](t, acc);
+    dot_tiles[t->m - 1][nv - 1](t);
+    if (!t->last)
+        return;
     const float *row = t->bias_row, *col = t->bias_col;
-    const __m512 low = _mm512_set1_ps(t->last && t->relu ? 0 : -INFINITY);
-    for (int i = 0; i < t->m; i++) {
-        float *c = (float *)t->c + i * t->c_row;
+    const __m512 low = _mm512_set1_ps(t->relu ? 0 : -INFINITY);
+    for (int i = 0; i < t->m; i++)
         for (int v = 0; v < nv; v++) {
             const int n = t->n - v * 16 < 16 ? t->n - v * 16 : 16;
-            __m512 x = acc[i * nv + v];
-            if (t->add)
-                x += load_n_f32(c + v * 16, n);
-            if (t->last && col)
+            float *c = (float *)t->c + i * t->c_row + v * 16;
+            __m512 x = load_n_f32(c, n);
+            if (col)
                 x += load_n_f32(col + v * 16, n);
-            if (t->last && row)
+            if (row)
                 x += _mm512_set1_ps(row[i]);
-            store_n_f32(c + v * 16, _mm512_max_ps(low, x), n);
+            store_n_f32(c, _mm512_max_ps(low, x), n);
         }
-    }
 }
 
 /* ---- Packing ---------------------------------------------------------------------------------------------------------- */
@@ -81,14 +86,21 @@ BF16_CODE static void pair_rows(float *dst, const void *first, const void *secon
 
 /* k values that lie together to pairs; writes whole vectors, zeros behind the end. */
 BF16_CODE static void pair_along(float *dst, const void *src, bool half, int64_t k) {
-    for (int64_t p = 0; p < k; p += 32, dst += 16) {
-        const int n = k - p < 32 ? (int)(k - p) : 32, low = n < 16 ? n : 16;
+    const float *x = src;
+    int64_t p = 0;
+    for (; !half && p + 32 <= k; p += 32, dst += 16) {
+        _mm_prefetch((const char *)(x + p + SPAN), _MM_HINT_T0); /* of the next span, which is far from the next row */
+        _mm_prefetch((const char *)(x + p + SPAN + 16), _MM_HINT_T0);
+        _mm512_storeu_si512(dst, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + p + 16), _mm512_loadu_ps(x + p)));
+    }
+    for (; p < k; p += 32, dst += 16) {
+        const int n = k - p < 32 ? (int)(k - p) : 32;
+        const __mmask32 mask = (__mmask32)(0xffffffffu >> (32 - n));
         if (half)
-            _mm512_storeu_si512(dst, _mm512_maskz_loadu_epi16((__mmask32)(0xffffffffu >> (32 - n)), (const uint16_t *)src + p));
+            _mm512_storeu_si512(dst, _mm512_maskz_loadu_epi16(mask, (const uint16_t *)src + p));
         else
-            _mm512_storeu_si512(dst, (__m512i)_mm512_cvtne2ps_pbh(
-                                         n > 16 ? load_n_f32((const float *)src + p + 16, n - 16) : _mm512_setzero_ps(),
-                                         load_n_f32((const float *)src + p, low)));
+            _mm512_storeu_si512(dst, (__m512i)_mm512_cvtne2ps_pbh(_mm512_maskz_loadu_ps((__mmask16)(mask >> 16), x + p + 16),
+                                                                  _mm512_maskz_loadu_ps((__mmask16)mask, x + p)));
     }
 }
 
