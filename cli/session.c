@@ -120,6 +120,7 @@ int session_make_network(session *s)
         return code;
     if (soma_nn_count(s->net) == 0)
         return work_error(s->a, "the network has no parameters: there is nothing to train");
+    soma_set_autocast(!strcmp(s->r.precision, "bf16") ? SOMA_BF16 : SOMA_F32);
     s->opt = recipe_optim(&s->r, s->net);
     s->sched = s->opt ? recipe_sched(&s->r, (soma_loader_batches(s->train_loader) + s->r.accumulate - 1) / s->r.accumulate) : NULL;
     return s->sched ? 0 : library_error(s->a);
