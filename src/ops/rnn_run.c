@@ -16,7 +16,7 @@
 enum {
     UNIT_VECTOR = 16,  /* groups are cut at multiples: whole vectors of every instruction set */
     GROUP_VECTORS = SOMA__RNN_UNITS / UNIT_VECTOR, /* most of them in a group: as wide as AVX-512's tile */
-    ROW_BLOCK = 32,    /* rows of the batch in a pass: a group's gates stay in the first two levels of cache */
+    ROW_BLOCK = SOMA__RNN_ROWS, /* rows of the batch in a pass: a group's gates stay in the first two levels of cache */
     SMALL_BATCH = 8,   /* below it the input's products run over all steps */
     FEW_ROWS = 4,      /* batches and steps for which packing the weights does not pay */
     FEW_STEPS = 8,
@@ -125,8 +125,8 @@ static void pack(const run *r, char *to, const stack *part, int parts, int64_t n
 
 /* c [rows, n] = a [rows, k] b (+ c) (+ bias); b: rows k0 to k0 + k of what was packed with `all`. Each element is a chain along k, however
  * the parts are cut. */
-static void multiply(const run *r, int64_t rows, int64_t n, int64_t all, int64_t k0, int64_t k, const char *a, int64_t a_row, int64_t a_step,
-                     const char *b, char *c, int64_t c_row, bool add, const char *bias) {
+static void multiply(const run *r, int64_t rows, int64_t n, int64_t all, int64_t k0, int64_t k, const char *a, int64_t a_row, const char *b,
+                     char *c, int64_t c_row, bool add, const char *bias) {
     const soma__gemm_ops *o = r->ops;
     const int64_t size = (int64_t)r->size, vectors = soma__parts(n, o->lanes), panels = soma__parts(vectors, o->vectors),
                   strips = soma__parts(rows, o->rows), chunks = SOMA_MAX(1, soma__parts(k * size, CHUNK_BYTES));
@@ -135,12 +135,12 @@ static void multiply(const run *r, int64_t rows, int64_t n, int64_t all, int64_t
         for (int64_t q = 0; q < chunks; q++) {
             const int64_t from = soma__part(k, chunks, q), to = soma__part(k, chunks, q + 1);
             soma__tile t = {.k = to - from, .b = b + (j * all + (k0 + from) * (next - j)) * size, .b_step = next - j,
-                            .n = (int)(SOMA_MIN(next, n) - j), .a_row = a_row, .a_step = a_step, .packed = a_row == 1 && a_step == rows, .c_row = c_row, .add = add || q > 0,
+                            .n = (int)(SOMA_MIN(next, n) - j), .a_row = a_row, .a_step = 1, .c_row = c_row, .add = add || q > 0,
                             .last = bias && q == chunks - 1, .bias_col = bias ? bias + j * size : NULL};
-            for (int64_t s = 0; s < strips; s++) {
-                const int64_t i = soma__part(rows, strips, s);
-                t.m = (int)(soma__part(rows, strips, s + 1) - i);
-                t.a = a + (i * a_row + from * a_step) * size;
+            for (int64_t s = 1, i = 0, end; s <= strips; s++, i = end) {
+                end = s == strips ? rows : s * rows / strips;
+                t.m = (int)(end - i);
+                t.a = a + (i * a_row + from) * size;
                 t.c = c + (i * c_row + j) * size;
                 o->tile(&t);
             }
@@ -208,7 +208,7 @@ static void gate_sums(const run *r, int of, int q, int64_t column, int64_t n, in
     const char *bias_of = bias < 0 ? NULL : row_of(r, r->bias, bias * r->n + column);
     a = row_of(r, a, k0);
     if (r->packed)
-        multiply(r, rows, n, r->n + r->e, k0, k, a, a_row, 1, packed_at(r, r->packed_h, q, r->n, column, r->n + r->e), c, c_row, add, bias_of);
+        multiply(r, rows, n, r->n + r->e, k0, k, a, a_row, packed_at(r, r->packed_h, q, r->n, column, r->n + r->e), c, c_row, add, bias_of);
     else
         r->ops->dots(&(soma__dots){.m = rows, .n = n, .k = k, .a = a, .a_row = a_row, .b = row_of(r, r->w[of], row * k), .b_row = k, .c = c,
                                    .c_row = c_row, .c_col = 1, .add = add, .bias_col = bias_of});
@@ -452,7 +452,7 @@ static void hand_on(const run *r, const soma__rnn_rows *s) {
 /* Rows of dg times the weights of x. */
 static void input_gradient(const run *r, int64_t g, int64_t rows, int64_t t, int64_t b, int64_t dg_row, int64_t gx_row) {
     const int64_t column = group_at(r->e, g), n = group_at(r->e, g + 1) - column, k = rows_of_h(r);
-    multiply(r, rows, n, k, 0, k, row_of(r, dg_at(r, t, b), dg_of_x(r)), dg_row, 1,
+    multiply(r, rows, n, k, 0, k, row_of(r, dg_at(r, t, b), dg_of_x(r)), dg_row,
              packed_at(r, r->packed_x, 0, r->e, column, k), row_of(r, r->gx, (t * r->step + b * r->stride) * r->e + column), gx_row, false, NULL);
 }
 
@@ -466,7 +466,7 @@ static void backward_part(const run *r, int64_t g, int64_t block) {
     }
     const int64_t column = group_at(r->n, g), n = group_at(r->n, g + 1) - column, k = rows_of_h(r);
     if (r->i > 0 && (r->i < r->steps || r->keep))
-        multiply(r, b1 - b0, n, k, 0, k, dg_at(r, after, b0), r->width, 1,
+        multiply(r, b1 - b0, n, k, 0, k, dg_at(r, after, b0), r->width,
                  packed_at(r, r->packed_h, 0, r->n, column, k), r->dh + (size_t)(column * r->batch + b0 * n) * r->size, n, true, NULL);
     for (int64_t b = b0, next; b < b1 && r->i < r->steps; b = next) {
         next = alike(r, b, b1);
@@ -508,7 +508,7 @@ typedef struct full {
     int64_t t, steps;          /* the window */
     int64_t k;                 /* rows at a time for the weights, and where they are */
     const char *dg, *rows;
-    char *packed[2], *dw[2];
+    char *dw[2];
     bool add;
 } full;
 
@@ -520,35 +520,32 @@ static void window_input(void *arg, int64_t begin, int64_t end) {
             input_gradient(r, g, f->steps, f->t, b, r->batch * r->width, r->step * r->e);
 }
 
-static void window_rows(void *arg, int64_t begin, int64_t end) {
-    const full *f = arg;
-    const run *r = f->r;
-    for (int64_t g = begin; g < end; g++) {
-        const int of = g < r->groups ? OF_H : OF_X;
-        const int64_t all = of == OF_H ? r->n : r->e, at = of == OF_H ? g : g - r->groups, column = group_at(all, at);
-        const stack part = {row_of(r, f->rows, (of == OF_H ? 0 : r->n) + column), r->ld, 1, f->k};
-        pack(r, packed_at(r, f->packed[of], 0, all, column, f->k), &part, 1, group_at(all, at + 1) - column, f->k);
+/* dw (+)= the m units packed in `a` over all rows times the n columns of h or x in the rows, which are read where they are. */
+static void add_weights(const full *f, const char *a, int64_t m, const char *rows, int64_t n, char *dw) {
+    const soma__gemm_ops *o = f->r->ops;
+    const int64_t vectors = soma__parts(n, o->lanes), panels = soma__parts(vectors, o->vectors), size = (int64_t)f->r->size;
+    for (int64_t p = 0; p < panels; p++) {
+        const int64_t j = soma__part(vectors, panels, p) * o->lanes, next = SOMA_MIN(n, soma__part(vectors, panels, p + 1) * o->lanes);
+        const soma__tile t = {.k = f->k, .a = a, .a_row = 1, .a_step = m, .b = rows + j * size, .b_step = f->r->ld, .c = dw + j * size, .c_row = n,
+                              .m = (int)m, .n = (int)(next - j), .add = f->add};
+        o->tile(&t);
     }
 }
 
-/* Strips of units of one gate: packed once, multiplied by h and by x. */
+/* Strips of units of one gate: packed once for both products. */
 static void window_weights(void *arg, int64_t begin, int64_t end) {
     const full *f = arg;
     const run *r = f->r;
     const int64_t strips = soma__parts(r->n, r->ops->rows);
     _Alignas(64) char a[8 * CHUNK_ROWS * sizeof(double) + 64];
     for (int64_t s = begin; s < end; s++) {
-        const int q = (int)(s / strips);
+        const int q = (int)(s / strips), h = gate_of(r, OF_H, q), x = gate_of(r, OF_X, q);
         const int64_t i = soma__part(r->n, strips, s % strips), m = soma__part(r->n, strips, s % strips + 1) - i;
         r->ops->pack_a(a, row_of(r, f->dg, q * r->n + i), 1, r->width, (int)m, f->k);
-        for (int of = OF_H; of <= OF_X; of++) {
-            const int64_t all = of == OF_H ? r->n : r->e, gate = gate_of(r, of, q), groups = soma__parts(soma__parts(all, UNIT_VECTOR), GROUP_VECTORS);
-            for (int64_t g = 0; g < groups && gate >= 0; g++) {
-                const int64_t column = group_at(all, g);
-                multiply(r, m, group_at(all, g + 1) - column, f->k, 0, f->k, a, 1, m, packed_at(r, f->packed[of], 0, all, column, f->k),
-                         row_of(r, f->dw[of], (gate * r->n + i) * all + column), all, f->add, NULL);
-            }
-        }
+        if (h >= 0)
+            add_weights(f, a, m, f->rows, r->n, row_of(r, f->dw[OF_H], (h * r->n + i) * r->n));
+        if (x >= 0)
+            add_weights(f, a, m, row_of(r, f->rows, r->n), r->e, row_of(r, f->dw[OF_X], (x * r->n + i) * r->e));
     }
 }
 
@@ -562,7 +559,6 @@ static void window_done(full *f, int64_t x_groups) {
         f->k = soma__part(rows, chunks, c + 1) - from;
         f->dg = row_of(r, dg_at(r, f->t, 0), from * r->width);
         f->rows = row_of(r, rows_at(r, f->t, 0), from * r->ld);
-        soma__parallel(r->groups + soma__parts(soma__parts(r->e, UNIT_VECTOR), GROUP_VECTORS), 1, window_rows, f);
         soma__parallel(r->blocks * soma__parts(r->n, r->ops->rows), 4, window_weights, f);
         f->add = true;
     }
@@ -612,8 +608,6 @@ static void backward(soma_args *a, run *r) {
     r->w[OF_X] = dense(r, a->in[BACK_W_IH]);
     r->packed_h = take(r, packed_bytes(r, r->n, k, 1));
     r->packed_x = take(r, packed_bytes(r, r->e, k, 1));
-    f.packed[OF_H] = take(r, packed_bytes(r, r->n, CHUNK_ROWS, 1));
-    f.packed[OF_X] = take(r, packed_bytes(r, r->e, CHUNK_ROWS, 1));
     r->dg = take(r, (size_t)(2 * r->window * r->batch * r->width) * r->size);
     r->sums = take(r, sums);
     r->dh = take(r, state);
