@@ -47,7 +47,8 @@ typedef struct soma__ctile {
     const void *b;
     void *c;
     bool add;
-    bool last; /* bias and relu count */
+    bool fetch; /* c is called from memory while the sum runs */
+    bool last;  /* bias and relu count */
     bool relu;
     const void *bias; /* or NULL */
 } soma__ctile;

@@ -19,7 +19,7 @@ enum {
     NEAR_BYTES = 3 << 20,    /* weights in places that are made once */
     BLOCK_BYTES = 400 << 10, /* squares of a block in places, before and after the product */
     FAR_SQUARES = 128,       /* of a block where weights are made for each */
-    FAR_K = 64,              /* inputs of them made at a time */
+    FAR_K = 128,              /* inputs of them made at a time */
     SUM_SQUARES = 128,       /* of a block in the gradient of the weight */
     SUM_ROWS = 48,           /* inputs of a panel there */
     TAPS = 9,

@@ -14,8 +14,11 @@ INLINE void FN(ctile_any)(const soma__ctile *t, const int m, const int nv) {
     const T *row[CTILE_ROWS], *b = t->b;
     UNROLL for (int i = 0; i < m; i++) {
         row[i] = (const T *)t->a + t->a_at[i];
-        UNROLL for (int v = 0; v < nv; v++)
+        UNROLL for (int v = 0; v < nv; v++) {
+            if (t->fetch)
+                __builtin_prefetch((const T *)t->c + t->c_at[i] + v * LANES, 1);
             acc[i][v] = FN(set)(0);
+        }
     }
     for (int r = 0; r < t->n_runs; r++) {
         const int64_t end = t->runs[r].at + t->runs[r].count;

@@ -64,14 +64,17 @@ typedef void line(const V *d, V *o);
 INLINE void to_places(const soma__wino_square *s, const int from, line *one) {
     for (int64_t c = 0; c < s->n; c += LANES) {
         const int n = s->n - c < LANES ? (int)(s->n - c) : LANES;
+        const bool whole = n == LANES && s->y0 == 0 && s->y1 == from;
         V t[SIDE][SIDE], d[SIDE], o[SIDE];
         for (int j = 0; j < from; j++) {
             const float *p = s->image + c + j * s->pixel;
             const bool there = j >= s->x0 && j < s->x1;
-            UNROLL for (int i = 0; i < from; i++) {
-                d[i] = set_f32(0);
-                if (there && i >= s->y0 && i < s->y1)
-                    d[i] = n == LANES ? load_f32(p + i * s->row) : load_n_f32(p + i * s->row, n);
+            if (whole && there) {
+                UNROLL for (int i = 0; i < from; i++)
+                    d[i] = load_f32(p + i * s->row);
+            } else {
+                for (int i = 0; i < from; i++)
+                    d[i] = there && i >= s->y0 && i < s->y1 ? load_n_f32(p + i * s->row, n) : set_f32(0);
             }
             one(d, o);
             UNROLL for (int i = 0; i < SIDE; i++)
@@ -88,6 +91,7 @@ INLINE void from_places(const soma__wino_square *s, const int to, line *one) {
     const V low = set_f32(s->relu ? 0 : -INFINITY);
     for (int64_t c = 0; c < s->n; c += LANES) {
         const int n = s->n - c < LANES ? (int)(s->n - c) : LANES;
+        const bool whole = n == LANES && s->x0 == 0 && s->x1 == to;
         const V bias = s->bias ? load_n_f32(s->bias + c, n) : set_f32(0);
         V t[SIDE][SIDE], d[SIDE], o[SIDE];
         for (int j = 0; j < SIDE; j++) {
@@ -101,13 +105,14 @@ INLINE void from_places(const soma__wino_square *s, const int to, line *one) {
             float *p = s->image + i * s->row + c;
             one(t[i], o);
             UNROLL for (int j = 0; j < to; j++)
-                if (j >= s->x0 && j < s->x1) {
-                    const V y = atleast_f32(low, o[j] + bias);
-                    if (n == LANES)
-                        store_f32(p + j * s->pixel, y);
-                    else
-                        store_n_f32(p + j * s->pixel, y, n);
-                }
+                o[j] = atleast_f32(low, o[j] + bias);
+            if (whole) {
+                UNROLL for (int j = 0; j < to; j++)
+                    store_f32(p + j * s->pixel, o[j]);
+            } else {
+                for (int j = s->x0; j < s->x1; j++)
+                    store_n_f32(p + j * s->pixel, o[j], n);
+            }
         }
     }
 }
