@@ -83,7 +83,7 @@ static void plan_product(product *p, int64_t threads) {
     p->cuts = p->items >= ITEMS ? 1 : SOMA_MIN(p->panels, soma__parts(ITEMS, p->items));
     p->items *= p->cuts;
     const double work = (double)p->groups * (double)p->out * (double)p->k * (double)(p->batch * p->grid_h * p->grid_w);
-    p->slots = work < SOMA__CONV_PARALLEL ? 1 : SOMA_MIN(threads, p->items);
+    p->slots = work < SOMA__CONV_PARALLEL ? 1 : soma__conv_slots(threads, p->items);
     p->frame_bytes = p->framed ? soma__conv_whole((size_t)(p->images * bytes)) : 0;
     p->slot_bytes = SOMA_MAX(p->frame_bytes, soma__conv_pack_temp(p->weights.all, p->ops->vectors * p->gemm->lanes, p->size));
 }
