@@ -442,6 +442,8 @@ void soma_nn_zero_grad(soma_module *m) {
 void soma_nn_train(soma_module *m, bool training) {
     if (!m)
         return;
+    if (m->training != training)
+        soma__setup_changed();
     m->training = training;
     for (int i = 0; i < m->n_children; i++)
         soma_nn_train(m->children[i], training);

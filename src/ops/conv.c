@@ -93,7 +93,7 @@ typedef struct operands {
 } operands;
 
 static operands prepare(const soma_args *a) {
-    operands o = {.work = a->work, .bytes = a->work ? soma__block_size(a->work) : 0};
+    operands o = {.work = a->work, .bytes = a->work_bytes};
     for (int i = 0; i < a->n_in && i < 3; i++) {
         const soma_tensor *t = a->in[i];
         const size_t room = soma__packed_bytes(t);
