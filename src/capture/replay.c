@@ -97,6 +97,15 @@ static void leave_arena(soma__tape *t) {
 
 /* ---- Chains ---- */
 
+/* Buffers lie at different places within a page: loads that follow stores at the same place in another one wait for them. */
+enum { BUFFER = SOMA__CHAIN_TILE * 8 + 320 };
+
+/* The tile behind this one, into the second level: the processor follows no stream over so short a way by itself. */
+static void fetch_next(const char *p, int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch(p + bytes + i, 0, 2);
+}
+
 static void run_tile(const soma__call *c, int n, int64_t at, int64_t count, char *room) {
     for (int i = 0; i < n; i++, c++) {
         char *p[SOMA__ITER_MAX];
@@ -106,15 +115,18 @@ static void run_tile(const soma__call *c, int n, int64_t at, int64_t count, char
             int64_t size = (int64_t)soma_dtype_size((soma_dtype)t->dtype);
             bool number = t->numel == 1;
             stride[k] = number && c->operand[0]->t.numel > 1 ? 0 : size;
-            p[k] = c->buffer[k] >= 0 ? room + c->buffer[k] * SOMA__CHAIN_TILE * 8 : (char *)t->data + (number ? 0 : at * size);
+            p[k] = c->buffer[k] >= 0 ? room + c->buffer[k] * BUFFER : (char *)t->data + (number ? 0 : at * size);
         }
+        for (int k = 0; k < c->n && count == SOMA__CHAIN_TILE; k++)
+            if (c->buffer[k] < 0)
+                fetch_next(p[k], count * stride[k]);
         c->row(p, stride, count, c->params);
     }
 }
 
 static void run_range(void *arg, int64_t begin, int64_t end) {
     const soma__call *c = arg;
-    _Alignas(64) char room[SOMA__CHAIN_ROOM * SOMA__CHAIN_TILE * 8];
+    _Alignas(64) char room[SOMA__CHAIN_ROOM * BUFFER];
     for (int64_t at = begin; at < end; at += SOMA__CHAIN_TILE)
         run_tile(c, c->chain, at, SOMA_MIN(SOMA__CHAIN_TILE, end - at), room);
 }
