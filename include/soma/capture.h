@@ -50,7 +50,7 @@ typedef struct soma_capture_info {
     int64_t calls;                /* kernels and host functions in the lists */
     int64_t chained;              /* of these, elementwise ones that run together with neighbours */
     int64_t dropped;              /* calls of the step that are left out, since nobody reads their result */
-    int64_t bytes;                /* memory that intermediates take in a replay: the largest list's */
+    int64_t bytes;                /* memory that intermediates and kernels' workspace take in a replay: the largest list's */
     int64_t bytes_apart;          /* what they would take, each in memory of its own */
 } soma_capture_info;
 SOMA_API soma_capture_info soma_capture_stats(const soma_capture *c);

@@ -91,7 +91,7 @@ typedef struct soma__tape {
     soma__leaf *leaves;
     soma__result *results;
     int n_slots, room_slots, n_calls, room_calls, n_leaves, room_leaves;
-    int64_t arena, inner; /* bytes; inner: of all intermediates, had each memory of its own */
+    int64_t arena, inner; /* bytes; inner: had each intermediate memory of its own */
     int dropped;          /* calls that nobody needs */
     char *base, *bound;   /* the arena, NULL between runs; where it was when the views were bound */
     uint64_t used;        /* the run that used it last */

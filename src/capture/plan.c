@@ -213,9 +213,14 @@ static bool give_places(soma__tape *t) {
         if (slot->planned)
             s[n++] = (soma__span){slot->first, slot->last, SOMA_MAX((int64_t)slot->place.bytes, 1), 0};
     }
-    for (int i = 0; i < t->n_calls; i++)
-        if (t->calls[i].a.work_bytes > 0)
-            s[n++] = (soma__span){i, i, (int64_t)t->calls[i].a.work_bytes, 0};
+    int64_t work = 0;
+    for (int i = 0; i < t->n_calls; i++) {
+        int64_t bytes = (int64_t)t->calls[i].a.work_bytes;
+        work = SOMA_MAX(work, bytes);
+        if (bytes > 0)
+            s[n++] = (soma__span){i, i, bytes, 0};
+    }
+    t->inner += work;
     t->arena = soma__plan_places(s, n);
     n = 0;
     for (int k = 0; k < t->n_slots; k++)
