@@ -35,7 +35,9 @@ test: ## set up, build, run all tests
 	@cmake --build $(BUILD) -j $(JOBS)
 	@tools/test $(BUILD)
 
-bench: all ## time a training step, beside PyTorch where it is installed
+bench: all ## time soma beside its peers (ONLY=lenet: one workload; bench/run says more)
+	@tools/setup --check bench
+	@cmake --build $(BUILD) -j $(JOBS) --target bench_programs
 	@bench/run $(BUILD)
 
 install: all ## install into PREFIX (/usr/local), or below DESTDIR

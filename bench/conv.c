@@ -112,6 +112,8 @@ static void race(const char *text, double budget) {
     shape s = {.c = {.dtype = SOMA_F32,
                      .batch = b,
                      .groups = 1,
+                     .x_last = true,
+                     .y_last = true,
                      .in_channels = ic,
                      .in_h = ih,
                      .in_w = iw,

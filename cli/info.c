@@ -127,6 +127,7 @@ static int find_parts(part *out)
     bool has_gnuplot = gnuplot_version(gnuplot, sizeof gnuplot);
     part parts[] = {
         {"libpng", "PNG images", version_of("png_get_libpng_ver")},
+        {"LAPACK", "factorisations", dlsym(RTLD_DEFAULT, "dgesdd_") ? "yes" : NULL},
         {"libjpeg", "JPEG images", dlsym(RTLD_DEFAULT, "jpeg_std_error") ? "yes" : NULL},
         {"zlib", ".gz data", version_of("zlibVersion")},
         {"jansson", "JSON", JANSSON_VERSION},

@@ -1,7 +1,7 @@
 /* Orders in memory that soma chooses by itself: nobody sees them. Every accessor on such tensors, views of them, tensors saved on the tape, gradients. */
 #include "check.h"
 
-#include "ops/op.h"
+#include "ops/norm_last.h"
 
 #include <math.h>
 
@@ -129,11 +129,202 @@ static void no_memory_to_settle(void **state) {
     soma_scope_end(scope);
 }
 
+/* ---- Operators on both orders ---- */
+
+typedef soma_tensor *run_fn(soma_tensor *x);
+static soma_tensor *pool_2x2(soma_tensor *x) { return soma_max_pool2d(x, 2, 2); }
+static soma_tensor *pool_3x3(soma_tensor *x) { return soma_max_pool2d(x, 3, 3, .stride = {2, 2}, .padding = {1, 1}); }
+static soma_tensor *pool_apart(soma_tensor *x) { return soma_max_pool2d(x, 2, 2, .stride = {1, 2}, .dilation = {2, 3}); }
+static soma_tensor *pool_largest(soma_tensor *x) { return soma_adaptive_max_pool2d(x, 3, 4); }
+static soma_tensor *mean_2x2(soma_tensor *x) { return soma_avg_pool2d(x, 2, 2); }
+static soma_tensor *mean_3x3(soma_tensor *x) { return soma_avg_pool2d(x, 3, 3, .stride = {2, 1}, .padding = {1, 1}, .count_exclude_pad = true); }
+static soma_tensor *mean_parts(soma_tensor *x) { return soma_adaptive_avg_pool2d(x, 4, 3); }
+static soma_tensor *mean_all(soma_tensor *x) { return soma_adaptive_avg_pool2d(x, 1, 1); }
+static soma_tensor *flat(soma_tensor *x) { return soma_flatten(pool_2x2(x), 1, -1); }
+
+static soma_tensor *ramp(double from, soma_tensor *x) { return soma_linspace(from, 2, soma_size(x, 1), SOMA_F32); }
+static soma_tensor *norm(soma_tensor *x) { return soma_batch_norm(x, ramp(0.5, x), ramp(-1, x), NULL, NULL, true, 0.1, 1e-5); }
+static soma_tensor *norm_still(soma_tensor *x) { return soma_batch_norm(x, ramp(0.5, x), NULL, ramp(-1, x), ramp(1, x), false, 0.1, 1e-5); }
+static soma_tensor *through_relu(soma_tensor *x) { return soma_add(soma_relu(x), soma_mul(x, soma_reshape(ramp(-1, x), SOMA_SHAPE(1, -1, 1, 1)))); }
+
+static soma_tensor *joined(soma_tensor *x) { return soma_max_pool2d(soma_cat((soma_tensor *[]){x, soma_relu(x), soma_slice(x, 1, 1, 3, 1)}, 3, 1), 2, 2); }
+static soma_tensor *dropped(soma_tensor *x) {
+    soma_seed(9);
+    return soma_relu(soma_dropout(soma_relu(x), 0.3, true));
+}
+
+/* y and the gradients of sum(y w) for x, from x row-major and channels-last. */
+static soma_tensor *with_gradient(run_fn *run, soma_tensor *x, bool last, soma_tensor **gradient) {
+    soma_tensor *in = last ? soma_add(x, soma__turned(soma_zeros(4, soma_shape(x), SOMA_F32))) : x, *y;
+    assert_true(!last || in->chosen);
+    y = run(in);
+    check_ok();
+    soma_backward(soma_sum(soma_mul(y, soma__sample(SOMA_F32, -1, 1, 3, soma_ndim(y), soma_shape(y))), SOMA_ALL, false));
+    check_ok();
+    *gradient = soma_grad(x);
+    return y;
+}
+
+/* Largest difference over largest magnitude. */
+static double distance(soma_tensor *a, soma_tensor *b) {
+    double top = soma_item(soma_amax(soma_abs(b), SOMA_ALL, false)), off = soma_item(soma_amax(soma_abs(soma_sub(a, b)), SOMA_ALL, false));
+    check_ok();
+    return off / (top > 0 ? top : 1);
+}
+
+static void operators_do_not_mind(void **state) {
+    (void)state;
+    static const struct { run_fn *run; double bound; } cases[] = {
+        {pool_2x2, 0}, {pool_3x3, 0}, {pool_apart, 0}, {pool_largest, 0}, {mean_2x2, 0}, {mean_3x3, 0}, {mean_parts, 0}, {mean_all, 1e-6}, {flat, 0},
+        {norm, 1e-5}, {norm_still, 0}, {through_relu, 0}, {joined, 0}, {dropped, 0},
+    };
+    static const int64_t shapes[][4] = {{3, 45, 9, 10}, {9, 4, 7, 8}, {1, 130, 11, 8}};
+    for (size_t i = 0; i < SOMA_LEN(cases); i++)
+        for (size_t k = 0; k < SOMA_LEN(shapes); k++) {
+            soma_scope scope = soma_scope_begin();
+            soma_tensor *first = NULL, *first_gradient = NULL, *gx, *gy;
+            soma_tensor *x = soma_requires_grad_(numbers(4, shapes[k]), true), *a = with_gradient(cases[i].run, x, false, &gx);
+            soma_keep(gx);
+            for (int threads = 1; threads <= 3; threads++) {
+                soma_set_threads(threads);
+                soma_set_grad(x, NULL);
+                soma_tensor *b = with_gradient(cases[i].run, x, true, &gy);
+                bool grad = soma_set_grad_enabled(false);
+                if (!(distance(b, a) <= cases[i].bound && distance(gy, gx) <= cases[i].bound))
+                    fail_msg("case %zu, shape %zu: %g and %g off", i, k, distance(b, a), distance(gy, gx));
+                soma_set_grad_enabled(grad);
+                first = first ? first : b;
+                if (!first_gradient)
+                    first_gradient = soma_keep(gy);
+                assert_memory_equal(soma_data(b), soma_data(first), (size_t)soma_numel(b) * sizeof(float));
+                assert_memory_equal(soma_data(gy), soma_data(first_gradient), (size_t)soma_numel(gy) * sizeof(float));
+            }
+            soma_set_threads(0);
+            soma_release(gx);
+            soma_release(first_gradient);
+            soma_scope_end(scope);
+        }
+}
+
+/* One operator for three: the same bits. */
+static void fused_norm(void **state) {
+    (void)state;
+    static const int64_t shape[] = {5, 37, 8, 9};
+    for (int k = 0; k < 4; k++) {
+        soma_scope scope = soma_scope_begin();
+        bool training = k % 2, adds = k / 2;
+        soma_tensor *x = soma__turned(numbers(4, shape)), *r = soma__turned(soma__sample(SOMA_F32, -1, 1, 8, 4, shape)), *y[2], *grads[2][4], *moved[2][2];
+        soma_tensor *w = ramp(0.5, x), *b = ramp(-1, x), *leaves[] = {x, w, b, r};
+        for (int i = 0; i < 4; i++)
+            soma_requires_grad_(leaves[i], true);
+        for (int fused = 0; fused < 2; fused++) {
+            soma_tensor *mean = moved[fused][0] = ramp(-1, x), *var = moved[fused][1] = ramp(1, x);
+            if (fused) {
+                y[1] = soma__batch_norm_relu(x, w, b, mean, var, adds ? r : NULL, training, 0.1, 1e-5);
+            } else {
+                y[0] = soma_batch_norm(x, w, b, mean, var, training, 0.1, 1e-5);
+                y[0] = soma_relu(adds ? soma_add(y[0], r) : y[0]);
+            }
+            check_ok();
+            soma_tensor *loss = soma_sum(soma_mul(y[fused], soma__sample(SOMA_F32, -1, 1, 3, 4, shape)), SOMA_ALL, false);
+            assert_int_equal(soma_grad_of(loss, leaves, 3 + adds, &(soma_backward_opts){.create_graph = false, .size = sizeof(soma_backward_opts)}, grads[fused]),
+                             SOMA_OK);
+        }
+        assert_true(y[1]->chosen);
+        assert_memory_equal(soma_data(y[0]), soma_data(y[1]), (size_t)soma_numel(x) * sizeof(float));
+        for (int i = 0; i < 3 + adds; i++)
+            assert_memory_equal(soma_data(grads[0][i]), soma_data(grads[1][i]), (size_t)soma_numel(leaves[i]) * sizeof(float));
+        for (int i = 0; i < 2; i++)
+            assert_memory_equal(soma_data(moved[0][i]), soma_data(moved[1][i]), 37 * sizeof(float));
+        soma_scope_end(scope);
+    }
+}
+
+/* Its rule for derivatives of any order. */
+static void fused_norm_again(void **state) {
+    (void)state;
+    soma_scope scope = soma_scope_begin();
+    soma_tensor *x = soma_requires_grad_(soma__turned(numbers(SOMA_SHAPE(2, 5, 3, 4))), true), *first[2], *second[2];
+    for (int fused = 0; fused < 2; fused++) {
+        soma_tensor *y = fused ? soma__batch_norm_relu(x, ramp(0.5, x), ramp(-1, x), NULL, NULL, x, true, 0.1, 1e-5)
+                               : soma_relu(soma_add(soma_batch_norm(x, ramp(0.5, x), ramp(-1, x), NULL, NULL, true, 0.1, 1e-5), x));
+        soma_grad_of(soma_sum(soma_square(y), SOMA_ALL, false), &x, 1, &(soma_backward_opts){.create_graph = true, .size = sizeof(soma_backward_opts)}, &first[fused]);
+        soma_grad_of(soma_sum(soma_square(first[fused]), SOMA_ALL, false), &x, 1, NULL, &second[fused]);
+        check_ok();
+    }
+    soma_set_grad_enabled(false);
+    assert_true(distance(first[1], first[0]) < 1e-5 && distance(second[1], second[0]) < 1e-4);
+    soma_set_grad_enabled(true);
+    soma_scope_end(scope);
+}
+
+/* ---- Networks ---- */
+
+static void look(void *user, soma_module *m, const char *path, soma_tensor *const *in, int n, soma_tensor *out) {
+    (void)m, (void)path, (void)in, (void)n;
+    *(int *)user += soma_ndim(out) > 0;
+}
+
+static void same_bits(soma_tensor *a, soma_tensor *b, const char *what) {
+    check_ok();
+    if (soma_numel(a) != soma_numel(b) || memcmp(soma_data(a), soma_data(b), (size_t)soma_numel(a) * soma_dtype_size(soma_dtype_of(a))) != 0)
+        fail_msg("other bits in %s", what);
+}
+
+/* Layers that run together when nobody looks give what they give one by one; who looks sees all of them. */
+static void looking_changes_nothing(void **state) {
+    (void)state;
+    static const char *const nets[] = {
+        "conv 12 3 same nobias, batchnorm relu, residual relu (conv 12 3 same nobias, batchnorm relu, conv 12 3 same nobias, batchnorm), "
+        "residual relu (conv 18 3 same nobias, batchnorm relu, conv 18 3 same nobias, batchnorm | conv 18 1 nobias, batchnorm), gap, linear 5",
+        "conv 12 3 relu, conv 10 3 relu, maxpool 2, dropout 0.3, flatten, linear 7 relu, linear 5",
+        "conv 9 3, batchnorm relu, maxpool 3 stride 2 pad 1, conv 8 3, relu, maxpool 2 stride 1, flatten, linear 5",
+    };
+    for (size_t k = 0; k < SOMA_LEN(nets); k++) {
+        soma_scope scope = soma_scope_begin();
+        soma_module *net[2];
+        soma_tensor *y[2][2], *x = soma__sample(SOMA_F32, -2, 2, 5, SOMA_SHAPE(4, 3, 12, 12));
+        int seen = 0;
+        for (int looks = 0; looks < 2; looks++) {
+            soma_seed(3);
+            net[looks] = soma_nn_parse(nets[k]);
+            check_ok();
+            soma_nn_build(net[looks], 4, soma_shape(x));
+            if (looks)
+                soma_nn_set_hook(net[1], look, &seen);
+            soma_seed(4);
+            y[looks][0] = soma_nn_forward(net[looks], x);
+            soma_backward(soma_sum(soma_square(y[looks][0]), SOMA_ALL, false));
+            check_ok();
+            soma_nn_train(net[looks], false);
+            y[looks][1] = soma_nn_forward(net[looks], x);
+        }
+        assert_true(seen >= 10);
+        same_bits(y[0][0], y[1][0], "training");
+        same_bits(y[0][1], y[1][1], "evaluation");
+        for (int buffers = 0; buffers < 2; buffers++) {
+            soma_named a[64], b[64];
+            int n = soma_nn_named(net[0], buffers, a, 64);
+            assert_int_equal(n, soma_nn_named(net[1], buffers, b, 64));
+            for (int i = 0; i < n && i < 64; i++) {
+                same_bits(a[i].tensor, b[i].tensor, a[i].name);
+                if (soma_grad(a[i].tensor))
+                    same_bits(soma_grad(a[i].tensor), soma_grad(b[i].tensor), a[i].name);
+            }
+        }
+        soma_nn_free(net[0]);
+        soma_nn_free(net[1]);
+        soma_scope_end(scope);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(row_major_to_whoever_looks), cmocka_unit_test(results_have_the_order_of_inputs),
         cmocka_unit_test(views_share_what_the_user_sees), cmocka_unit_test(saved_tensors),
         cmocka_unit_test(writing_in_place_is_noticed), cmocka_unit_test(no_memory_to_settle),
+        cmocka_unit_test(operators_do_not_mind), cmocka_unit_test(fused_norm),
+        cmocka_unit_test(fused_norm_again), cmocka_unit_test(looking_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

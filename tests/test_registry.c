@@ -194,7 +194,7 @@ static void against_reference(const soma_op *op, int k, soma_dtype dtype, const 
     soma_tensor *in[SOMA_MAX_NAMED_INPUTS], *wide[SOMA_MAX_NAMED_INPUTS];
     result r, ref;
     copy_inputs(op, s, in);
-    bool widen = soma_dtype_is_float(dtype) && !op->random && dtype != SOMA_F64 && strcmp(op->name, "to") != 0;
+    bool widen = soma_dtype_is_float(dtype) && !op->random && dtype != SOMA_F64 && takes(op, SOMA_F64) && strcmp(op->name, "to") != 0;
     copy_inputs(op, s, wide);
     for (int i = 0; i < s->n_in; i++)
         if (wide[i] && widen && soma_dtype_is_float(soma_dtype_of(wide[i])))
@@ -406,10 +406,16 @@ static soma_tensor *call_for_check(void *user, soma_tensor *const *in, int n) {
 
 enum { LEAST_INPUTS = 20, MOST_ROUNDS = 40 };
 
+/* Inputs made from samples. A gradient must be checked on each kind that the operator takes. */
+typedef enum input_kind { PLAIN, STRIDED, BROADCAST, EMPTY, SCALAR, KINDS } input_kind;
+static const char *const kind_names[KINDS] = {"plain", "strided", "broadcast", "empty", "0-d"};
+
 /* What the gradients of an operator were checked on. */
 typedef struct tally {
-    int first, second, strided, broadcast, empty, scalar, skipped;
-    char no_empty[256], no_scalar[256]; /* why the operator takes none */
+    int first, second, skipped, of[KINDS];
+    bool takes[KINDS];
+    unsigned stretched; /* the inputs that were broadcast */
+    char why[KINDS][256]; /* the operator takes none */
 } tally;
 
 /* Detached inputs of a sample, ready for a check; false when none wants a gradient. */
@@ -421,22 +427,6 @@ static bool leaves_of(const soma_op *op, const soma_sample *s, soma_tensor **in,
         any |= wants[i];
     }
     return any;
-}
-
-static void count_kind(const soma_op *op, const soma_sample *s, tally *t) {
-    bool empty = false, scalar = false, broadcast = false;
-    const soma_tensor *first = NULL;
-    for (int i = 0; i < s->n_in; i++) {
-        if (!s->in[i] || soma_dtype_of(s->in[i]) != SOMA_F64)
-            continue;
-        empty |= soma_numel(s->in[i]) == 0;
-        scalar |= soma_ndim(s->in[i]) == 0 && (!first || op->n_in > 1);
-        broadcast |= first && soma_numel(first) != soma_numel(s->in[i]);
-        first = first ? first : s->in[i];
-    }
-    t->empty += empty;
-    t->scalar += scalar;
-    t->broadcast += broadcast;
 }
 
 /* Some outputs carry gradients: splitting nothing gives none. */
@@ -472,7 +462,8 @@ static void check_both_forms(const soma_op *op, int k, const soma_sample *s, som
 }
 
 /* Every element on its own. */
-static void check_each_element(const soma_op *op, int k, const char *how, const soma_sample *s, tally *t) {
+static void check_each_element(const soma_op *op, int k, input_kind kind, const soma_sample *s, tally *t) {
+    const char *how = kind_names[kind];
     soma_tensor *in[SOMA_MAX_NAMED_INPUTS];
     bool wants[SOMA_MAX_NAMED_INPUTS];
     call c = {op, s};
@@ -482,15 +473,15 @@ static void check_each_element(const soma_op *op, int k, const char *how, const 
         if (wants[i])
             soma_requires_grad_(in[i], true);
     if (soma_gradcheck(call_for_check, &c, in, s->n_in, NULL) != SOMA_OK)
-        complain("%s, sample %d%s, first order: %s", op->name, k, how, soma_error_message());
+        complain("%s, sample %d (%s), first order: %s", op->name, k, how, soma_error_message());
     t->first++;
-    count_kind(op, s, t);
+    t->of[kind]++;
     if (op->internal)
         return;
     if (!op->compose && !op->random)
         check_both_forms(op, k, s, in, wants);
     if (soma_gradcheck(call_for_check, &c, in, s->n_in, &(soma_gradcheck_opts){.order = 2}) != SOMA_OK)
-        complain("%s, sample %d%s, second order: %s", op->name, k, how, soma_error_message());
+        complain("%s, sample %d (%s), second order: %s", op->name, k, how, soma_error_message());
     t->second++;
 }
 
@@ -542,8 +533,11 @@ static soma_tensor *call_on_line(void *user, soma_tensor *const *t, int n) {
 static void check_along_a_line(const soma_op *op, int k, int round, const soma_sample *s, tally *n) {
     line l = {.op = op, .s = s, .strided = round % 2, .turned = round / 2 % 2 == 1};
     bool wants[SOMA_MAX_NAMED_INPUTS];
+    bool steps = false;
     if (!leaves_of(op, s, l.in, wants) || !gives_floats(op, s))
         return;
+    for (int i = 0; i < s->n_in; i++)
+        steps |= wants[i] && soma_numel(l.in[i]) > 1;
     for (int i = 0; i < s->n_in; i++)
         if (wants[i])
             l.v[i] = soma__sample(SOMA_F64, -1, 1, 900 + (uint64_t)i, soma_ndim(l.in[i]), soma_shape(l.in[i]));
@@ -554,11 +548,11 @@ static void check_along_a_line(const soma_op *op, int k, int round, const soma_s
         complain("%s, sample %d, drawn anew (%d%s): %s", op->name, k, round / 2, l.strided ? ", strided" : "", soma_error_message());
     n->first++;
     n->second += !op->internal;
-    n->strided += l.strided;
-    count_kind(op, s, n);
+    n->of[l.strided && steps ? STRIDED : PLAIN]++;
+    n->takes[STRIDED] |= steps;
 }
 
-/* ---- Empty and 0-d inputs made from a sample ---- */
+/* ---- Broadcast, empty and 0-d inputs made from a sample ---- */
 
 static soma_tensor *resized(soma_tensor *x, int64_t from) {
     int64_t shape[SOMA_MAX_DIMS];
@@ -611,13 +605,68 @@ static bool takes_sample(const soma_op *op, const soma_sample *s, char *why, siz
     return ok;
 }
 
+/* The shapes that come out, from the shape rule alone; false when it refuses. */
+static bool shapes_of(const soma_op *op, const soma_sample *s, result *r) {
+    soma__ctx()->shapes_only = true;
+    bool ok = run_sample(op, s, s->in, r);
+    soma__ctx()->shapes_only = false;
+    soma_error_clear();
+    return ok;
+}
+
+static bool same_shapes(const result *a, const result *b) {
+    bool same = a->n == b->n;
+    for (int i = 0; same && i < a->n; i++) {
+        same = soma_ndim(a->out[i]) == soma_ndim(b->out[i]);
+        for (int d = 0; same && d < soma_ndim(a->out[i]); d++)
+            same = soma_size(a->out[i], d) == soma_size(b->out[i], d);
+    }
+    return same;
+}
+
+/* Checks the sample `made` from sample k if the operator takes it; a sample that opts out of checks says only what it takes. */
+static bool consider(const soma_op *op, int k, input_kind kind, const soma_sample *made, tally *t) {
+    soma_tensor *in[SOMA_MAX_NAMED_INPUTS];
+    bool wants[SOMA_MAX_NAMED_INPUTS];
+    if (!takes_sample(op, made, t->why[kind], sizeof t->why[kind]) || !leaves_of(op, made, in, wants) || !gives_floats(op, made))
+        return false;
+    t->takes[kind] = true;
+    if (!made->no_gradcheck)
+        check_each_element(op, k, kind, made, t);
+    return !made->no_gradcheck;
+}
+
+/* Input i with `dim` of size 1, or without its first dimension (dim < 0), is broadcast if the other inputs make the same outputs of it. */
+static bool stretch(const soma_op *op, const soma_sample *s, int i, int dim, soma_sample *made) {
+    result as_is, now;
+    soma_tensor *x = s->in[i];
+    *made = *s;
+    if (!x || soma_numel(x) == 0 || (dim < 0 ? soma_ndim(x) == 0 : soma_size(x, dim) == 1))
+        return false;
+    made->in[i] = soma_clone(dim < 0 ? soma_select(x, 0, 0) : soma_slice(x, dim, 0, 1, 1));
+    return shapes_of(op, s, &as_is) && shapes_of(op, made, &now) && same_shapes(&as_is, &now);
+}
+
+static void check_broadcast(const soma_op *op, int k, const soma_sample *s, tally *t) {
+    soma_sample made;
+    int tensors = 0;
+    for (int i = 0; i < s->n_in; i++)
+        tensors += s->in[i] != NULL;
+    for (int i = 0; i < s->n_in && tensors > 1; i++)
+        for (int dim = -1; s->in[i] && dim < soma_ndim(s->in[i]); dim++) {
+            const unsigned which = 1u << (2 * i + (dim < 0));
+            if (!(t->stretched & which) && stretch(op, s, i, dim, &made) && consider(op, k, BROADCAST, &made, t))
+                t->stretched |= which;
+        }
+}
+
 static void check_small(const soma_op *op, int k, const soma_sample *s, tally *t) {
     soma_sample made;
-    if (!t->scalar && derive(s, -1, &made) && takes_sample(op, &made, t->no_scalar, sizeof t->no_scalar))
-        check_each_element(op, k, ", 0-d", &made, t);
-    for (int d = 0; !t->empty && d < SOMA_MAX_DIMS; d++)
-        if (derive(s, d, &made) && takes_sample(op, &made, t->no_empty, sizeof t->no_empty))
-            check_each_element(op, k, ", empty", &made, t);
+    if (!t->of[SCALAR] && derive(s, -1, &made))
+        consider(op, k, SCALAR, &made, t);
+    for (int d = 0; !t->of[EMPTY] && d < SOMA_MAX_DIMS; d++)
+        if (derive(s, d, &made))
+            consider(op, k, EMPTY, &made, t);
 }
 
 static void check_round(const soma_op *op, int round, tally *t) {
@@ -628,11 +677,13 @@ static void check_round(const soma_op *op, int round, tally *t) {
         bool have = get_sample(op, k, SOMA_F64, &s);
         t->skipped += have && s.no_gradcheck;
         if (have && !s.no_gradcheck && round == 0)
-            check_each_element(op, k, "", &s, t);
+            check_each_element(op, k, PLAIN, &s, t);
         else if (have && !s.no_gradcheck)
             check_along_a_line(op, k, round, &s, t);
-        if (have && !s.no_gradcheck && round == 1)
+        if (have && round == 1) {
             check_small(op, k, &s, t);
+            check_broadcast(op, k, &s, t);
+        }
         soma_scope_end(scope);
         if (!have)
             break;
@@ -643,17 +694,18 @@ static void check_round(const soma_op *op, int round, tally *t) {
 static void list(const soma_op *op, const tally *t) {
     if (!getenv("SOMA_TEST_LIST"))
         return;
-    print_message("%s: %d inputs, %d second order, %d strided, %d broadcast, %d empty, %d 0-d\n", op->name, t->first, t->second, t->strided, t->broadcast,
-                  t->empty, t->scalar);
-    if (!t->empty)
-        print_message("    empty: %s\n", t->no_empty[0] ? t->no_empty : "no input to be empty");
-    if (!t->scalar)
-        print_message("    0-d: %s\n", t->no_scalar[0] ? t->no_scalar : "no input to be 0-d");
+    print_message("%s: %d inputs, %d second order", op->name, t->first, t->second);
+    for (int kind = STRIDED; kind < KINDS; kind++)
+        print_message(", %d %s", t->of[kind], kind_names[kind]);
+    print_message("\n");
+    for (int kind = BROADCAST; kind < KINDS; kind++)
+        if (!t->of[kind])
+            print_message("    %s: %s\n", kind_names[kind], t->why[kind][0] ? t->why[kind] : "no input to be so");
 }
 
 static void gradients_are_right(void **state) {
     (void)state;
-    int ops = 0, empty = 0, scalar = 0;
+    int ops = 0, of[KINDS] = {0};
     tally all = {0};
     for (int i = 0; i < soma__op_count(); i++) {
         const soma_op *op = soma__op_at(i);
@@ -664,16 +716,18 @@ static void gradients_are_right(void **state) {
             check_round(op, round, &t);
         if (t.first < LEAST_INPUTS)
             complain("%s: its gradient is checked on %d inputs, not on %d (%d samples opt out)", op->name, t.first, LEAST_INPUTS, t.skipped / 2);
+        for (int kind = STRIDED; kind < KINDS; kind++) {
+            if (t.takes[kind] && !t.of[kind])
+                complain("%s takes %s inputs, and its gradient is checked on none", op->name, kind_names[kind]);
+            of[kind] += t.of[kind] > 0;
+        }
         list(op, &t);
         ops++;
-        empty += t.empty > 0;
-        scalar += t.scalar > 0;
         all.first += t.first;
         all.second += t.second;
-        all.strided += t.strided;
     }
-    print_message("%d operators with a gradient: %d inputs of first order, %d of second, %d strided; %d operators on empty inputs, %d on 0-d ones\n", ops,
-                  all.first, all.second, all.strided, empty, scalar);
+    print_message("%d operators with a gradient: %d inputs of first order, %d of second; operators on strided inputs %d, broadcast %d, empty %d, 0-d %d\n", ops,
+                  all.first, all.second, of[STRIDED], of[BROADCAST], of[EMPTY], of[SCALAR]);
     assert_int_equal(complaints, 0);
 }
 

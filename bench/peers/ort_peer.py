@@ -4,9 +4,7 @@ input that bench_workloads -c wrote, says whether it agrees, and prints the time
 import argparse
 import json
 import os
-import resource
 import sys
-import time
 
 parser = argparse.ArgumentParser()
 parser.add_argument("name")
@@ -22,8 +20,7 @@ import onnxruntime as ort  # noqa: E402
 
 import tensors  # noqa: E402
 
-MOST, LEAST, SHORTEST = 50000, 3, 50e-6
-base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024e-6
+base = tensors.largest_mb()
 given = tensors.read(args.check)
 options = ort.SessionOptions()
 options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = args.threads, 1, 3
@@ -40,20 +37,8 @@ def step():
 
 step()
 difference = float(np.abs(out.numpy() - wanted).max() / np.abs(wanted).max())
-for _ in range(2):
-    step()
-t = time.perf_counter()
-step()
-one = time.perf_counter() - t
-group = int(SHORTEST / one) + 1 if one < SHORTEST else 1
-times, end = [], time.perf_counter() + args.seconds
-while len(times) < LEAST or (len(times) < MOST and time.perf_counter() < end):
-    t = time.perf_counter()
-    for _ in range(group):
-        step()
-    times.append((time.perf_counter() - t) / group)
-times.sort()
+times = tensors.measure(step, args.seconds)
 print(json.dumps({"peer": "onnxruntime", "version": ort.__version__, "variant": "", "workload": args.name, "threads": args.threads,
                   "median_ms": times[len(times) // 2] * 1e3, "min_ms": times[0] * 1e3, "n": len(times), "base_mb": round(base, 1),
-                  "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024e-6, 1), "agrees": difference <= 1e-4,
+                  "peak_mb": round(tensors.largest_mb(), 1), "agrees": difference <= 1e-4,
                   "difference": difference}))

@@ -1,6 +1,7 @@
-"""Reads a .safetensors file into numpy arrays (the format: 8 bytes of length, a JSON header, the bytes)."""
+"""What the peers share: reading a .safetensors file into numpy arrays (8 bytes of length, a JSON header, the bytes), and timing."""
 import json
 import struct
+import time
 
 import numpy as np
 
@@ -25,3 +26,32 @@ def numbered(tensors, name):
     while f"{name}.{len(out)}" in tensors:
         out.append(tensors[f"{name}.{len(out)}"])
     return out
+
+
+def largest_mb():
+    """The most memory that was in use so far. (getrusage would count what the process was before exec, too.)"""
+    with open("/proc/self/status") as f:
+        return next(int(line.split()[1]) * 1024e-6 for line in f if line.startswith("VmHWM"))
+
+
+MOST, LEAST, SHORTEST = 50000, 3, 50e-6
+
+
+def measure(step, seconds):
+    """Sorted seconds a step; short ones are timed in groups, as bench_workloads does."""
+    begin = t = time.perf_counter()
+    for i in range(5):
+        if i == 0 or t - begin < 0.3 * seconds:
+            step()
+            t = time.perf_counter()
+    t = time.perf_counter()
+    step()
+    one = time.perf_counter() - t
+    group = int(SHORTEST / one) + 1 if one < SHORTEST else 1
+    times, end = [], time.perf_counter() + seconds
+    while len(times) < LEAST or (len(times) < MOST and time.perf_counter() < end):
+        t = time.perf_counter()
+        for _ in range(group):
+            step()
+        times.append((time.perf_counter() - t) / group)
+    return sorted(times)

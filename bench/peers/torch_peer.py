@@ -10,9 +10,7 @@ Variants: eager; channels_last (networks of images); jit (traced and frozen for 
 import argparse
 import json
 import os
-import resource
 import sys
-import time
 
 parser = argparse.ArgumentParser()
 parser.add_argument("name")
@@ -33,12 +31,6 @@ import torch.nn.functional as F  # noqa: E402
 
 import tensors  # noqa: E402
 import words  # noqa: E402
-
-MOST, LEAST, SHORTEST = 50000, 3, 50e-6
-
-
-def largest_mb():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024e-6
 
 
 class Unfit(Exception):
@@ -308,26 +300,7 @@ def check(families, family, key, infer):
     print(json.dumps({"workload": args.name, "agrees": bool(agrees), "difference": worst, "tolerance": tolerance, "version": torch.__version__}))
 
 
-# ---- Timing
-
-def measure(step, seconds):
-    begin = t = time.perf_counter()
-    for i in range(5):
-        if i == 0 or t - begin < 0.3 * seconds:
-            step()
-            t = time.perf_counter()
-    t = time.perf_counter()
-    step()
-    one = time.perf_counter() - t
-    group = int(SHORTEST / one) + 1 if one < SHORTEST else 1
-    times, end = [], time.perf_counter() + seconds
-    while len(times) < LEAST or (len(times) < MOST and time.perf_counter() < end):
-        t = time.perf_counter()
-        for _ in range(group):
-            step()
-        times.append((time.perf_counter() - t) / group)
-    return sorted(times)
-
+# ---- All of them
 
 def make_step(families, family, key, infer, variant):
     spec = families[family][key]
@@ -354,15 +327,15 @@ def main():
     if args.check:
         check(families, family, key, int(batch or 0))
         return
-    base = largest_mb()
+    base = tensors.largest_mb()
     for variant in args.variants.split(","):
         try:
-            times = measure(make_step(families, family, key, int(batch or 0), variant), args.seconds)
+            times = tensors.measure(make_step(families, family, key, int(batch or 0), variant), args.seconds)
         except Unfit:
             continue
         print(json.dumps({"peer": "torch", "version": torch.__version__, "variant": variant, "workload": args.name, "threads": args.threads,
                           "median_ms": times[len(times) // 2] * 1e3, "min_ms": times[0] * 1e3, "n": len(times), "base_mb": round(base, 1),
-                          "peak_mb": round(largest_mb(), 1)}), flush=True)
+                          "peak_mb": round(tensors.largest_mb(), 1)}), flush=True)
 
 
 main()

@@ -38,8 +38,8 @@ typedef struct soma_capture soma_capture;
 /* `user` must live as long as the capture. Owned by the caller: soma_capture_free. */
 SOMA_API soma_capture *soma_capture_new(soma_step_fn step, void *user);
 SOMA_API void soma_capture_free(soma_capture *c);
-/* Runs the step. The first run with inputs of some dtypes, sizes and strides (and one setting of soma_set_grad_enabled, soma_set_threads,
- * soma_nn_train, and of which gradients there are) records, the next ones replay; up to 8 such signatures are kept, then the one that was used longest
+/* Runs the step. The first run with inputs of some dtypes, sizes and strides (and one setting of soma_set_grad_enabled, soma_set_autocast,
+ * soma_set_threads, soma_nn_train, and of which gradients there are) records, the next ones replay; up to 8 such signatures are kept, then the one that was used longest
  * ago makes room. out[] belongs to the current scope and is off the tape. Gradients that the step leaves in leaves are there after each run,
  * as without. A step that fails records nothing. */
 SOMA_API soma_status soma_capture_run(soma_capture *c, soma_tensor *const *in, int n_in, soma_tensor **out, int n_out);

@@ -83,7 +83,7 @@ typedef struct soma__tape {
     int *same;            /* the first input in the same storage */
     int64_t *apart;       /* and how many bytes behind that one's first element */
     int n_in, n_out;
-    bool no_grad;
+    bool no_grad, bf16;
     int threads;
     uint32_t setup;
     soma__slot *slots;

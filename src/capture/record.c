@@ -345,6 +345,7 @@ static bool note_signature(recording *r, int n_in) {
         return false;
     t->n_in = n_in;
     t->no_grad = soma__ctx()->no_grad;
+    t->bf16 = soma__ctx()->bf16;
     t->threads = soma_threads();
     t->setup = soma__setup();
     for (int i = 0; i < n_in; i++) {

@@ -13,7 +13,7 @@ static bool alike(const soma_tensor *a, const soma_tensor *b) {
 static soma_tensor *tensor_of(const soma__leaf *l, soma_tensor *const *in) { return l->input >= 0 ? in[l->input] : l->tensor; }
 
 bool soma__tape_fits(const soma__tape *t, soma_tensor *const *in, int n_in) {
-    bool fits = t->n_in == n_in && t->no_grad == soma__ctx()->no_grad && t->threads == soma_threads() && t->setup == soma__setup();
+    bool fits = t->n_in == n_in && t->no_grad == soma__ctx()->no_grad && t->bf16 == soma__ctx()->bf16 && t->threads == soma_threads() && t->setup == soma__setup();
     for (int i = 0; fits && i < n_in; i++) {
         fits = alike(&t->inputs[i], in[i]) && t->inputs[i].requires_grad == in[i]->requires_grad &&
                in[i]->storage == in[t->same[i]]->storage && (char *)in[i]->data - (char *)in[t->same[i]]->data == t->apart[i];

@@ -84,7 +84,7 @@ static bool fits(const soma_args *a, const soma__conv *c, const soma_tensor *g, 
     return ok;
 }
 
-/* ---- Operands: row-major, in the workspace if need be ----------------------------------------------------------------- */
+/* ---- Operands: row-major or channels-last, in the workspace if need be ------------------------------------------------- */
 
 typedef struct operands {
     const void *in[3];
@@ -92,14 +92,35 @@ typedef struct operands {
     size_t bytes;
 } operands;
 
-static operands prepare(const soma_args *a) {
+/* f32 results lie channels-last: the next operators keep that, and no image is turned. */
+static void lay_result(const soma__conv *c, soma_meta *out) {
+    if (c->dtype == SOMA_F32 && soma__conv_any_layout(c))
+        soma__lay_channels_last(out);
+}
+
+/* Which operand is x and which is y: a number, OUT or NONE. */
+enum { OUT = -1, NONE = -2 };
+
+/* Whether operand `i` is taken as it lies; sets what c knows of its layout. */
+static bool taken(const soma_args *a, int i, int x, int y, soma__conv *c) {
+    const soma_tensor *t = i == OUT ? a->out[0] : a->in[i];
+    if (!t || soma__packed_bytes(t) == 0)
+        return true;
+    if ((i != x && i != y) || !soma__channels_last(t) || !soma__conv_any_layout(c))
+        return false;
+    *(i == x ? &c->x_last : &c->y_last) = true;
+    return true;
+}
+
+static operands prepare(const soma_args *a, int x, int y, soma__conv *c) {
     operands o = {.work = a->work, .bytes = a->work_bytes};
+    taken(a, OUT, x, y, c);
     for (int i = 0; i < a->n_in && i < 3; i++) {
         const soma_tensor *t = a->in[i];
-        const size_t room = soma__packed_bytes(t);
         o.in[i] = t ? t->data : NULL;
-        if (room == 0)
+        if (taken(a, i, x, y, c))
             continue;
+        const size_t room = soma__packed_bytes(t);
         int64_t stride[SOMA_MAX_DIMS];
         soma__row_major(t->ndim, t->shape, stride);
         soma__copy_elements(soma_dtype_size((soma_dtype)t->dtype), t->ndim, t->shape, o.work, stride, t->data, t->stride);
@@ -110,11 +131,17 @@ static operands prepare(const soma_args *a) {
     return o;
 }
 
-static size_t operand_bytes(const soma_args *a) {
-    size_t bytes = 0;
-    for (int i = 0; i < a->n_in && i < 3; i++)
-        bytes += soma__packed_bytes(a->in[i]);
-    return bytes;
+/* What copies of operands and `work`, the function for the kernel's own part, take; the reference wants all operands row-major. */
+static size_t work_bytes(const soma_args *a, int x, int y, soma__conv *c, size_t (*work)(const soma__conv *c)) {
+    size_t bytes = 0, plain = 0;
+    taken(a, OUT, x, y, c);
+    for (int i = 0; i < a->n_in && i < 3; i++) {
+        const size_t packed = soma__packed_bytes(a->in[i]);
+        plain += packed;
+        bytes += taken(a, i, x, y, c) ? 0 : packed;
+    }
+    bytes += work(c);
+    return SOMA_MAX(bytes, plain);
 }
 
 /* ---- The reference: one product at a time, in double ------------------------------------------------------------------ */
@@ -134,10 +161,10 @@ static bool product_at(const soma__conv *c, int64_t n, int64_t w, int64_t oy, in
 /* Sums all products into `to` (numbered by x, weight or y), whose elements are of the tensors' dtype; halves round at each
  * step, so it takes one output at a time. */
 static void plain(const soma__conv *c, const void *x, const void *w, const void *y, const void *bias, int what,
-                  int64_t count, void *to) {
+                  const soma_tensor *to) {
     const size_t size = soma_dtype_size(c->dtype);
     const int64_t weights = c->out_channels * (c->in_channels / c->groups) * c->kernel[0] * c->kernel[1];
-    for (int64_t k = 0; k < count; k++) {
+    for (int64_t k = 0; k < to->numel; k++) {
         double sum =
             bias ? soma__load((const char *)bias + (size_t)(k / (c->out_h * c->out_w) % c->out_channels) * size, c->dtype)
                  : 0;
@@ -153,7 +180,10 @@ static void plain(const soma__conv *c, const void *x, const void *w, const void 
                     const void *right = what == 1 ? (const char *)y + (size_t)at_y * size : (const char *)w + (size_t)i * size;
                     sum += soma__load(left, c->dtype) * soma__load(right, c->dtype);
                 }
-        soma__store((char *)to + (size_t)k * size, c->dtype, sum);
+        int64_t at = 0, rest = k;
+        for (int d = to->ndim - 1; d >= 0; rest /= to->shape[d--])
+            at += rest % to->shape[d] * to->stride[d];
+        soma__store((char *)to->data + (size_t)at * size, c->dtype, sum);
     }
 }
 
@@ -178,18 +208,19 @@ static bool conv_shape(soma_args *a, soma_meta *out) {
         return false;
     }
     output_shape(&c, a->in[0]->ndim, out);
+    lay_result(&c, out);
     return true;
 }
 
 static size_t conv_work(soma_args *a) {
     soma__conv c;
-    return conv_geometry(a, &c) ? operand_bytes(a) + soma__conv_forward_work(&c) : 0;
+    return conv_geometry(a, &c) ? work_bytes(a, 0, OUT, &c, soma__conv_forward_work) : 0;
 }
 
 static const char *conv_packed(soma_args *a) {
     soma__conv c;
     conv_geometry(a, &c);
-    operands o = prepare(a);
+    operands o = prepare(a, 0, OUT, &c);
     if (a->out[0]->numel > 0)
         soma__conv_forward(&c, o.in[0], o.in[1], o.in[2], false, a->out[0]->data, o.work, o.bytes);
     return NULL;
@@ -198,8 +229,8 @@ static const char *conv_packed(soma_args *a) {
 static const char *conv_plain(soma_args *a) {
     soma__conv c;
     conv_geometry(a, &c);
-    operands o = prepare(a);
-    plain(&c, o.in[0], o.in[1], NULL, o.in[2], 2, a->out[0]->numel, a->out[0]->data);
+    operands o = prepare(a, NONE, NONE, &c);
+    plain(&c, o.in[0], o.in[1], NULL, o.in[2], 2, a->out[0]);
     return NULL;
 }
 
@@ -415,18 +446,19 @@ static bool input_shape(soma_args *a, soma_meta *out) {
     out->shape[nx - 3] = c.in_channels;
     out->shape[nx - 2] = c.in_h;
     out->shape[nx - 1] = c.in_w;
+    lay_result(&c, out);
     return true;
 }
 
 static size_t input_work(soma_args *a) {
     soma__conv c;
-    return input_geometry(a, &c) ? operand_bytes(a) + soma__conv_backward_input_work(&c) : 0;
+    return input_geometry(a, &c) ? work_bytes(a, OUT, 0, &c, soma__conv_backward_input_work) : 0;
 }
 
 static const char *input_packed(soma_args *a) {
     soma__conv c;
     input_geometry(a, &c);
-    operands o = prepare(a);
+    operands o = prepare(a, OUT, 0, &c);
     if (a->out[0]->numel > 0)
         soma__conv_backward_input(&c, o.in[0], o.in[1], a->out[0]->data, o.work, o.bytes);
     return NULL;
@@ -435,8 +467,8 @@ static const char *input_packed(soma_args *a) {
 static const char *input_plain(soma_args *a) {
     soma__conv c;
     input_geometry(a, &c);
-    operands o = prepare(a);
-    plain(&c, NULL, o.in[1], o.in[0], NULL, 0, a->out[0]->numel, a->out[0]->data);
+    operands o = prepare(a, NONE, NONE, &c);
+    plain(&c, NULL, o.in[1], o.in[0], NULL, 0, a->out[0]);
     return NULL;
 }
 
@@ -557,13 +589,13 @@ static bool weight_shape(soma_args *a, soma_meta *out) {
 
 static size_t weight_work(soma_args *a) {
     soma__conv c;
-    return weight_geometry(a, &c) ? operand_bytes(a) + soma__conv_backward_weight_work(&c) : 0;
+    return weight_geometry(a, &c) ? work_bytes(a, 0, 1, &c, soma__conv_backward_weight_work) : 0;
 }
 
 static const char *weight_packed(soma_args *a) {
     soma__conv c;
     weight_geometry(a, &c);
-    operands o = prepare(a);
+    operands o = prepare(a, 0, 1, &c);
     if (a->out[0]->numel > 0)
         soma__conv_backward_weight(&c, o.in[0], o.in[1], a->out[0]->data, o.work, o.bytes);
     return NULL;
@@ -572,8 +604,8 @@ static const char *weight_packed(soma_args *a) {
 static const char *weight_plain(soma_args *a) {
     soma__conv c;
     weight_geometry(a, &c);
-    operands o = prepare(a);
-    plain(&c, o.in[0], NULL, o.in[1], NULL, 1, a->out[0]->numel, a->out[0]->data);
+    operands o = prepare(a, NONE, NONE, &c);
+    plain(&c, o.in[0], NULL, o.in[1], NULL, 1, a->out[0]);
     return NULL;
 }
 

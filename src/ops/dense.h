@@ -12,6 +12,9 @@ const void *soma__dense(const soma_tensor *t, char **room);
 /* Where to write t's elements in the compute dtype; soma__dense_done then rounds them into `t`. */
 void *soma__dense_out(soma_tensor *t, char **room);
 void soma__dense_done(soma_tensor *t, const void *values);
+/* The same for kernels of channels-last: t's elements, of their own dtype, in that order. */
+size_t soma__turned_bytes(const soma_tensor *t);
+const void *soma__turn(const soma_tensor *t, char **room);
 /* `bytes` of the workspace, 64-byte aligned; soma__room counts them. */
 static inline size_t soma__room(size_t bytes) { return (bytes + 63) / 64 * 64; }
 static inline void *soma__take(char **room, size_t bytes) {

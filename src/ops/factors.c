@@ -412,7 +412,7 @@ static bool qr_shape(soma_args *a, soma_meta *out) {
 
 static size_t qr_work(soma_args *a) {
     const int64_t m = soma__rows(a->in[0]), n = soma__columns(a->in[0]), wide = SOMA_MAX(m, n);
-    return doubles(m * n + m * wide + 2 * wide);
+    return doubles(m * n + m * wide + wide + soma__householder_room(m, n));
 }
 
 static const char *qr_kernel(soma_args *a) {
@@ -507,7 +507,7 @@ static bool eigh_shape(soma_args *a, soma_meta *out) {
 
 static size_t eigh_work(soma_args *a) {
     const int64_t n = soma__rows(a->in[0]);
-    return doubles(2 * n * n + 5 * n);
+    return doubles(2 * n * n + n + soma__eigh_room(n));
 }
 
 static const char *eigh_kernel(soma_args *a) {
@@ -596,7 +596,7 @@ static bool svd_shape(soma_args *a, soma_meta *out) {
 
 static size_t svd_work(soma_args *a) {
     const int64_t m = soma__rows(a->in[0]), n = soma__columns(a->in[0]), k = SOMA_MIN(m, n);
-    return doubles(3 * m * n + 2 * k * k + 3 * k);
+    return doubles(3 * m * n + k * k + k + soma__svd_room(SOMA_MAX(m, n), k));
 }
 
 static void turn(const double *from, int64_t m, int64_t n, double *to) {
@@ -608,7 +608,7 @@ static void turn(const double *from, int64_t m, int64_t n, double *to) {
 /* Matrix b of x: u [m, k], s [k], vh [k, n]; a wide one as the transpose of a tall one. `room` is svd_work's. */
 static bool decompose(const soma_tensor *x, int64_t b, double *room, double **u, double **s, double **vh) {
     const int64_t m = soma__rows(x), n = soma__columns(x), k = SOMA_MIN(m, n);
-    double *a = room, *left = a + m * n, *right = left + m * n, *values = right + k * k, *rest = values + k, *spare = rest + k * k + 2 * k;
+    double *a = room, *left = a + m * n, *right = left + m * n, *values = right + k * k, *rest = values + k, *spare = rest + soma__svd_room(SOMA_MAX(m, n), k);
     load(x, b, m < n ? spare : a);
     if (m < n)
         turn(spare, m, n, a);

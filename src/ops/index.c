@@ -624,14 +624,23 @@ static void scatter_fold_backward(soma_grad_args *g) {
     g->gin[0] = soma_mul(share, from_x);
     g->gin[2] = soma_mul(soma_gather(share, dim, index), from_src);
 }
+static bool scatter_fold_shape(soma_args *a, soma_meta *out) {
+    const soma_tensor *index = a->in[1], *src = a->in[2];
+    char text[SOMA__SHAPE_TEXT];
+    if (!scatter_add_shape(a, out) || soma__same_shape(index, src))
+        return !soma__failed();
+    soma_fail(SOMA_ESHAPE, "scatter_fold: src is %s, expected index's shape", soma__shape_text(src->ndim, src->shape, text, sizeof text));
+    return false;
+}
 SOMA__LINES(scatter_fold, "[4,3] i[2,3]=0,1,2,0,1,1 [2,3] dim=0 kind=0", "[4,3] i[4,2]=1,0,2,1,1,1,0,0 [4,2] dim=1 kind=1",
-            "[5] i[3]=3,1,3 [3] dim=0 kind=2", "[3] i[2]=0,3 [2] dim=0 kind=0 !EINVAL index 3 at position [1]")
+            "[5] i[3]=3,1,3 [3] dim=0 kind=2", "[3] i[2]=0,3 [2] dim=0 kind=0 !EINVAL index 3 at position [1]",
+            "[3] i[1]=0 [2] dim=0 kind=0 !ESHAPE scatter_fold: src is [2], expected index's shape")
 static const soma_op scatter_fold_op = {
     .name = "scatter_fold", .family = "index",
     .doc = "Product, maximum or minimum of x and the elements of src that go to each place: part of scatter_reduce.",
     .in = {{.name = "x"}, {.name = "index", .dtypes = INDEX_DTYPES, .apart = true}, {.name = "src"}}, .n_in = 3, .outputs = 1,
     .attrs = SOMA_ATTRS(SOMA_NEED_INT("dim", "dimension that is indexed"), SOMA_NEED_INT("kind", "0: product, 1: maximum, 2: minimum")),
-    .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64) | SOMA_BIT(SOMA_I64), .promote = SOMA_PROMOTE_SAME, .shape = scatter_add_shape,
+    .dtypes = SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64) | SOMA_BIT(SOMA_I64), .promote = SOMA_PROMOTE_SAME, .shape = scatter_fold_shape,
     .check = check_index, .cpu = {scatter_fold_kernel}, .backward = scatter_fold_backward,
     .saves = SOMA_SAVE_IN(0) | SOMA_SAVE_IN(1) | SOMA_SAVE_IN(2) | SOMA_SAVE_OUT(0), .no_grad_in = 1u << 1, .internal = true,
     .samples = scatter_fold_samples, .errors = scatter_fold_errors,
@@ -665,7 +674,9 @@ static bool scatter_reduce_compose(soma_args *a) {
     }
     if (dim < 0 || !index_fits("scatter_reduce", "x", index, x, dim) || !index_fits("scatter_reduce", "src", index, src, -1))
         return false;
-    for (int d = 0; src && d < src->ndim; d++)
+    if (index->ndim != src->ndim) /* one of them is 0-d, the other [n] */
+        *(index->ndim ? &src : &index) = soma_unsqueeze(index->ndim ? src : index, 0);
+    for (int d = 0; src && index && d < src->ndim; d++)
         if (src->shape[d] != index->shape[d])
             src = soma_slice(src, d, 0, index->shape[d], 1);
     soma_dtype dtype = (soma_dtype)x->dtype, wide = !floats ? SOMA_I64 : dtype == SOMA_F64 ? SOMA_F64 : SOMA_F32;
@@ -687,6 +698,7 @@ SOMA__LINES(scatter_reduce, PLACES "reduce='sum'", PLACES "reduce='prod'", PLACE
             PLACES "reduce='amin' include_self=false", PLACES "reduce='prod' include_self=false", PLACES "reduce='mean' include_self=false",
             "s[4,3] I[4,2]=1,0,2,1,1,1,0,0 [4,5] dim=1 reduce='amax' include_self=false", "[5] i[0] [0] dim=0 reduce='prod'",
             "[5] i[3]=3,1,3 s[3] dim=0 reduce='prod'", "[3] i[3]=1,1,1 [3]=0,2,0 dim=0 reduce='prod' ~",
+            "[5] i[]=3 [3] dim=0 reduce='prod'",
             "[5] i[3]=3,1,3 s[3] dim=-1 reduce='sum' include_self=false",
             "[3] i[2]=0,3 [2] dim=0 reduce='sum' !EINVAL index 3 at position [1]",
             "[3] i[2]=0,1 [2] dim=0 reduce='max' !EINVAL scatter_reduce: reduce is 'max', expected sum",

@@ -2,6 +2,7 @@
  * (which also move the running ones), else with the running ones. Ioffe & Szegedy 2015. The mean and 1 / sqrt(var + eps) that were used
  * are outputs too: the fused gradient needs them. Each channel (without inner dimensions: each block of channels) is one task. */
 #include "ops/norm.h"
+#include "ops/norm_last.h"
 
 #include <math.h>
 #include <string.h>
@@ -82,6 +83,8 @@ static bool batch_norm_shape(soma_args *a, soma_meta *out) {
         return false;
     }
     out[0] = soma__meta_of(x);
+    if (soma__norm_last(x))
+        soma__lay_channels_last(&out[0]);
     out[1] = out[2] = (soma_meta){.dtype = statistics_dtype((soma_dtype)x->dtype), .ndim = 1, .shape = {c}};
     return true;
 }
@@ -210,8 +213,17 @@ static void each_channel(job *j, soma__range_fn fn) {
 }
 
 static size_t batch_norm_work(soma_args *a) {
+    if (soma__norm_last(a->in[X]))
+        return soma__norm_last_work(a);
     return soma__dense_bytes(a->in[X]) + soma__dense_bytes(a->in[WEIGHT]) + soma__dense_bytes(a->in[BIAS]) +
            soma__dense_bytes(a->out[0]);
+}
+
+static const char *last_kernel(soma_args *a) {
+    if (!soma__norm_last(a->in[X]))
+        return "the kernel is for channels-last f32";
+    soma__norm_last_forward(a, NULL, false);
+    return NULL;
 }
 
 static const char *batch_norm_kernel(soma_args *a) {
@@ -291,12 +303,21 @@ static void backward_range(void *arg, int64_t begin, int64_t end) {
 }
 
 static size_t backward_work(soma_args *a) {
-    size_t bytes = 0;
+    size_t bytes = soma__norm_last(a->in[B_X]) ? soma__norm_last_work(a) : 0;
+    if (bytes > 0)
+        return bytes;
     for (int i = 0; i < a->n_in; i++)
         bytes += soma__dense_bytes(a->in[i]);
     for (int i = 0; i < a->n_out; i++)
         bytes += soma__dense_bytes(a->out[i]);
     return bytes;
+}
+
+static const char *last_backward_kernel(soma_args *a) {
+    if (!soma__norm_last(a->in[B_X]))
+        return "the kernel is for channels-last f32";
+    soma__norm_last_backward(a, NULL, false);
+    return NULL;
 }
 
 static const char *backward_kernel(soma_args *a) {
@@ -333,6 +354,8 @@ static bool backward_shape(soma_args *a, soma_meta *out) {
             return false;
     soma_dtype dtype = (soma_dtype)(a->in[B_WEIGHT] ? a->in[B_WEIGHT] : x)->dtype;
     out[0] = soma__meta_of(x);
+    if (soma__norm_last(x))
+        soma__lay_channels_last(&out[0]);
     out[1] = out[2] = (soma_meta){.dtype = dtype, .ndim = 1, .shape = {x->shape[1]}};
     return true;
 }
@@ -354,7 +377,7 @@ void soma__norm_gradient(soma_grad_args *g, const soma_op *op, void (*in_operato
 }
 
 /* xhat = (x - mean) invstd; gb = sum g, gw = sum g xhat, gx = w invstd (g - mean(g) - xhat mean(g xhat)). */
-static void in_operators(soma_grad_args *g) {
+void soma__batch_norm_rule(soma_grad_args *g) {
     const soma_meta *x = &g->in_meta[X];
     int64_t dims[SOMA_MAX_DIMS], shape[SOMA_MAX_DIMS];
     int n = 0;
@@ -385,7 +408,7 @@ static void in_operators(soma_grad_args *g) {
 }
 
 static void batch_norm_backward(soma_grad_args *g) {
-    soma__norm_gradient(g, &batch_norm_backward_op, in_operators);
+    soma__norm_gradient(g, &batch_norm_backward_op, soma__batch_norm_rule);
 }
 
 static int64_t forward_flops(soma_args *a) { return (a->attrs[TRAINING].value.i ? 6 : 3) * a->in[X]->numel; }
@@ -474,7 +497,7 @@ static const soma_op batch_norm_op = {
     .in = {{.name = "x"}, {.name = "weight", .optional = true}, {.name = "bias", .optional = true},
            {.name = "running_mean", .optional = true, .apart = true}, {.name = "running_var", .optional = true, .apart = true}},
     .n_in = 5, .outputs = 3, .attrs = ATTRS, .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_NONE, .shape = batch_norm_shape,
-    .work = batch_norm_work, .cpu = {batch_norm_kernel}, .backward = batch_norm_backward,
+    .work = batch_norm_work, .cpu = {last_kernel, batch_norm_kernel}, .backward = batch_norm_backward,
     .saves = SOMA_SAVE_IN(X) | SOMA_SAVE_IN(WEIGHT) | SOMA_SAVE_OUT(1) | SOMA_SAVE_OUT(2),
     .no_grad_in = 1u << RUNNING_MEAN | 1u << RUNNING_VAR, .no_grad_out = 6, .writes = 1u << RUNNING_MEAN | 1u << RUNNING_VAR,
     .flops = forward_flops, .samples = batch_norm_samples, .errors = batch_norm_errors,
@@ -484,7 +507,7 @@ static const soma_op batch_norm_backward_op = {
     .doc = "gradients of batch_norm for x, weight and bias: w invstd (g - mean(g) - xhat mean(g xhat)), sum g xhat, sum g",
     .in = {{.name = "grad"}, {.name = "x"}, {.name = "mean"}, {.name = "invstd"}, {.name = "weight", .optional = true}}, .n_in = 5,
     .outputs = 3, .attrs = ATTRS, .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_NONE, .shape = backward_shape, .work = backward_work,
-    .cpu = {backward_kernel}, .backward = SOMA_NONDIFF, .internal = true, .flops = backward_flops, .samples = backward_samples,
+    .cpu = {last_backward_kernel, backward_kernel}, .backward = SOMA_NONDIFF, .internal = true, .flops = backward_flops, .samples = backward_samples,
     .errors = backward_errors,
 };
 

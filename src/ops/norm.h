@@ -10,6 +10,9 @@ enum { X, WEIGHT, BIAS }; /* inputs of both */
 /* Gradients of both: by the fused operator, or in operators where the graph goes on. */
 void soma__norm_gradient(soma_grad_args *g, const soma_op *op, void (*in_operators)(soma_grad_args *));
 
+/* The gradient of batch_norm in operators. */
+void soma__batch_norm_rule(soma_grad_args *g);
+
 extern const soma_op soma__layer_norm_op, soma__layer_norm_backward_op;
 
 /* Row sums and inner loops of one dtype behind pointers to anything. */

@@ -1,6 +1,7 @@
 /* Pooling over the last two dimensions of [N, C, H, W] or [C, H, W]: max_pool2d, avg_pool2d, adaptive_avg_pool2d and their
  * gradients, which are operators with gradients of their own. Sizes and window rules are PyTorch's. f16 and bf16 are worked
  * out in f32 and rounded once. */
+#include "ops/pool_last.h"
 #include "ops/shape.h"
 
 #include "kernels/cpu/copy.h"
@@ -76,6 +77,7 @@ static void pooled_shape(const soma__pool *p, const soma_tensor *x, soma_meta *o
     memcpy(out->shape, x->shape, sizeof out->shape);
     out->shape[x->ndim - 2] = p->out[0];
     out->shape[x->ndim - 1] = p->out[1];
+    soma__pool_last_lay(x, false, out);
 }
 
 static bool is_2x2(const soma__pool *p) {
@@ -151,7 +153,10 @@ static bool max_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-static size_t pool_work(soma_args *a) { return prepared_bytes(a->in[0], a->out[0]->numel); }
+static size_t pool_work(soma_args *a) { return soma__pool_last(a->in[0]) ? 0 : prepared_bytes(a->in[0], a->out[0]->numel); }
+static size_t back_work(soma_args *a) {
+    return soma__pool_last(a->out[0]) ? soma__pool_last_work(a) : prepared_bytes(a->in[0], a->out[0]->numel);
+}
 
 static void max_fast_range(void *arg, int64_t begin, int64_t end) {
     const fast_job *j = arg;
@@ -161,6 +166,16 @@ static void max_fast_range(void *arg, int64_t begin, int64_t end) {
             j->k->max2x2(j->p, j->from + i * in, j->to + i * out, j->index_out + i * out);
         else
             j->k->max_any(j->p, j->from + i * in, j->to + i * out, j->index_out + i * out);
+}
+
+static const char *const not_last = "the kernel is for channels-last f32";
+
+static const char *max_last(soma_args *a) {
+    soma__pool p;
+    if (!soma__pool_last(a->in[0]) || !max_windows(a, &p))
+        return not_last;
+    soma__pool_last_max(a, &p);
+    return NULL;
 }
 
 static const char *max_fast(soma_args *a) {
@@ -189,15 +204,19 @@ static int64_t pool_flops(soma_args *a) {
 
 static const soma_op max_pool2d_backward_op;
 
+/* Gradients of channels-last tensors lie so too. */
+static soma_attr last_attr(const soma_meta *x) { return SOMA_BOOLEAN("channels_last", soma__was_channels_last(x)); }
+
 static void max_backward(soma_grad_args *g) {
     soma__pool p;
     const soma_meta *x = &g->in_meta[0];
     soma_args a = {.op = g->op, .attrs = g->attrs};
-    soma_attr attrs[2];
+    soma_attr attrs[3];
     if (!g->gout[0] || !find_windows(&a, 0, 4, x->ndim, x->shape, &p) ||
         !soma__ints_attr(&attrs[0], "max_pool2d_backward", "shape", x->ndim, x->shape))
         return;
     attrs[1] = SOMA_BOOLEAN("is_2x2", is_2x2(&p));
+    attrs[2] = last_attr(x);
     g->gin[0] = SOMA__RUN(&max_pool2d_backward_op, attrs, g->gout[0], g->out[1]);
 }
 
@@ -278,7 +297,7 @@ static const soma_op max_pool2d_op = {
     .promote = SOMA_PROMOTE_SAME,
     .shape = max_shape,
     .work = pool_work,
-    .cpu = {max_fast, max_any},
+    .cpu = {max_last, max_fast, max_any},
     .backward = max_backward,
     .saves = SOMA_SAVE_OUT(1),
     .no_grad_out = 1u << 1,
@@ -305,6 +324,7 @@ static bool max_back_shape(soma_args *a, soma_meta *out) {
         soma_fail(SOMA_ESHAPE, "max_pool2d_backward: g is %s and indices are %s, which do not fit an input of shape %s",
                   soma__tensor_text(g, have), soma__shape_text(a->in[1]->ndim, a->in[1]->shape, want, sizeof want),
                   soma__shape_text(out->ndim, out->shape, (char[SOMA__SHAPE_TEXT]){0}, SOMA__SHAPE_TEXT));
+    soma__pool_last_lay(g, soma__attr_int(a, 2), out);
     return ok;
 }
 
@@ -314,6 +334,8 @@ static size_t index_bytes(const soma_tensor *index) {
 
 /* Indices first, then what g needs. */
 static size_t max_back_work(soma_args *a) {
+    if (soma__pool_last(a->out[0]))
+        return soma__pool_last_work(a);
     size_t index = (index_bytes(a->in[1]) + 63) / 64 * 64;
     return index + prepared_bytes(a->in[0], a->out[0]->numel);
 }
@@ -343,10 +365,23 @@ static void max_back_2x2_range(void *arg, int64_t begin, int64_t end) {
         j->k->max2x2_backward(j->p, j->from + i * out, j->index_in + i * out, j->to + i * in);
 }
 
-static const char *max_back_2x2(soma_args *a) {
+static bool back_is_2x2(const soma_args *a) {
     const soma_tensor *g = a->in[0], *x = a->out[0];
-    if (g->dtype != SOMA_F32 || !soma__attr_int(a, 1) || g->shape[g->ndim - 2] != x->shape[x->ndim - 2] / 2 ||
-        g->shape[g->ndim - 1] != x->shape[x->ndim - 1] / 2)
+    return g->dtype == SOMA_F32 && soma__attr_int(a, 1) && g->shape[g->ndim - 2] == x->shape[x->ndim - 2] / 2 &&
+           g->shape[g->ndim - 1] == x->shape[x->ndim - 1] / 2;
+}
+
+static const char *max_back_last(soma_args *a) {
+    const soma_tensor *g = a->in[0];
+    soma__pool p = {.out = {g->shape[g->ndim - 2], g->shape[g->ndim - 1]}};
+    if (!soma__pool_last(a->out[0]) || !plane_input(a->op->name, a->out[0]->ndim, a->out[0]->shape, &p))
+        return not_last;
+    soma__pool_last_max_backward(a, &p, back_is_2x2(a));
+    return NULL;
+}
+
+static const char *max_back_2x2(soma_args *a) {
+    if (!back_is_2x2(a))
         return "the fast kernel is for f32 and windows of 2 x 2 without overlap";
     soma__pool p = {0};
     const int32_t *index;
@@ -374,17 +409,21 @@ static void max_back_backward(soma_grad_args *g) {
     g->gin[0] = soma_reshape(soma_gather(planes, -1, soma_flatten(g->in[1], -2, -1)), out->ndim, out->shape);
 }
 
+#define LAST_ATTR SOMA_DEF_BOOL("channels_last", false, "order of the result in memory")
 static const soma_attr_info max_back_attrs[] = {SOMA_NEED_INTS("shape", "shape of what was pooled"),
-                                                SOMA_DEF_BOOL("is_2x2", false, "windows are 2 x 2 and do not overlap")};
+                                                SOMA_DEF_BOOL("is_2x2", false, "windows are 2 x 2 and do not overlap"), LAST_ATTR};
 
 static bool max_back_samples(int i, soma_dtype dtype, soma_sample *s) {
-    s->n_in = s->n_attrs = 2;
-    s->in[0] = soma__sample(dtype, -3, 3, 1, SOMA_SHAPE(2, 1, 2, 2));
-    s->attrs[0] = SOMA_INTS("shape", 2, 1, 4, 5);
-    s->attrs[1] = SOMA_BOOLEAN("is_2x2", i == 0);
+    int64_t n = i < 2 ? 2 : 1, c = 3 - n;
+    s->n_in = 2;
+    s->n_attrs = 3;
+    s->in[0] = soma__sample(dtype, -3, 3, 1, SOMA_SHAPE(n, c, 2, 2));
+    s->attrs[0] = SOMA_INTS("shape", n, c, 4, 5);
+    s->attrs[1] = SOMA_BOOLEAN("is_2x2", i % 2 == 0);
+    s->attrs[2] = SOMA_BOOLEAN("channels_last", i > 1);
     static const int32_t apart[] = {0, 8, 15, 13, 6, 3, 11, 17}, same[] = {6, 6, 6, 12, 1, 7, 7, 1};
-    s->in[1] = soma_from_array(i == 0 ? apart : same, SOMA_SHAPE(2, 1, 2, 2), SOMA_I32);
-    return i < 2;
+    s->in[1] = soma_from_array(i % 2 == 0 ? apart : same, SOMA_SHAPE(n, c, 2, 2), SOMA_I32);
+    return i < 4;
 }
 
 static bool max_back_errors(int i, soma_dtype dtype, soma_sample *s) {
@@ -411,7 +450,7 @@ static const soma_op max_pool2d_backward_op = {
     .promote = SOMA_PROMOTE_SAME,
     .shape = max_back_shape,
     .work = max_back_work,
-    .cpu = {max_back_2x2, max_back_any},
+    .cpu = {max_back_last, max_back_2x2, max_back_any},
     .backward = max_back_backward,
     .saves = SOMA_SAVE_IN(1),
     .no_grad_in = 1u << 1,
@@ -450,6 +489,14 @@ static void avg_fast_range(void *arg, int64_t begin, int64_t end) {
             j->k->avg_any(j->p, j->from + i * in, j->to + i * out);
 }
 
+static const char *avg_last(soma_args *a) {
+    soma__pool p;
+    if (!soma__pool_last(a->in[0]) || !avg_windows(a, 0, a->in[0]->ndim, a->in[0]->shape, &p))
+        return not_last;
+    soma__pool_last_avg(a, &p);
+    return NULL;
+}
+
 static const char *avg_fast(soma_args *a) {
     soma__pool p;
     if (a->in[0]->dtype != SOMA_F32 || !avg_windows(a, 0, a->in[0]->ndim, a->in[0]->shape, &p))
@@ -473,10 +520,11 @@ static const soma_op avg_pool2d_op, avg_pool2d_backward_op;
 
 static void avg_backward(soma_grad_args *g) {
     const soma_meta *x = &g->in_meta[0];
-    soma_attr attrs[7];
+    soma_attr attrs[8];
     if (!g->gout[0] || !soma__ints_attr(&attrs[0], "avg_pool2d_backward", "shape", x->ndim, x->shape))
         return;
     memcpy(attrs + 1, g->attrs, 6 * sizeof *attrs);
+    attrs[7] = last_attr(x);
     g->gin[0] = SOMA__RUN(&avg_pool2d_backward_op, attrs, g->gout[0]);
 }
 
@@ -518,7 +566,7 @@ static const soma_op avg_pool2d_op = {
     .promote = SOMA_PROMOTE_SAME,
     .shape = avg_shape,
     .work = pool_work,
-    .cpu = {avg_fast, avg_any},
+    .cpu = {avg_last, avg_fast, avg_any},
     .backward = avg_backward,
     .flops = pool_flops,
     .samples = avg_samples,
@@ -540,6 +588,7 @@ static bool g_fits(const soma_args *a, const soma__pool *p, soma_meta *out) {
         soma_fail(SOMA_ESHAPE, "%s: g is %s, which does not fit windows over %s", a->op->name,
                   soma__shape_text(g->ndim, g->shape, have, sizeof have),
                   soma__shape_text(out->ndim, out->shape, want, sizeof want));
+    soma__pool_last_lay(g, soma__attr_int(a, a->op->n_attrs - 1), out);
     return ok;
 }
 
@@ -553,6 +602,14 @@ static void avg_back_2x2_range(void *arg, int64_t begin, int64_t end) {
     int64_t in = j->p->in[0] * j->p->in[1], out = j->p->out[0] * j->p->out[1];
     for (int64_t i = begin; i < end; i++)
         j->k->avg2x2_backward(j->p, j->from + i * out, j->to + i * in);
+}
+
+static const char *avg_back_last(soma_args *a) {
+    soma__pool p;
+    if (!soma__pool_last(a->out[0]) || !avg_windows(a, 1, a->attrs[0].count, a->attrs[0].value.ints, &p))
+        return not_last;
+    soma__pool_last_avg_backward(a, &p);
+    return NULL;
 }
 
 static const char *avg_back_2x2(soma_args *a) {
@@ -580,14 +637,16 @@ static void avg_back_backward(soma_grad_args *g) {
 }
 
 static bool avg_back_samples(int i, soma_dtype dtype, soma_sample *s) {
+    bool last = i > 1;
     s->n_in = 1;
-    s->n_attrs = 4;
-    s->in[0] = soma__sample(dtype, -3, 3, 1, SOMA_SHAPE(2, 2, 2));
-    s->attrs[0] = SOMA_INTS("shape", 2, 4, 5);
-    s->attrs[1] = SOMA_INTS("kernel_size", i == 0 ? 2 : 3);
-    s->attrs[2] = SOMA_INTS("stride", 2, i == 0 ? 2 : 4);
-    s->attrs[3] = SOMA_INTS("padding", i == 0 ? 0 : 1);
-    return i < 2;
+    s->n_attrs = 5;
+    s->in[0] = last ? soma__sample(dtype, -3, 3, 1, SOMA_SHAPE(1, 2, 2, 2)) : soma__sample(dtype, -3, 3, 1, SOMA_SHAPE(2, 2, 2));
+    s->attrs[0] = last ? SOMA_INTS("shape", 1, 2, 4, 5) : SOMA_INTS("shape", 2, 4, 5);
+    s->attrs[1] = SOMA_INTS("kernel_size", i % 2 == 0 ? 2 : 3);
+    s->attrs[2] = SOMA_INTS("stride", 2, i % 2 == 0 ? 2 : 4);
+    s->attrs[3] = SOMA_INTS("padding", i % 2 == 0 ? 0 : 1);
+    s->attrs[4] = SOMA_BOOLEAN("channels_last", last);
+    return i < 4;
 }
 
 static bool avg_back_errors(int i, soma_dtype dtype, soma_sample *s) {
@@ -598,7 +657,7 @@ static bool avg_back_errors(int i, soma_dtype dtype, soma_sample *s) {
     return i == 0;
 }
 
-static const soma_attr_info avg_back_attrs[] = {SOMA_NEED_INTS("shape", "shape of what was pooled"), WINDOW_ATTRS, PAD_ATTR, DIVISOR_ATTR};
+static const soma_attr_info avg_back_attrs[] = {SOMA_NEED_INTS("shape", "shape of what was pooled"), WINDOW_ATTRS, PAD_ATTR, DIVISOR_ATTR, LAST_ATTR};
 
 static const soma_op avg_pool2d_backward_op = {
     .name = "avg_pool2d_backward",
@@ -612,8 +671,8 @@ static const soma_op avg_pool2d_backward_op = {
     .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME,
     .shape = avg_back_shape,
-    .work = pool_work,
-    .cpu = {avg_back_2x2, avg_back_any},
+    .work = back_work,
+    .cpu = {avg_back_last, avg_back_2x2, avg_back_any},
     .backward = avg_back_backward,
     .internal = true,
     .samples = avg_back_samples,
@@ -654,6 +713,14 @@ static void whole_range(void *arg, int64_t begin, int64_t end) {
         j->to[i] = j->k->sum(j->from + i * in, in) / (float)in;
 }
 
+static const char *adaptive_last(soma_args *a) {
+    soma__pool p;
+    if (!soma__pool_last(a->in[0]) || !adaptive_forward(a, &p))
+        return not_last;
+    soma__pool_last_avg(a, &p);
+    return NULL;
+}
+
 static const char *adaptive_whole(soma_args *a) {
     soma__pool p;
     if (a->in[0]->dtype != SOMA_F32 || !adaptive_forward(a, &p) || p.out[0] != 1 || p.out[1] != 1)
@@ -679,9 +746,9 @@ static const soma_op adaptive_backward_op;
 
 static void adaptive_backward(soma_grad_args *g) {
     const soma_meta *x = &g->in_meta[0];
-    soma_attr attr;
-    if (g->gout[0] && soma__ints_attr(&attr, "adaptive_avg_pool2d_backward", "shape", x->ndim, x->shape))
-        g->gin[0] = SOMA__RUN(&adaptive_backward_op, &attr, g->gout[0]);
+    soma_attr attrs[2] = {{0}, last_attr(x)};
+    if (g->gout[0] && soma__ints_attr(&attrs[0], "adaptive_avg_pool2d_backward", "shape", x->ndim, x->shape))
+        g->gin[0] = SOMA__RUN(&adaptive_backward_op, attrs, g->gout[0]);
 }
 
 static const soma_attr_info adaptive_attrs[] = {
@@ -720,7 +787,7 @@ static const soma_op adaptive_op = {
     .promote = SOMA_PROMOTE_SAME,
     .shape = adaptive_shape,
     .work = pool_work,
-    .cpu = {adaptive_whole, adaptive_any},
+    .cpu = {adaptive_last, adaptive_whole, adaptive_any},
     .backward = adaptive_backward,
     .flops = adaptive_flops,
     .samples = adaptive_samples,
@@ -738,6 +805,14 @@ static bool adaptive_back_shape(soma_args *a, soma_meta *out) {
     return adaptive_back_windows(a, &p) && g_fits(a, &p, out);
 }
 
+static const char *adaptive_back_last(soma_args *a) {
+    soma__pool p;
+    if (!soma__pool_last(a->out[0]) || !adaptive_back_windows(a, &p))
+        return not_last;
+    soma__pool_last_avg_backward(a, &p);
+    return NULL;
+}
+
 static const char *adaptive_back_any(soma_args *a) {
     soma__pool p;
     adaptive_back_windows(a, &p);
@@ -753,7 +828,7 @@ static void adaptive_back_backward(soma_grad_args *g) {
         g->gin[0] = soma_adaptive_avg_pool2d(g->gout[0], out->shape[out->ndim - 2], out->shape[out->ndim - 1]);
 }
 
-static const soma_attr_info adaptive_back_attrs[] = {SOMA_NEED_INTS("shape", "shape of what was pooled")};
+static const soma_attr_info adaptive_back_attrs[] = {SOMA_NEED_INTS("shape", "shape of what was pooled"), LAST_ATTR};
 
 static bool adaptive_back_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const soma__case c[] = {{3, {2, 2, 3}, 3, {2, 5, 3}, 0, 0}, {3, {2, 1, 1}, 3, {2, 4, 5}, 0, 0}};
@@ -778,8 +853,8 @@ static const soma_op adaptive_backward_op = {
     .dtypes = SOMA_FLOATS,
     .promote = SOMA_PROMOTE_SAME,
     .shape = adaptive_back_shape,
-    .work = pool_work,
-    .cpu = {adaptive_back_any},
+    .work = back_work,
+    .cpu = {adaptive_back_last, adaptive_back_any},
     .backward = adaptive_back_backward,
     .internal = true,
     .samples = adaptive_back_samples,
@@ -802,6 +877,10 @@ static const char *adaptive_max_any(soma_args *a) {
     soma__pool p;
     adaptive_forward(a, &p);
     p.dilation[0] = p.dilation[1] = 1;
+    if (soma__pool_last(a->in[0])) {
+        soma__pool_last_max(a, &p);
+        return NULL;
+    }
     prepared r = prepare(a);
     soma__max_pool(&p, r.dtype, r.in, r.out, a->out[1]->data);
     finish(a, &r);
@@ -810,10 +889,11 @@ static const char *adaptive_max_any(soma_args *a) {
 
 static void adaptive_max_backward(soma_grad_args *g) {
     const soma_meta *x = &g->in_meta[0];
-    soma_attr attrs[2];
+    soma_attr attrs[3];
     if (!g->gout[0] || !soma__ints_attr(&attrs[0], "max_pool2d_backward", "shape", x->ndim, x->shape))
         return;
     attrs[1] = SOMA_BOOLEAN("is_2x2", false);
+    attrs[2] = last_attr(x);
     g->gin[0] = SOMA__RUN(&max_pool2d_backward_op, attrs, g->gout[0], g->out[1]);
 }
 

@@ -26,6 +26,7 @@ enum { MAX_OPS = 1024 };
     F(loss_classes) \
     F(loss_pairs) \
     F(norm) \
+    F(norm_last) \
     F(dropout) \
     F(shape) \
     F(slice) \

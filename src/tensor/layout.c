@@ -49,12 +49,20 @@ static void channels_last(const int64_t *shape, int64_t *stride) {
     stride[0] = shape[2] * stride[2];
 }
 
-bool soma__channels_last(const soma_tensor *t) {
+bool soma__reads_channels_last(const soma_tensor *t) {
     int64_t stride[SOMA_MAX_DIMS];
-    if (t->ndim != 4 || t->numel == 0)
-        return false;
-    channels_last(t->shape, stride);
-    return lies_as(t, stride) && !soma__contiguous(t);
+    if (t->ndim == 4)
+        channels_last(t->shape, stride);
+    return t->ndim == 4 && t->numel > 0 && lies_as(t, stride);
+}
+
+bool soma__channels_last(const soma_tensor *t) { return soma__reads_channels_last(t) && !soma__contiguous(t); }
+
+bool soma__was_channels_last(const soma_meta *m) {
+    soma_tensor t = {.ndim = (uint8_t)m->ndim, .numel = soma__numel(m->ndim, m->shape)};
+    memcpy(t.shape, m->shape, (size_t)m->ndim * sizeof *t.shape);
+    memcpy(t.stride, m->stride, (size_t)m->ndim * sizeof *t.stride);
+    return soma__channels_last(&t);
 }
 
 void soma__lay_channels_last(soma_meta *m) {

@@ -128,6 +128,10 @@ bool soma__settle(soma_tensor *t);
 bool soma__packed(const soma_tensor *t);
 /* A 4-d tensor [N, C, H, W] that lies as a dense [N, H, W, C] and not row-major at the same time. */
 bool soma__channels_last(const soma_tensor *t);
+/* The same, or both at the same time: it can be read as a dense [N, H, W, C]. */
+bool soma__reads_channels_last(const soma_tensor *t);
+/* soma__channels_last of a tensor that soma__meta_of has described, as gradient rules see it. */
+bool soma__was_channels_last(const soma_meta *m);
 /* For shape rules, of a result whose shape is filled in: its order is channels-last (of 4 dimensions; left row-major where both are one). */
 void soma__lay_channels_last(soma_meta *m);
 /* Its order is that of `t`, a tensor of the same shape, if that is packed. */

@@ -1,4 +1,4 @@
-/* The factorisations that linalg.h lists. */
+/* The factorisations that linalg.h lists, in plain C. A build with SOMA_LAPACK has lapack.c in place of this file. */
 #include "kernels/cpu/linalg.h"
 
 #include <float.h>
@@ -8,17 +8,6 @@
 enum { SWEEPS = 60 };
 
 /* ---- Rows ------------------------------------------------------------------------------------------------------------- */
-
-double soma__dot(const double *a, const double *b, int64_t n) {
-    double s[4] = {0};
-    int64_t i = 0;
-    for (; i + 4 <= n; i += 4)
-        for (int k = 0; k < 4; k++)
-            s[k] += a[i + k] * b[i + k];
-    for (; i < n; i++)
-        s[0] += a[i] * b[i];
-    return (s[0] + s[1]) + (s[2] + s[3]);
-}
 
 static void add_row(double *restrict to, const double *restrict from, double factor, int64_t n) {
     for (int64_t i = 0; i < n; i++)
@@ -224,19 +213,6 @@ static bool ql_step(double *d, double *e, int64_t l, int64_t m, double *v, int64
     return true;
 }
 
-static void largest_positive(double *x, int64_t n, int64_t step, double *with, int64_t n_with) {
-    int64_t best = 0;
-    for (int64_t i = 1; i < n; i++)
-        if (fabs(x[i * step]) > fabs(x[best * step]))
-            best = i;
-    if (n == 0 || !(x[best * step] < 0))
-        return;
-    for (int64_t i = 0; i < n; i++)
-        x[i * step] = -x[i * step];
-    for (int64_t i = 0; i < n_with; i++)
-        with[i] = -with[i];
-}
-
 /* Sorts values, rising or falling, with rows of `one` (and `two`, which may be NULL). */
 static void sort_rows(double *w, int64_t n, bool falling, double *one, int64_t n_one, double *two, int64_t n_two) {
     for (int64_t i = 0; i < n; i++) {
@@ -274,7 +250,7 @@ bool soma__eigh(double *a, int64_t n, double *w, double *v, double *room) {
             return false;
     sort_rows(w, n, false, v, n, NULL, 0);
     for (int64_t i = 0; i < n; i++)
-        largest_positive(v + i * n, n, 1, NULL, 0);
+        soma__largest_positive(v + i * n, n, 1, NULL, 0);
     return true;
 }
 
@@ -354,6 +330,13 @@ bool soma__svd(double *a, int64_t m, int64_t n, double *u, double *s, double *v,
         memcpy(u + i * n, row, (size_t)n * sizeof *row);
     }
     for (int64_t i = 0; i < n; i++)
-        largest_positive(u + i, m, n, v + i * n, n);
+        soma__largest_positive(u + i, m, n, v + i * n, n);
     return true;
+}
+
+int64_t soma__householder_room(int64_t m, int64_t n) { return m > n ? m : n; }
+int64_t soma__eigh_room(int64_t n) { return 4 * n; }
+int64_t soma__svd_room(int64_t m, int64_t n) {
+    (void)m;
+    return n * n + 2 * n;
 }

@@ -54,4 +54,15 @@ typedef struct soma__pool_kernels {
 } soma__pool_kernels;
 SOMA__FAMILY(soma__pool_kernels, soma__pool_table)
 
+/* isa/pool_last.c: images [H, W, C] of f32; y and g, index point to row `row` of the outputs, x and gx to the image. */
+typedef struct soma__pool_last_kernels {
+    void (*max)(const soma__pool *p, int64_t channels, int64_t row, const float *x, float *y, int32_t *index);
+    /* Writes the two rows of gx that the windows cover, and with the last row all that is below. */
+    void (*max2x2_backward)(const soma__pool *p, int64_t channels, int64_t row, const float *g, const int32_t *index, float *gx);
+    void (*avg)(const soma__pool *p, int64_t channels, int64_t row, const float *x, float *y);
+    /* A whole image, n of its channels. */
+    void (*avg_backward)(const soma__pool *p, int64_t channels, int64_t n, const float *g, float *gx);
+} soma__pool_last_kernels;
+SOMA__FAMILY(soma__pool_last_kernels, soma__pool_last)
+
 #endif

@@ -7,94 +7,90 @@
 #define V FN(vec)
 #define LANES FN(LANES)
 
-/* At most a vector of one run for one tap: columns pos … pos + count - 1, of which [low, high) are inside of the image. */
-typedef struct FN(piece) {
-    int64_t offset; /* of the column `low` 0 would have */
-    int pos, count, low, high;
-} FN(piece);
+/* ---- A tile of pixels by channels ------------------------------------------------------------------------------------- */
 
-INLINE void FN(copy_piece)(T *dst, const T *src, const FN(piece) * p, int64_t step) {
-    dst += p->pos;
-    src += p->offset;
-    if (p->low == 0 && p->high == LANES && step == 1) {
-        FN(store)(dst, FN(load)(src));
-        return;
+INLINE void FN(ctile_any)(const soma__ctile *t, const int m, const int nv) {
+    V acc[CTILE_ROWS][CTILE_VECTORS];
+    const T *row[CTILE_ROWS], *b = t->b;
+    UNROLL for (int i = 0; i < m; i++) {
+        row[i] = (const T *)t->a + t->a_at[i];
+        UNROLL for (int v = 0; v < nv; v++)
+            acc[i][v] = FN(set)(0);
     }
-    for (int j = 0; j < p->low; j++)
-        dst[j] = 0;
-    for (int j = p->low; j < p->high; j++)
-        dst[j] = src[j * step];
-    for (int j = p->high; j < p->count; j++)
-        dst[j] = 0;
-}
-
-/* Cuts the runs into pieces for the tap (dy, dx). */
-static int FN(cut)(const soma__unfold *u, int64_t dy, int64_t dx, FN(piece) * pieces) {
-    int n = 0;
-    for (int r = 0; r < u->n_runs; r++) {
-        const soma__pixels *run = &u->runs[r];
-        int64_t y = run->y + dy;
-        for (int from = 0; from < run->count; from += LANES) {
-            FN(piece) *p = &pieces[n++];
-            int64_t x = run->x + dx + from * u->step, low = 0, high = 0;
-            p->pos = run->pos + from;
-            p->count = run->count - from < LANES ? run->count - from : LANES;
-            if (y >= 0 && y < u->h) {
-                low = x >= 0 ? 0 : (-x + u->step - 1) / u->step;
-                high = x >= u->w ? 0 : (u->w - x + u->step - 1) / u->step;
-                low = low < p->count ? low : p->count;
-                high = high < low ? low : high < p->count ? high : p->count;
+    for (int r = 0; r < t->n_runs; r++) {
+        const int64_t end = t->runs[r].at + t->runs[r].count;
+        for (int64_t p = t->runs[r].at; p < end; p++, b += nv * LANES) {
+            V q[CTILE_VECTORS];
+            UNROLL for (int v = 0; v < nv; v++)
+                q[v] = FN(load)(b + v * LANES);
+            UNROLL for (int i = 0; i < m; i++) {
+                V x = FN(set)(row[i][p]);
+                UNROLL for (int v = 0; v < nv; v++)
+                    acc[i][v] = FN(fma)(x, q[v], acc[i][v]);
             }
-            p->low = (int)low;
-            p->high = (int)high;
-            p->offset = low < high ? run->image * u->image + y * u->w + x : 0;
         }
     }
-    return n;
+    T *c[CTILE_ROWS];
+    const int rest = t->n - (nv - 1) * LANES;
+    UNROLL for (int i = 0; i < m; i++)
+        c[i] = (T *)t->c + t->c_at[i];
+    if (t->add) {
+        UNROLL for (int i = 0; i < m; i++) {
+            UNROLL for (int v = 0; v < nv - 1; v++)
+                acc[i][v] += FN(load)(c[i] + v * LANES);
+            acc[i][nv - 1] += FN(load_n)(c[i] + (nv - 1) * LANES, rest);
+        }
+    }
+    if (t->last) {
+        const V low = FN(set)(t->relu ? 0 : -(T)INFINITY);
+        UNROLL for (int v = 0; v < nv; v++) {
+            V bias = FN(set)(0);
+            if (t->bias)
+                bias = FN(load_n)((const T *)t->bias + v * LANES, v < nv - 1 ? LANES : rest);
+            UNROLL for (int i = 0; i < m; i++)
+                acc[i][v] = FN(atleast)(low, acc[i][v] + bias);
+        }
+    }
+    UNROLL for (int i = 0; i < m; i++) {
+        UNROLL for (int v = 0; v < nv - 1; v++)
+            FN(store)(c[i] + v * LANES, acc[i][v]);
+        if (rest == LANES)
+            FN(store)(c[i] + (nv - 1) * LANES, acc[i][nv - 1]);
+        else
+            FN(store_n)(c[i] + (nv - 1) * LANES, acc[i][nv - 1], rest);
+    }
 }
-
-static void FN(unfold)(const soma__unfold *u) {
-#ifdef UNFOLD_MASKED
-    if (u->step <= 2 && sizeof(T) == 4) {
-        unfold_masked(u);
-        return;
-    }
+static void FN(ctile)(const soma__ctile *t) {
+    switch ((t->n + LANES - 1) / LANES) {
+    case 1: FN(ctile_any)(t, CTILE_ROWS, 1); break;
+    case 2: FN(ctile_any)(t, CTILE_ROWS, 2); break;
+#if CTILE_VECTORS > 2
+    case 3: FN(ctile_any)(t, CTILE_ROWS, 3); break;
+    case 4: FN(ctile_any)(t, 6, 4); break;
 #endif
-    FN(piece) pieces[SOMA__PANEL_MAX];
-    const T *src = u->src;
-    for (int64_t t = 0; t < u->taps; t++) {
-        const int n = FN(cut)(u, u->dy[t], u->dx[t], pieces);
-        T *dst = (T *)u->dst + t * u->width;
-        for (int64_t c = 0; c < u->channels; c++)
-            for (int i = 0; i < n; i++)
-                FN(copy_piece)(dst + c * u->taps * u->width, src + c * u->plane, &pieces[i], u->step);
     }
-    if (u->n_runs == 0)
-        return;
-    const int used = u->runs[u->n_runs - 1].pos + u->runs[u->n_runs - 1].count;
-    for (int64_t k = 0; k < u->channels * u->taps && used < u->width; k++)
-        for (int j = used; j < u->width; j++)
-            ((T *)u->dst)[k * u->width + j] = 0;
 }
 
 /* ---- Gradient of the weight ------------------------------------------------------------------------------------------- */
 
 INLINE void FN(wtile_any)(const soma__wtile *t, const int m, const int nv) {
-    V acc[ROWS][VECTORS];
-    const T *row[ROWS];
+    V acc[CTILE_ROWS][CTILE_VECTORS];
+    const T *row[CTILE_ROWS];
     UNROLL for (int i = 0; i < m; i++) {
         row[i] = (const T *)t->a + t->offset[i];
         UNROLL for (int v = 0; v < nv; v++)
             acc[i][v] = FN(set)(0);
     }
     const T *b = t->b;
+    const int rest = t->n - (nv - 1) * LANES;
     for (int64_t image = 0; image < t->images; image++)
         for (int64_t y = 0; y < t->h; y++) {
             int64_t at = image * t->a_image + y * t->a_y;
-            for (int64_t x = 0; x < t->w; x++, at += t->a_x, b += nv * LANES) {
-                V q[VECTORS];
-                UNROLL for (int v = 0; v < nv; v++)
+            for (int64_t x = 0; x < t->w; x++, at += t->a_x, b += t->b_step) {
+                V q[CTILE_VECTORS];
+                UNROLL for (int v = 0; v < nv - 1; v++)
                     q[v] = FN(load)(b + v * LANES);
+                q[nv - 1] = MASKS ? FN(load_n)(b + (nv - 1) * LANES, rest) : FN(load)(b + (nv - 1) * LANES);
                 UNROLL for (int i = 0; i < m; i++) {
                     V p = FN(set)(row[i][at]);
                     UNROLL for (int v = 0; v < nv; v++)
@@ -105,7 +101,7 @@ INLINE void FN(wtile_any)(const soma__wtile *t, const int m, const int nv) {
     T *c = t->c;
     UNROLL for (int i = 0; i < m; i++)
         UNROLL for (int v = 0; v < nv; v++) {
-            T *d = c + i * t->c_row + v * LANES;
+            T *d = c + t->c_at[i] + v * LANES;
             FN(store)(d, t->add ? (V)(acc[i][v] + FN(load)(d)) : acc[i][v]);
         }
 }
@@ -113,9 +109,9 @@ INLINE void FN(wtile_any)(const soma__wtile *t, const int m, const int nv) {
 #define WTILE(m, nv) \
     static void PASTE1(FN(wtile_##m##x##nv), k)(const soma__wtile *t) { FN(wtile_any)(t, m, nv); }
 #define WNAME(m, nv) PASTE1(FN(wtile_##m##x##nv), k)
-#if VECTORS == 3
-#define WTILES(m) WTILE(m, 1) WTILE(m, 2) WTILE(m, 3)
-#define WNAMES(m) {WNAME(m, 1), WNAME(m, 2), WNAME(m, 3)}
+#if CTILE_VECTORS == 4
+#define WTILES(m) WTILE(m, 1) WTILE(m, 2) WTILE(m, 3) WTILE(m, 4)
+#define WNAMES(m) {WNAME(m, 1), WNAME(m, 2), WNAME(m, 3), WNAME(m, 4)}
 #else
 #define WTILES(m) WTILE(m, 1) WTILE(m, 2)
 #define WNAMES(m) {WNAME(m, 1), WNAME(m, 2)}
@@ -125,19 +121,19 @@ WTILES(1) WTILES(2) WTILES(3) WTILES(4)
 WTILES(5) WTILES(6)
 #endif
 #if ROWS > 6
-WTILES(7) WTILES(8)
+WTILE(7, 1) WTILE(7, 2) WTILE(7, 3) WTILE(8, 1) WTILE(8, 2) WTILE(8, 3)
 #endif
 static void FN(wtile)(const soma__wtile *t) {
-    static void (*const tiles[ROWS][VECTORS])(const soma__wtile *) = {
+    static void (*const tiles[ROWS][CTILE_VECTORS])(const soma__wtile *) = {
         WNAMES(1), WNAMES(2), WNAMES(3), WNAMES(4),
 #if ROWS > 4
         WNAMES(5), WNAMES(6),
 #endif
 #if ROWS > 6
-        WNAMES(7), WNAMES(8),
+        {WNAME(7, 1), WNAME(7, 2), WNAME(7, 3)}, {WNAME(8, 1), WNAME(8, 2), WNAME(8, 3)},
 #endif
     };
-    tiles[t->m - 1][t->vectors - 1](t);
+    tiles[t->m - 1][(t->n - 1) / LANES](t);
 }
 
 /* ---- Rows, for groups of a channel or two ----------------------------------------------------------------------------- */
