@@ -8,15 +8,15 @@
 #include <string.h>
 
 /* Queries and keys that meet at once: a block of scores fits in the first-level cache, and keys in whole panels of every instruction set. */
-enum { QUERIES = 32, KEYS = 240, SLACK = 16, AHEAD = 8 };
+enum { QUERIES = 32, KEYS = 240, SLACK = 16, AHEAD = 16 };
 
 typedef struct blocks {
     const soma__gemm_ops *gemm;
     const soma__attention_rows *rows;
     int64_t width;  /* of a panel */
-    float *keys, *values;              /* transposed, in panels of `width` keys */
-    float *plain;                      /* forward: values, backward: keys; [s, features] */
-    float *q, *g, *s, *gs;             /* of the block: scaled queries, gradient, scores, their gradient */
+    float *keys, *values;              /* scaled keys, values; transposed, in panels of `width` keys */
+    float *plain;                      /* forward: values, backward: scaled keys; [s, features] */
+    float *q, *g, *s, *gs;             /* of the block: queries, gradient, scores, their gradient */
     float *most, *sum, *part, *by;     /* a number a query */
 } blocks;
 
@@ -34,7 +34,7 @@ static int64_t lay_out(blocks *b, const soma__attention *a, bool backward, float
     b->rows = soma__attention_pick();
     b->width = (int64_t)b->gemm->vectors * b->gemm->lanes;
     b->keys = take(room, &used, s * a->e);
-    b->plain = take(room, &used, s * (backward ? a->e : a->ev));
+    b->plain = take(room, &used, s * SOMA_MAX(a->e, a->ev));
     b->q = take(room, &used, QUERIES * a->e);
     b->s = take(room, &used, QUERIES * KEYS);
     b->most = take(room, &used, QUERIES);
@@ -89,9 +89,11 @@ __attribute__((noinline)) static void dots(const float *a, const float *b, float
     }
 }
 
-static void panels(const blocks *b, float *to, soma__rows_at from, int64_t n, int64_t width) {
+/* n rows of `width` values, together and times `by` in b->plain, and from there transposed in panels of b->width. */
+static void panels(const blocks *b, float *to, soma__rows_at from, int64_t n, int64_t width, float by) {
+    gather(b->plain, from, 0, n, width, by);
     for (int64_t j = 0; j < n; j += b->width)
-        b->gemm->pack_b(to + j * width, from.p + j * from.row, from.col, from.row, (int)SOMA_MIN(b->width, n - j), width);
+        b->gemm->pack_b(to + j * width, b->plain + j * width, 1, width, (int)SOMA_MIN(b->width, n - j), width);
 }
 
 /* C [m, n] in rows of c_row = A B, or added to C; a[i * a_row + p * a_step]. B's rows lie together, or, `in_panels`, as panels() has put all `have` columns. */
@@ -144,12 +146,12 @@ void soma__attention_forward(const soma__attention *of, int64_t begin, int64_t e
     blocks b;
     lay_out(&b, of, false, work);
     a.s = seen(of, end);
-    panels(&b, b.keys, a.k, a.s, a.e);
+    panels(&b, b.keys, a.k, a.s, a.e, a.scale);
     gather(b.plain, a.v, 0, a.s, a.ev, 1.0f);
     for (int64_t at = begin; at < end; at += QUERIES) {
         const int64_t m = SOMA_MIN(QUERIES, end - at), limit = seen(&a, at + m);
         float *out = a.out + at * a.ev;
-        gather(b.q, a.q, at, m, a.e, a.scale);
+        gather(b.q, a.q, at, m, a.e, 1.0f);
         for (int64_t i = 0; i < m; i++) {
             b.most[i] = -INFINITY;
             b.sum[i] = 0;
@@ -180,16 +182,15 @@ void soma__attention_forward(const soma__attention *of, int64_t begin, int64_t e
 void soma__attention_backward(const soma__attention *a, void *work) {
     blocks b;
     lay_out(&b, a, true, work);
-    panels(&b, b.keys, a->k, a->s, a->e);
-    panels(&b, b.values, a->v, a->s, a->ev);
-    gather(b.plain, a->k, 0, a->s, a->e, a->scale);
+    panels(&b, b.values, a->v, a->s, a->ev, 1.0f);
+    panels(&b, b.keys, a->k, a->s, a->e, a->scale);
     memset(a->gk, 0, (size_t)(a->s * a->e) * sizeof(float));
     memset(a->gv, 0, (size_t)(a->s * a->ev) * sizeof(float));
     memset(b.gs, 0, QUERIES * KEYS * sizeof(float)); /* the padding stays finite */
     for (int64_t at = 0; at < a->l; at += QUERIES) {
         const int64_t m = SOMA_MIN(QUERIES, a->l - at), limit = seen(a, at + m);
         float *gq = a->gq + at * a->e;
-        gather(b.q, a->q, at, m, a->e, a->scale);
+        gather(b.q, a->q, at, m, a->e, 1.0f);
         gather(b.g, a->g, at, m, a->ev, 1.0f);
         dots(b.g, a->out + at * a->ev, b.sum, m, a->ev);
         memset(gq, 0, limit > 0 ? 0 : (size_t)(m * a->e) * sizeof(float));
@@ -207,4 +208,6 @@ void soma__attention_backward(const soma__attention *a, void *work) {
                                     .add = from > 0, .c = gq, .c_row = a->e});
         }
     }
+    for (int64_t i = 0; i < a->s * a->e; i++)
+        a->gk[i] *= a->scale;
 }
