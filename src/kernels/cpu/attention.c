@@ -16,6 +16,7 @@ typedef struct blocks {
     int64_t width;  /* of a panel */
     float *keys, *values;              /* scaled keys, values; transposed, in panels of `width` keys */
     float *plain;                      /* forward: values, backward: scaled keys; [s, features] */
+    float *gk, *gv;                    /* sums of the gradients */
     float *q, *g, *s, *gs;             /* of the block: queries, gradient, scores, their gradient */
     float *most, *sum, *part, *by;     /* a number a query */
 } blocks;
@@ -44,6 +45,8 @@ static int64_t lay_out(blocks *b, const soma__attention *a, bool backward, float
     if (backward) {
         b->values = take(room, &used, s * a->ev);
         b->g = take(room, &used, QUERIES * a->ev);
+        b->gk = take(room, &used, s * a->e);
+        b->gv = take(room, &used, s * a->ev);
         b->gs = take(room, &used, QUERIES * KEYS);
     }
     return used;
@@ -66,6 +69,14 @@ __attribute__((noinline)) static void gather(float *restrict to, soma__rows_at f
         else
             for (int64_t j = 0; j < width; j++)
                 to[j] = p[j * from.col] * by;
+    }
+}
+
+__attribute__((noinline)) static void spread(soma__rows_to to, const float *restrict from, int64_t n, int64_t width, float by) {
+    for (int64_t i = 0; i < n; i++, from += width) {
+        float *restrict p = to.p + i * to.row;
+        for (int64_t j = 0; j < width; j++)
+            p[j] = from[j] * by;
     }
 }
 
@@ -184,16 +195,16 @@ void soma__attention_backward(const soma__attention *a, void *work) {
     lay_out(&b, a, true, work);
     panels(&b, b.values, a->v, a->s, a->ev, 1.0f);
     panels(&b, b.keys, a->k, a->s, a->e, a->scale);
-    memset(a->gk, 0, (size_t)(a->s * a->e) * sizeof(float));
-    memset(a->gv, 0, (size_t)(a->s * a->ev) * sizeof(float));
+    memset(b.gk, 0, (size_t)(a->s * a->e) * sizeof(float));
+    memset(b.gv, 0, (size_t)(a->s * a->ev) * sizeof(float));
     memset(b.gs, 0, QUERIES * KEYS * sizeof(float)); /* the padding stays finite */
     for (int64_t at = 0; at < a->l; at += QUERIES) {
         const int64_t m = SOMA_MIN(QUERIES, a->l - at), limit = seen(a, at + m);
-        float *gq = a->gq + at * a->e;
         gather(b.q, a->q, at, m, a->e, 1.0f);
         gather(b.g, a->g, at, m, a->ev, 1.0f);
         dots(b.g, a->out + at * a->ev, b.sum, m, a->ev);
-        memset(gq, 0, limit > 0 ? 0 : (size_t)(m * a->e) * sizeof(float));
+        for (int64_t i = 0; limit == 0 && i < m; i++)
+            memset(a->gq.p + (at + i) * a->gq.row, 0, (size_t)a->e * sizeof(float));
         for (int64_t from = 0; from < limit; from += KEYS) {
             const int64_t n = SOMA_MIN(KEYS, limit - from), row = padded(n);
             scores(&b, a, at, m, from, n);
@@ -201,13 +212,13 @@ void soma__attention_backward(const soma__attention *a, void *work) {
                                     .have = a->s - from, .in_panels = true, .c = b.gs, .c_row = row});
             b.rows->gradient(b.s, b.gs, a->lse + at, b.sum, m, row);
             multiply(&b, &(product){.m = n, .n = a->ev, .k = m, .a = b.s, .a_row = 1, .a_step = row, .b = b.g, .add = true,
-                                    .c = a->gv + from * a->ev, .c_row = a->ev});
+                                    .c = b.gv + from * a->ev, .c_row = a->ev});
             multiply(&b, &(product){.m = n, .n = a->e, .k = m, .a = b.gs, .a_row = 1, .a_step = row, .b = b.q, .add = true,
-                                    .c = a->gk + from * a->e, .c_row = a->e});
+                                    .c = b.gk + from * a->e, .c_row = a->e});
             multiply(&b, &(product){.m = m, .n = a->e, .k = n, .a = b.gs, .a_row = row, .a_step = 1, .b = b.plain + from * a->e,
-                                    .add = from > 0, .c = gq, .c_row = a->e});
+                                    .add = from > 0, .c = a->gq.p + at * a->gq.row, .c_row = a->gq.row});
         }
     }
-    for (int64_t i = 0; i < a->s * a->e; i++)
-        a->gk[i] *= a->scale;
+    spread(a->gk, b.gk, a->s, a->e, a->scale);
+    spread(a->gv, b.gv, a->s, a->ev, 1.0f);
 }
