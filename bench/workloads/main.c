@@ -106,6 +106,8 @@ static int measure(workload *w, double seconds, double *times) {
     double one = now() - t;
     if (one < shortest)
         group = (int)(shortest / (one > 1e-9 ? one : 1e-9)) + 1;
+    else
+        times[n++] = one;
     for (double end = now() + seconds; soma_error() == SOMA_OK && n < MOST && (n < LEAST || now() < end); n++) {
         t = now();
         for (int i = 0; i < group; i++)
