@@ -113,6 +113,12 @@ soma_tensor *soma__nn_batch_norm_relu(soma_module *m, soma_tensor *x, soma_tenso
     return soma__nn_run(m, &x, 1, batch_run, &add, NULL, 0);
 }
 
+bool soma__nn_batch_norm_still(soma_module *m, double *eps) {
+    const state *s = m->state;
+    *eps = s->eps;
+    return s->track && made(m) && !soma__nn_learns(m);
+}
+
 /* ---- Instance norm and group norm ---- */
 
 static soma_tensor *instance_forward(soma_module *m, soma_tensor *const *in, int n) {

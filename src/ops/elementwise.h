@@ -26,6 +26,8 @@ void soma__run_plain(const soma__iter *it, soma__row_fn row);
 /* Parts of composites. */
 soma_tensor *soma__round_plain(soma_tensor *x);
 soma_tensor *soma__gelu_exact(soma_tensor *x);
+/* g behind relu, whose result was y. */
+soma_tensor *soma__relu_gradient(soma_tensor *g, soma_tensor *y, bool create_graph);
 soma_tensor *soma__step_plain(soma_tensor *x, double threshold);
 void soma__step_rows(soma_args *a, double threshold); /* 1 where in[0] >= threshold, else 0, into out[0] */
 

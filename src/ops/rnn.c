@@ -58,6 +58,7 @@ static bool steps_shape(soma_args *a, soma_meta *out) {
     meta_of(&out[0], true, 3, x->shape[0], x->shape[1], n);
     meta_of(&out[1], mode == SOMA__RNN_LSTM, 3, steps, batch, n);
     meta_of(&out[2], a->attrs[KEEP].value.i != 0, 3, steps, batch, soma__rnn_blocks(mode) * n);
+    meta_of(&out[3], a->attrs[KEEP].value.i != 0, 3, steps + 1, batch, soma__rnn_row(n, x->shape[2]));
     return true;
 }
 
@@ -88,16 +89,16 @@ static bool back_shape(soma_args *a, soma_meta *out) {
     const int64_t p = gh->shape[0], q = gh->shape[1], n = gh->shape[2], rows = soma__rnn_gates(mode) * n, batch = gh->shape[!first],
                   steps = gh->shape[first];
     const bool lstm = mode == SOMA__RNN_LSTM, wanted = a->attrs[KEEP].value.i != 0;
-    const soma_tensor *w = a->in[BACK_W_IH];
-    if (!fits(a, GC, 3, steps, batch, n) || !fits(a, STATE, 3, lstm ? steps : p, lstm ? batch : q, n) || !fits(a, FIRST, 2, batch, n, 0) ||
+    const soma_tensor *w = a->in[BACK_W_IH], *state = a->in[STATE];
+    if (!fits(a, GC, 3, steps, batch, n) || !fits(a, STATE, 3, lstm ? steps : steps + 1, batch, lstm || !state ? n : SOMA_MAX(n, state->shape[2])) || !fits(a, FIRST, 2, batch, n, 0) ||
         !fits(a, ACT, 3, steps, batch, soma__rnn_blocks(mode) * n) || !fits(a, BACK_W_HH, 2, rows, n, 0) || !fits(a, BACK_LENGTHS, 1, batch, 0, 0) ||
         (w && !fits(a, BACK_W_IH, 2, rows, w->shape[w->ndim - 1], 0)))
         return false;
-    if (mode >= SOMA__RNN_LSTM && !a->in[STATE]) {
+    if (mode >= SOMA__RNN_LSTM && !state) {
         soma_fail(SOMA_EINVAL, "%s: LSTM and GRU need their states", a->op->name);
         return false;
     }
-    meta_of(&out[0], true, 3, steps, batch, soma__rnn_width(mode, n));
+    meta_of(&out[0], true, 3, steps + 1, batch, soma__rnn_width(mode, n));
     meta_of(&out[1], w != NULL, 3, p, q, w ? w->shape[1] : 0);
     meta_of(&out[2], wanted, 2, batch, n, 0);
     meta_of(&out[3], wanted && lstm, 2, batch, n, 0);
@@ -233,24 +234,26 @@ static soma_tensor *n_last(soma_tensor *t, int64_t n) {
     return soma_cat((soma_tensor *const[]){soma_slice(t, 0, n, 3 * n, 1), soma_slice(t, 0, 0, n, 1)}, 2, 0);
 }
 
-static void weight_gradients(soma_grad_args *g, soma_tensor *before, soma_tensor *dg) {
-    const int64_t mode = g->attrs[MODE].value.i, n = before->shape[2], e = g->in_meta[X].shape[2], rows = soma__rnn_gates((int)mode) * n;
+/* rows: h before each step and x; sums: of dg, parts of them over the steps. */
+static void weight_gradients(soma_grad_args *g, soma_tensor *rows, soma_tensor *dg, soma_tensor *sums) {
+    const int64_t mode = g->attrs[MODE].value.i, n = g->out_meta[0].shape[2], e = g->in_meta[X].shape[2], k = soma__rnn_gates((int)mode) * n;
     const bool gru = mode == SOMA__RNN_GRU;
-    soma_tensor *x = by_steps(g->in[X], g->attrs), *of_h = soma_slice(dg, -1, 0, rows, 1), *of_x = gru ? soma_slice(dg, -1, n, 4 * n, 1) : of_h;
+    soma_tensor *of_h = soma_slice(dg, -1, 0, k, 1), *of_x = gru ? soma_slice(dg, -1, n, 4 * n, 1) : of_h;
     if (g->need[W_IH] && g->need[W_HH] && !gru) {
-        soma_tensor *both = over_rows(of_h, soma_cat((soma_tensor *const[]){x, before}, 2, -1));
-        g->gin[W_IH] = columns(both, 0, e);
-        g->gin[W_HH] = columns(both, e, e + n);
+        soma_tensor *both = over_rows(of_h, soma_slice(rows, -1, 0, n + e, 1));
+        g->gin[W_HH] = columns(both, 0, n);
+        g->gin[W_IH] = columns(both, n, n + e);
     } else {
-        g->gin[W_IH] = g->need[W_IH] ? over_rows(of_x, x) : NULL;
-        g->gin[W_HH] = g->need[W_HH] ? over_rows(of_h, before) : NULL;
+        g->gin[W_IH] = g->need[W_IH] ? over_rows(of_x, soma_slice(rows, -1, n, n + e, 1)) : NULL;
+        g->gin[W_HH] = g->need[W_HH] ? over_rows(of_h, soma_slice(rows, -1, 0, n, 1)) : NULL;
         if (gru && g->need[W_HH])
             g->gin[W_HH] = n_last(g->gin[W_HH], n);
     }
-    if (g->need[B_IH] || g->need[B_HH])
-        g->gin[B_IH] = soma_sum(soma_flatten(of_x, 0, 1), SOMA_DIMS(0), false);
-    if (g->need[B_HH])
-        g->gin[B_HH] = gru ? n_last(soma_sum(soma_flatten(of_h, 0, 1), SOMA_DIMS(0), false), n) : g->gin[B_IH];
+    if (!g->need[B_IH] && !g->need[B_HH])
+        return;
+    soma_tensor *bias = soma_sum(sums, SOMA_DIMS(0), false);
+    g->gin[B_IH] = gru ? soma_slice(bias, 0, n, 4 * n, 1) : soma_slice(bias, 0, 0, k, 1);
+    g->gin[B_HH] = gru ? n_last(bias, n) : g->gin[B_IH];
 }
 
 static void steps_backward(soma_grad_args *g) {
@@ -261,23 +264,31 @@ static void steps_backward(soma_grad_args *g) {
         return;
     if (!gh)
         gh = soma_zeros(g->out_meta[0].ndim, g->out_meta[0].shape, g->out_meta[0].dtype);
-    soma_tensor *before = shifted(by_steps(g->out[0], g->attrs), g->in[H0], g->attrs);
-    if (!before || !gh)
+    soma_tensor *rows, *dg, *sums;
+    if (!gh)
         return;
     if (g->create_graph) {
-        if (!back_in_operators(g, before, gh, gc, out))
+        soma_tensor *before = shifted(by_steps(g->out[0], g->attrs), g->in[H0], g->attrs);
+        if (!before || !back_in_operators(g, before, gh, gc, out))
             return;
+        rows = soma_cat((soma_tensor *const[]){before, by_steps(g->in[X], g->attrs)}, 2, -1);
+        dg = out[0];
+        sums = soma_flatten(dg, 0, 1);
     } else {
-        soma_tensor *in[] = {gh, gc, lstm ? g->out[1] : mode == SOMA__RNN_GRU ? g->out[0] : NULL, lstm ? g->in[C0] : g->in[H0], g->out[2],
-                             g->in[W_HH], g->need[X] ? g->in[W_IH] : NULL, g->in[LENGTHS]};
+        soma_tensor *in[] = {gh, gc, lstm ? g->out[1] : mode == SOMA__RNN_GRU ? g->out[3] : NULL, lstm ? g->in[C0] : NULL, g->out[2], g->in[W_HH],
+                             g->need[X] ? g->in[W_IH] : NULL, g->in[LENGTHS]};
         soma_attr attrs[] = {g->attrs[MODE], g->attrs[BATCH_FIRST], g->attrs[REVERSE], SOMA_BOOLEAN("states", g->need[H0] || g->need[C0])};
         if (!soma__apply(&soma__rnn_steps_backward_op, in, 8, attrs, out, 0))
             return;
+        const int64_t steps = out[0]->shape[0] - 1;
+        rows = soma_slice(g->out[3], 0, 0, steps, 1);
+        dg = soma_slice(out[0], 0, 0, steps, 1);
+        sums = soma_select(out[0], 0, steps);
     }
     g->gin[X] = out[1];
     g->gin[H0] = g->need[H0] ? out[2] : NULL;
     g->gin[C0] = g->need[C0] && lstm ? out[3] : NULL;
-    weight_gradients(g, before, out[0]);
+    weight_gradients(g, rows, dg, sums);
 }
 
 /* ---- Samples --------------------------------------------------------------------------------------------------------- */
@@ -322,17 +333,17 @@ static bool back_samples(int i, soma_dtype dtype, soma_sample *s) {
     soma_sample way;
     if (!steps_samples(i, dtype, &way))
         return false;
-    soma_tensor *out[3];
+    soma_tensor *out[4];
     const int mode = i % 4;
-    if (soma_call("rnn_steps", way.in, way.n_in, way.attrs, way.n_attrs, out, 3) != SOMA_OK)
+    if (soma_call("rnn_steps", way.in, way.n_in, way.attrs, way.n_attrs, out, 4) != SOMA_OK)
         return false;
     *s = (soma_sample){.n_in = 8, .n_attrs = 4, .no_gradcheck = true};
     memcpy(s->attrs, way.attrs, 3 * sizeof *s->attrs);
     s->attrs[KEEP] = SOMA_BOOLEAN("states", i % 3 > 0);
     s->in[GH] = soma__sample(dtype, -1, 1, 11, out[0]->ndim, out[0]->shape);
     s->in[GC] = mode == SOMA__RNN_LSTM && i > 4 ? soma__sample(dtype, -1, 1, 12, out[1]->ndim, out[1]->shape) : NULL;
-    s->in[STATE] = mode == SOMA__RNN_LSTM ? out[1] : mode == SOMA__RNN_GRU ? out[0] : NULL;
-    s->in[FIRST] = mode == SOMA__RNN_LSTM ? way.in[C0] : way.in[H0];
+    s->in[STATE] = mode == SOMA__RNN_LSTM ? out[1] : mode == SOMA__RNN_GRU ? out[3] : NULL;
+    s->in[FIRST] = mode == SOMA__RNN_LSTM ? way.in[C0] : NULL;
     s->in[ACT] = out[2];
     s->in[BACK_W_HH] = way.in[W_HH];
     s->in[BACK_W_IH] = i % 5 ? way.in[W_IH] : NULL;
@@ -360,13 +371,15 @@ static bool back_errors(int i, soma_dtype dtype, soma_sample *s) {
 
 const soma_op soma__rnn_steps_op = {
     .name = "rnn_steps", .family = "rnn",
-    .doc = "the recurrence of rnn_tanh, rnn_relu, lstm and gru over all steps: the states, c with the steps first (LSTM), and activations",
+    .doc = "the recurrence of rnn_tanh, rnn_relu, lstm and gru over all steps: the states, c with the steps first (LSTM), and for the gradient "
+           "activations and what each step multiplied",
     .in = {{.name = "x"}, {.name = "h0", .optional = true}, {.name = "c0", .optional = true}, {.name = "weight_ih"}, {.name = "weight_hh"},
            {.name = "bias_ih", .optional = true}, {.name = "bias_hh", .optional = true}, LENGTH_INPUT},
-    .n_in = 8, .outputs = 3, .attrs = STEP_ATTRS(SOMA_DEF_BOOL("keep", true, "the activations are kept, for the gradient")),
+    .n_in = 8, .outputs = 4, .attrs = STEP_ATTRS(SOMA_DEF_BOOL("keep", true, "what the gradient needs is kept")),
     .dtypes = STEP_DTYPES, .promote = SOMA_PROMOTE_SAME, .shape = steps_shape, .check = steps_check, .work = soma__rnn_forward_work,
-    .cpu = {soma__rnn_forward}, .backward = steps_backward, .saves = 0xff | SOMA_SAVE_OUT(0) | SOMA_SAVE_OUT(1) | SOMA_SAVE_OUT(2),
-    .no_grad_in = 1u << LENGTHS, .no_grad_out = 4, .internal = true, .flops = steps_flops, .samples = steps_samples, .errors = steps_errors,
+    .cpu = {soma__rnn_forward}, .backward = steps_backward, .saves = 0xff | SOMA_SAVE_OUT(0) | SOMA_SAVE_OUT(1) | SOMA_SAVE_OUT(2) |
+             SOMA_SAVE_OUT(3),
+    .no_grad_in = 1u << LENGTHS, .no_grad_out = 4 | 8, .internal = true, .flops = steps_flops, .samples = steps_samples, .errors = steps_errors,
 };
 const soma_op soma__rnn_steps_backward_op = {
     .name = "rnn_steps_backward", .family = "rnn",

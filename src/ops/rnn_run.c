@@ -15,7 +15,7 @@
 
 enum {
     UNIT_VECTOR = 16,  /* groups are cut at multiples: whole vectors of every instruction set */
-    GROUP_VECTORS = 3, /* most of them in a group: as wide as AVX-512's tile */
+    GROUP_VECTORS = SOMA__RNN_UNITS / UNIT_VECTOR, /* most of them in a group: as wide as AVX-512's tile */
     ROW_BLOCK = 32,    /* rows of the batch in a pass: a group's gates stay in the first two levels of cache */
     SMALL_BATCH = 8,   /* below it the input's products run over all steps */
     FEW_ROWS = 4,      /* batches and steps for which packing the weights does not pay */
@@ -33,15 +33,16 @@ typedef struct run {
     soma_dtype dtype;
     int64_t steps, batch, n, e, width;   /* units, features; elements of a row of dg */
     int64_t step, stride;                /* rows from step to step and from row to row of the batch in x, h and their gradients */
-    int64_t x_step, x_stride, h_ld;      /* elements, of x as it is multiplied; of a row of `state` */
+    int64_t ld;                          /* elements of a row of `rows` */
     const soma_tensor *lengths;
     int64_t i, t, groups, row_blocks;    /* the pass at work, its step, and its parts */
-    const char *x, *h0, *first, *b_ih, *b_hh, *gh, *gc, *before;
-    char *w_ih, *w_hh, *state[2];        /* packed weights (or as they are); h after the last two steps, rows apart in memory */
-    char *h, *c, *act, *dg, *dh, *dc, *gx;
+    bool no_h0, *quiet;                          /* quiet: steps to which no gradient comes from outside */
+    const char *x, *first, *w[2], *gh, *gc, *before; /* w: of h and of x */
+    char *rows, *packed_h, *packed_x, *bias;     /* rows: what each step multiplies; forward, packed_h has both weights */
+    char *h, *c, *act, *dg, *dh, *dc, *gx; /* behind dg's last step: its sums over the steps, a row for each block of rows */
 } run;
 
-static const double zeros[UNIT_VECTOR * GROUP_VECTORS]; /* also as float */
+static const double zeros[SOMA__RNN_UNITS]; /* also as float */
 
 int soma__rnn_blocks(int mode) { return mode == SOMA__RNN_LSTM || mode == SOMA__RNN_GRU ? 4 : 1; }
 
@@ -49,6 +50,8 @@ int64_t soma__rnn_width(int mode, int64_t n) { /* rows a multiple of 4096 bytes 
     const int64_t width = soma__rnn_blocks(mode) * n;
     return width % 1024 == 0 ? width + 16 : width;
 }
+
+int64_t soma__rnn_row(int64_t n, int64_t e) { return (n + e) % 1024 == 0 ? n + e + 16 : n + e; }
 
 static char *take(run *r, size_t bytes) {
     size_t at = r->used;
@@ -75,7 +78,7 @@ static run run_of(const soma_args *a, const soma_tensor *x, const soma_tensor *w
     r.width = soma__rnn_width(r.mode, r.n);
     r.step = batch_first ? 1 : r.batch;
     r.stride = batch_first ? r.steps : 1;
-    r.h_ld = r.n + UNIT_VECTOR;
+    r.ld = soma__rnn_row(r.n, r.e);
     r.whole_input = r.batch < SMALL_BATCH;
     r.packed = true;
     r.groups = soma__parts(soma__parts(r.n, UNIT_VECTOR), GROUP_VECTORS);
@@ -100,38 +103,41 @@ static char *packed_at(const run *r, char *packed, int q, int64_t columns, int64
     return packed + (size_t)((q * soma__parts(columns, UNIT_VECTOR) * UNIT_VECTOR + column) * k) * r->size;
 }
 
-/* Packs n columns of k rows as `multiply` reads them. */
-static void pack(const run *r, char *to, const char *from, int64_t row, int64_t col, int64_t n, int64_t k) {
-    const int64_t lanes = r->ops->lanes, vectors = soma__parts(n, lanes), panels = soma__parts(vectors, r->ops->vectors);
+typedef struct stack { /* k rows of a matrix of any strides */
+    const char *from;
+    int64_t row, col, k;
+} stack;
+
+/* Packs n columns of `all` rows, which come from `parts` one below the other, as `multiply` reads them. */
+static void pack(const run *r, char *to, const stack *part, int parts, int64_t n, int64_t all) {
+    const int64_t lanes = r->ops->lanes, vectors = soma__parts(n, lanes), panels = soma__parts(vectors, r->ops->vectors), size = (int64_t)r->size;
     for (int64_t p = 0; p < panels; p++) {
-        const int64_t j = soma__part(vectors, panels, p) * lanes, next = soma__part(vectors, panels, p + 1) * lanes;
-        r->ops->pack_b(to + (size_t)(j * k) * r->size, from + j * col * (int64_t)r->size, row, col, (int)(SOMA_MIN(next, n) - j), k);
+        const int64_t j = soma__part(vectors, panels, p) * lanes, wide = soma__part(vectors, panels, p + 1) * lanes - j;
+        for (int64_t q = 0, k = 0; q < parts; k += part[q++].k)
+            if (part[q].k > 0)
+                r->ops->pack_b(to + (j * all + k * wide) * size, part[q].from + j * part[q].col * size, part[q].row, part[q].col,
+                               (int)SOMA_MIN(wide, n - j), part[q].k);
     }
 }
 
-/* c [rows, n] = a [rows, k] b (+ c) (+ bias); b packed, or the rows of weights. Each element is a chain along k, whatever the parts. */
-static void multiply(const run *r, int64_t rows, int64_t n, int64_t k, const char *a, int64_t a_row, const char *b, char *c, int64_t c_row,
-                     bool add, const char *bias) {
+/* c [rows, n] = a [rows, k] b (+ c) (+ bias); b: rows k0 to k0 + k of what was packed with `all`. Each element is a chain along k, however
+ * the parts are cut. */
+static void multiply(const run *r, int64_t rows, int64_t n, int64_t all, int64_t k0, int64_t k, const char *a, int64_t a_row, const char *b,
+                     char *c, int64_t c_row, bool add, const char *bias) {
     const soma__gemm_ops *o = r->ops;
-    const int64_t size = (int64_t)r->size;
-    if (!r->packed) {
-        o->dots(&(soma__dots){.m = rows, .n = n, .k = k, .a = a, .a_row = a_row, .b = b, .b_row = k, .c = c, .c_row = c_row, .c_col = 1, .add = add,
-                              .bias_col = bias});
-        return;
-    }
-    const int64_t vectors = soma__parts(n, o->lanes), panels = soma__parts(vectors, o->vectors), strips = soma__parts(rows, o->rows);
-    const int64_t chunks = SOMA_MAX(1, soma__parts(k * size, CHUNK_BYTES));
+    const int64_t size = (int64_t)r->size, vectors = soma__parts(n, o->lanes), panels = soma__parts(vectors, o->vectors),
+                  strips = soma__parts(rows, o->rows), chunks = SOMA_MAX(1, soma__parts(k * size, CHUNK_BYTES));
     for (int64_t p = 0; p < panels; p++) {
         const int64_t j = soma__part(vectors, panels, p) * o->lanes, next = soma__part(vectors, panels, p + 1) * o->lanes;
         for (int64_t q = 0; q < chunks; q++) {
-            const int64_t k0 = soma__part(k, chunks, q), k1 = soma__part(k, chunks, q + 1);
-            soma__tile t = {.k = k1 - k0, .b = b + (j * k + k0 * (next - j)) * size, .b_step = next - j, .n = (int)(SOMA_MIN(next, n) - j),
-                            .a_row = a_row, .a_step = 1, .c_row = c_row, .add = add || q > 0, .last = bias && q == chunks - 1,
-                            .bias_col = bias ? bias + j * size : NULL};
+            const int64_t from = soma__part(k, chunks, q), to = soma__part(k, chunks, q + 1);
+            soma__tile t = {.k = to - from, .b = b + (j * all + (k0 + from) * (next - j)) * size, .b_step = next - j,
+                            .n = (int)(SOMA_MIN(next, n) - j), .a_row = a_row, .a_step = 1, .c_row = c_row, .add = add || q > 0,
+                            .last = bias && q == chunks - 1, .bias_col = bias ? bias + j * size : NULL};
             for (int64_t s = 0; s < strips; s++) {
                 const int64_t i = soma__part(rows, strips, s);
                 t.m = (int)(soma__part(rows, strips, s + 1) - i);
-                t.a = a + (i * a_row + k0) * size;
+                t.a = a + (i * a_row + from) * size;
                 t.c = c + (i * c_row + j) * size;
                 o->tile(&t);
             }
@@ -163,108 +169,115 @@ static char *act_at(const run *r, int64_t t, int64_t column, int64_t n, int64_t 
 static void pass(run *r, int64_t parts, soma__range_fn fn) { soma__parallel(parts * r->row_blocks, 1, fn, r); }
 static int64_t part_of(const run *r, int64_t begin, int64_t end, int64_t k) { return r->i % 2 ? end - 1 - (k - begin) : k; }
 
-/* Copies rows [steps, batch, n] from where they lie in x or h to steps one after the other. */
-static void copy_steps(char *to, int64_t ld, const run *r, const char *from, int64_t n) {
-    for (int64_t t = 0; t < r->steps; t++)
-        for (int64_t b = 0; b < r->batch; b++)
-            memcpy(to + (size_t)((t * r->batch + b) * ld) * r->size, from + (size_t)((t * r->step + b * r->stride) * n) * r->size,
-                   (size_t)n * r->size);
-}
+static char *row_of(const run *r, const char *p, int64_t row) { return p ? (char *)p + (size_t)row * r->size : NULL; }
 
 /* ---- Forward ---------------------------------------------------------------------------------------------------------- */
 
 enum { X, H0, C0, W_IH, W_HH, B_IH, B_HH, LENGTHS };
+enum { OF_H, OF_X, OF_BOTH };
 
-static int64_t hidden_block(const run *r, int q) { return r->mode == SOMA__RNN_GRU && q == 2 ? 3 : q; }
-static const char *row_of(const run *r, const char *p, int64_t row) { return p ? p + (size_t)row * r->size : NULL; }
+static char *rows_at(const run *r, int64_t t, int64_t b) { return row_of(r, r->rows, (t * r->batch + b) * r->ld); }
 
-/* Gate q's weights for the columns of group g: packed or not. */
-static char *weights(const run *r, char *w, int q, int64_t column, int64_t k) {
-    return r->packed ? packed_at(r, w, q, r->n, column, k) : w + (size_t)((q * r->n + column) * k) * r->size;
-}
-
-typedef struct packing {
-    const run *r;
-    const char *w_ih, *w_hh;
-} packing;
-
-static void pack_forward(void *arg, int64_t begin, int64_t end) {
-    const packing *p = arg;
-    const run *r = p->r;
-    for (int64_t g = begin; g < end; g++)
-        for (int q = 0; q < r->gates; q++) {
-            const int64_t column = group_at(r->n, g), n = group_at(r->n, g + 1) - column, row = q * r->n + column;
-            pack(r, weights(r, r->w_ih, q, column, r->e), row_of(r, p->w_ih, row * r->e), 1, r->e, n, r->e);
-            pack(r, weights(r, r->w_hh, q, column, r->n), row_of(r, p->w_hh, row * r->n), 1, r->n, n, r->n);
+static void copy_x(void *arg, int64_t begin, int64_t end) {
+    const run *r = arg;
+    for (int64_t t = begin; t < end; t++)
+        for (int64_t b = 0; b < r->batch; b++) {
+            memset(row_of(r, rows_at(r, t, b), r->n + r->e), 0, (size_t)(r->ld - r->n - r->e) * r->size);
+            memcpy(row_of(r, rows_at(r, t, b), r->n), row_of(r, r->x, (t * r->step + b * r->stride) * r->e), (size_t)r->e * r->size);
         }
 }
 
-/* The input's share of the gates for a group's units. */
-static void input_gates(const run *r, int64_t g, int64_t rows, const char *x, int64_t x_row, int64_t t, int64_t b, int64_t c_row) {
-    const int64_t column = group_at(r->n, g), n = group_at(r->n, g + 1) - column;
-    for (int q = 0; q < r->gates; q++)
-        multiply(r, rows, n, r->e, x, x_row, weights(r, r->w_ih, q, column, r->e), act_at(r, t, column, n, q, b), c_row ? c_row : n, false,
-                 row_of(r, r->b_ih, q * r->n + column));
+static void pack_forward(void *arg, int64_t begin, int64_t end) {
+    const run *r = arg;
+    const int64_t all = r->n + r->e;
+    for (int64_t g = begin; g < end; g++)
+        for (int q = 0; q < r->gates; q++) {
+            const int64_t column = group_at(r->n, g), row = q * r->n + column;
+            const stack parts[] = {{row_of(r, r->w[OF_H], row * r->n), 1, r->n, r->n}, {row_of(r, r->w[OF_X], row * r->e), 1, r->e, r->e}};
+            pack(r, packed_at(r, r->packed_h, q, r->n, column, all), parts, 2, group_at(r->n, g + 1) - column, all);
+        }
+}
+
+/* The share of h, x or both in the sums of gate q, for a group of units. */
+static void gate_sums(const run *r, int of, int q, int64_t column, int64_t n, int64_t rows, const char *a, int64_t a_row, char *c, int64_t c_row,
+                      bool add, int bias) {
+    const int64_t k0 = of == OF_X ? r->n : 0, k = of == OF_H ? r->n : of == OF_X ? r->e : r->n + r->e, row = q * r->n + column;
+    const char *bias_of = bias < 0 ? NULL : row_of(r, r->bias, bias * r->n + column);
+    a = row_of(r, a, k0);
+    if (r->packed)
+        multiply(r, rows, n, r->n + r->e, k0, k, a, a_row, packed_at(r, r->packed_h, q, r->n, column, r->n + r->e), c, c_row, add, bias_of);
+    else
+        r->ops->dots(&(soma__dots){.m = rows, .n = n, .k = k, .a = a, .a_row = a_row, .b = row_of(r, r->w[of], row * k), .b_row = k, .c = c,
+                                   .c_row = c_row, .c_col = 1, .add = add, .bias_col = bias_of});
 }
 
 static void whole_input(void *arg, int64_t begin, int64_t end) {
     const run *r = arg;
-    for (int64_t g = begin; g < end; g++)
+    for (int64_t g = begin; g < end; g++) {
+        const int64_t column = group_at(r->n, g), n = group_at(r->n, g + 1) - column;
         for (int64_t b = 0; b < r->batch; b++)
-            input_gates(r, g, r->steps, row_of(r, r->x, b * r->x_stride), r->x_step, 0, b, r->blocks * r->batch * r->n);
+            for (int q = 0; q < r->gates; q++)
+                gate_sums(r, OF_X, q, column, n, r->steps, rows_at(r, 0, b), r->batch * r->ld, act_at(r, 0, column, n, q, b),
+                          r->blocks * r->batch * r->n, false, q);
+    }
 }
 
-static soma__rnn_rows forward_rows(const run *r, int64_t column, int64_t n, int64_t b, int64_t rows) {
-    const int64_t t_act = r->keep || r->whole_input ? r->t : 0, first = r->i == 0, before = step_of(r, r->i - 1);
-    soma__rnn_rows s = {.rows = rows, .n = n, .h_row = r->stride * r->n, .copy_row = r->h_ld, .before_row = r->n, .c_row = r->n};
+static void step_sums(const run *r, int64_t t_act, int64_t column, int64_t n, int64_t b0, int64_t b1) {
+    const bool start = r->i == 0 && r->no_h0;
+    for (int q = 0; q < r->gates; q++) {
+        const bool apart = r->mode == SOMA__RNN_GRU && q == 2;
+        char *of_x = act_at(r, t_act, column, n, q, b0), *of_h = apart ? act_at(r, t_act, column, n, 3, b0) : of_x;
+        const char *rows = rows_at(r, r->t, b0);
+        if (!r->whole_input && (apart || start))
+            gate_sums(r, OF_X, q, column, n, b1 - b0, rows, r->ld, of_x, n, false, q);
+        if (!r->whole_input && !apart && !start)
+            gate_sums(r, OF_BOTH, q, column, n, b1 - b0, rows, r->ld, of_x, n, false, q);
+        if (apart || (r->whole_input && !start))
+            gate_sums(r, OF_H, q, column, n, b1 - b0, rows, r->ld, of_h, n, !apart, apart ? 3 : -1);
+    }
+}
+
+static soma__rnn_rows forward_rows(const run *r, int64_t t_act, int64_t column, int64_t n, int64_t b, int64_t rows) {
+    const int64_t before = step_of(r, r->i - 1), next = r->i + 1 < r->steps ? step_of(r, r->i + 1) : r->steps;
+    soma__rnn_rows s = {.rows = rows, .n = n, .h_row = r->stride * r->n, .copy_row = r->ld, .before_row = r->n, .c_row = r->n};
     for (int q = 0; q < r->blocks; q++)
         s.act[q] = act_at(r, t_act, column, n, q, b);
-    s.h = (char *)row_of(r, r->h, (r->t * r->step + b * r->stride) * r->n + column);
-    s.copy = (char *)row_of(r, r->state[r->i % 2], b * r->h_ld + column);
+    s.h = row_of(r, r->h, (r->t * r->step + b * r->stride) * r->n + column);
+    s.copy = row_of(r, rows_at(r, next, b), column);
     if (r->mode == SOMA__RNN_LSTM) {
-        s.c = (char *)row_of(r, r->c, (r->t * r->batch + b) * r->n + column);
-        s.before = row_of(r, first ? r->first : r->c, ((first ? 0 : before * r->batch) + b) * r->n + column);
-    } else if (first) {
-        s.before = row_of(r, r->first, b * r->n + column);
+        s.c = row_of(r, r->c, (r->t * r->batch + b) * r->n + column);
+        s.before = row_of(r, r->i == 0 ? r->first : r->c, ((r->i == 0 ? 0 : before * r->batch) + b) * r->n + column);
+        s.before_row = s.before ? r->n : 0;
+        s.before = s.before ? s.before : zeros;
     } else {
-        s.before = row_of(r, r->state[!(r->i % 2)], b * r->h_ld + column);
-        s.before_row = r->h_ld;
-    }
-    if (!s.before) {
-        s.before = zeros;
-        s.before_row = 0;
+        s.before = row_of(r, rows_at(r, r->t, b), column);
+        s.before_row = r->ld;
     }
     return s;
 }
 
 /* Rows whose sequence has ended: h and c stay. */
-static void hold(const run *r, const soma__rnn_rows *s, int64_t column, int64_t b0) {
+static void hold(const run *r, const soma__rnn_rows *s, const char *h) {
     const size_t bytes = (size_t)s->n * r->size;
     for (int64_t b = 0; b < s->rows; b++) {
-        const char *h = r->i == 0 ? row_of(r, r->h0, (b0 + b) * r->n + column) : row_of(r, r->state[!(r->i % 2)], (b0 + b) * r->h_ld + column);
-        char *copy = (char *)row_of(r, s->copy, b * s->copy_row);
-        memcpy(copy, h ? h : (const char *)zeros, bytes);
-        memcpy((char *)row_of(r, s->h, b * s->h_row), copy, bytes);
+        memcpy(row_of(r, s->copy, b * s->copy_row), row_of(r, h, b * r->ld), bytes);
+        memcpy(row_of(r, s->h, b * s->h_row), row_of(r, h, b * r->ld), bytes);
         if (s->c)
-            memcpy((char *)row_of(r, s->c, b * s->c_row), row_of(r, s->before, b * s->before_row), bytes);
+            memcpy(row_of(r, s->c, b * s->c_row), row_of(r, s->before, b * s->before_row), bytes);
         for (int q = 0; q < r->blocks; q++)
-            memset((char *)row_of(r, s->act[q], b * s->n), 0, bytes);
+            memset(row_of(r, s->act[q], b * s->n), 0, bytes);
     }
 }
 
-static void forward_part(const run *r, int64_t g, int64_t b0, int64_t b1) {
+static void forward_part(const run *r, int64_t g, int64_t block) {
+    const int64_t b0 = soma__part(r->batch, r->row_blocks, block), b1 = soma__part(r->batch, r->row_blocks, block + 1);
     const int64_t column = group_at(r->n, g), n = group_at(r->n, g + 1) - column, t_act = r->keep || r->whole_input ? r->t : 0;
-    const char *h = r->i == 0 ? row_of(r, r->h0, b0 * r->n) : row_of(r, r->state[!(r->i % 2)], b0 * r->h_ld);
-    if (!r->whole_input)
-        input_gates(r, g, b1 - b0, row_of(r, r->x, r->t * r->x_step + b0 * r->x_stride), r->x_stride, t_act, b0, 0);
-    for (int q = 0; q < r->gates; q++)
-        multiply(r, b1 - b0, n, h ? r->n : 0, h, r->i == 0 ? r->n : r->h_ld, weights(r, r->w_hh, q, column, r->n),
-                 act_at(r, t_act, column, n, hidden_block(r, q), b0), n, hidden_block(r, q) == q, row_of(r, r->b_hh, q * r->n + column));
+    step_sums(r, t_act, column, n, b0, b1);
     for (int64_t b = b0, next; b < b1; b = next) {
         next = alike(r, b, b1);
-        const soma__rnn_rows s = forward_rows(r, column, n, b, next - b);
+        const soma__rnn_rows s = forward_rows(r, t_act, column, n, b, next - b);
         if (ended(r, b))
-            hold(r, &s, column, b);
+            hold(r, &s, row_of(r, rows_at(r, r->t, b), column));
         else
             r->kernel(&s);
     }
@@ -273,49 +286,65 @@ static void forward_part(const run *r, int64_t g, int64_t b0, int64_t b1) {
 static void forward_parts(void *arg, int64_t begin, int64_t end) {
     const run *r = arg;
     for (int64_t k = begin; k < end; k++) {
-        const int64_t p = part_of(r, begin, end, k), block = p % r->row_blocks;
-        forward_part(r, p / r->row_blocks, soma__part(r->batch, r->row_blocks, block), soma__part(r->batch, r->row_blocks, block + 1));
+        const int64_t p = part_of(r, begin, end, k);
+        forward_part(r, p / r->row_blocks, p % r->row_blocks);
     }
+}
+
+/* Both biases where they are added together; GRU's for n apart. */
+static void add_biases(run *r, const void *b_ih, const void *b_hh) {
+    const bool gru = r->mode == SOMA__RNN_GRU;
+    for (int64_t i = 0; i < r->blocks * r->n; i++) {
+        const double x = !b_ih || i >= r->gates * r->n ? 0 : r->size == 8 ? ((const double *)b_ih)[i] : ((const float *)b_ih)[i];
+        const int64_t k = gru && i >= 3 * r->n ? i - r->n : i;
+        const double h = !b_hh || (gru && i >= 2 * r->n && i < 3 * r->n) ? 0 : r->size == 8 ? ((const double *)b_hh)[k] : ((const float *)b_hh)[k];
+        if (r->size == 8)
+            ((double *)r->bias)[i] = x + h;
+        else
+            ((float *)r->bias)[i] = (float)(x + h);
+    }
+}
+
+/* Before the first step. */
+static void start(run *r, const char *h0) {
+    const int64_t t = step_of(r, 0);
+    soma__parallel(r->steps, SOMA_MAX(1, 16384 / SOMA_MAX(1, r->batch * r->e)), copy_x, r);
+    memset(rows_at(r, r->steps, 0), 0, (size_t)(r->batch * r->ld) * r->size); /* left behind after the last step; nobody's */
+    for (int64_t b = 0; b < r->batch; b++) {
+        if (h0)
+            memcpy(rows_at(r, t, b), row_of(r, h0, b * r->n), (size_t)r->n * r->size);
+        else
+            memset(rows_at(r, t, b), 0, (size_t)r->n * r->size);
+    }
+    if (r->packed)
+        soma__parallel(r->groups, 1, pack_forward, r);
+    if (r->whole_input)
+        soma__parallel(r->groups, 1, whole_input, r);
 }
 
 static void forward(soma_args *a, run *r) {
     const size_t row = (size_t)(r->blocks * r->batch * r->n) * r->size;
-    packing p = {.r = r};
     r->keep = a->attrs[3].value.i != 0;
     r->packed = r->batch > FEW_ROWS || r->steps >= FEW_STEPS;
-    r->h0 = dense(r, a->in[H0]);
-    r->first = r->mode == SOMA__RNN_LSTM ? dense(r, a->in[C0]) : r->h0;
-    r->b_ih = dense(r, a->in[B_IH]);
-    r->b_hh = dense(r, a->in[B_HH]);
-    p.w_ih = dense(r, a->in[W_IH]);
-    p.w_hh = dense(r, a->in[W_HH]);
+    r->no_h0 = !a->in[H0];
+    const char *h0 = dense(r, a->in[H0]), *b_ih = dense(r, a->in[B_IH]), *b_hh = dense(r, a->in[B_HH]);
+    r->first = dense(r, a->in[C0]);
+    r->w[OF_H] = dense(r, a->in[W_HH]);
+    r->w[OF_X] = dense(r, a->in[W_IH]);
     r->x = dense(r, a->in[X]);
-    r->x_step = r->step * r->e;
-    r->x_stride = r->stride * r->e;
-    char *x = NULL;
-    if (!r->whole_input && (r->step == 1 || r->e % 1024 == 0)) { /* rows of a step too far apart, or on the same few lines */
-        r->x_stride = r->e % 1024 ? r->e : r->e + UNIT_VECTOR;
-        r->x_step = r->batch * r->x_stride;
-        x = take(r, (size_t)(r->steps * r->x_step) * r->size);
-    }
-    r->w_ih = r->packed ? take(r, packed_bytes(r, r->n, r->e, r->gates)) : (char *)p.w_ih;
-    r->w_hh = r->packed ? take(r, packed_bytes(r, r->n, r->n, r->gates)) : (char *)p.w_hh;
-    for (int i = 0; i < 2; i++)
-        r->state[i] = take(r, (size_t)(r->batch * r->h_ld) * r->size);
+    r->bias = take(r, (size_t)(r->blocks * r->n) * r->size);
+    r->packed_h = r->packed ? take(r, packed_bytes(r, r->n, r->n + r->e, r->gates)) : NULL;
+    char *rows = r->keep ? NULL : take(r, (size_t)((r->steps + 1) * r->batch * r->ld) * r->size);
     char *act = r->keep ? NULL : take(r, r->whole_input ? (size_t)r->steps * row : row);
     if (!r->work)
         return;
-    r->act = r->keep ? a->out[2]->data : act;
     r->h = a->out[0]->data;
     r->c = a->out[1]->data;
+    r->act = r->keep ? a->out[2]->data : act;
+    r->rows = r->keep ? a->out[3]->data : rows;
     r->kernel = (r->dtype == SOMA_F64 ? &soma__rnn_f64 : soma__rnn_pick())->forward[r->mode];
-    if (x)
-        copy_steps(x, r->x_stride, r, r->x, r->e);
-    r->x = x ? x : r->x;
-    if (r->packed)
-        soma__parallel(r->groups, 1, pack_forward, &p);
-    if (r->whole_input)
-        soma__parallel(r->groups, 1, whole_input, r);
+    add_biases(r, b_ih, b_hh);
+    start(r, h0);
     for (r->i = 0; r->i < r->steps; r->i++) {
         r->t = step_of(r, r->i);
         pass(r, r->groups, forward_parts);
@@ -347,48 +376,36 @@ static int64_t rows_of_h(const run *r) { return r->gates * r->n; }
 static int64_t dg_of_x(const run *r) { return r->mode == SOMA__RNN_GRU ? r->n : 0; }
 
 static void pack_backward(void *arg, int64_t begin, int64_t end) {
-    const packing *p = arg;
-    const run *r = p->r;
-    const int64_t k = rows_of_h(r), turn = dg_of_x(r); /* GRU: n's rows, the last, come first */
+    const run *r = arg;
+    const int64_t k = rows_of_h(r), turn = dg_of_x(r); /* GRU: n's rows, the last, come first for h */
     for (int64_t g = begin; g < end; g++) {
         const bool of_x = g >= r->groups;
-        const int64_t all = of_x ? r->e : r->n, column = group_at(all, of_x ? g - r->groups : g),
-                      n = group_at(all, (of_x ? g - r->groups : g) + 1) - column;
-        const char *w = of_x ? p->w_ih : p->w_hh;
-        char *to = packed_at(r, of_x ? r->w_ih : r->w_hh, 0, all, column, k);
-        if (of_x || turn == 0) {
-            pack(r, to, row_of(r, w, column), all, 1, n, k);
-            continue;
-        }
-        /* Panel by panel, since each holds all rows. */
-        const int64_t lanes = r->ops->lanes, vectors = soma__parts(n, lanes), panels = soma__parts(vectors, r->ops->vectors);
-        for (int64_t q = 0; q < panels; q++) {
-            const int64_t j = soma__part(vectors, panels, q) * lanes, wide = soma__part(vectors, panels, q + 1) * lanes - j;
-            char *panel = to + (size_t)(j * k) * r->size;
-            pack(r, panel, row_of(r, w, (k - turn) * all + column + j), all, 1, SOMA_MIN(wide, n - j), turn);
-            pack(r, panel + (size_t)(turn * wide) * r->size, row_of(r, w, column + j), all, 1, SOMA_MIN(wide, n - j), k - turn);
-        }
+        const int64_t all = of_x ? r->e : r->n, of = of_x ? g - r->groups : g, column = group_at(all, of), n = group_at(all, of + 1) - column;
+        const char *w = row_of(r, r->w[of_x ? OF_X : OF_H], column);
+        const stack parts[] = {{row_of(r, w, of_x ? 0 : (k - turn) * all), all, 1, of_x ? 0 : turn}, {w, all, 1, of_x ? k : k - turn}};
+        pack(r, packed_at(r, of_x ? r->packed_x : r->packed_h, 0, all, column, k), parts, 2, n, k);
     }
 }
 
-static soma__rnn_rows backward_rows(const run *r, int64_t column, int64_t n, int64_t b, int64_t rows) {
+static soma__rnn_rows backward_rows(const run *r, int64_t block, int64_t column, int64_t n, int64_t b, int64_t rows) {
     const int64_t before = r->reverse ? r->t + 1 : r->t - 1, of_group = column * r->batch + b * n;
     const bool first = before < 0 || before >= r->steps, lstm = r->mode == SOMA__RNN_LSTM;
     const int64_t from = (r->t * r->step + b * r->stride) * r->n + column, c_from = (r->t * r->batch + b) * r->n + column;
     soma__rnn_rows s = {.rows = rows, .n = n, .c_row = r->n, .gh_row = r->stride * r->n, .gc_row = r->n, .dg_row = r->width, .dg_gate = r->n,
-                        .before_row = first || lstm ? r->n : r->stride * r->n};
+                        .before_row = lstm ? r->n : r->ld};
     for (int q = 0; q < r->blocks; q++)
         s.act[q] = act_at(r, r->t, column, n, q, b);
-    s.gh = row_of(r, r->gh, from);
+    s.gh = r->quiet[r->t] ? NULL : row_of(r, r->gh, from);
     s.gc = row_of(r, r->gc, c_from);
-    if (first)
-        s.before = row_of(r, r->first, b * r->n + column);
+    if (!lstm)
+        s.before = row_of(r, r->before, (r->t * r->batch + b) * r->ld + column);
     else
-        s.before = row_of(r, r->before, (lstm ? before * r->batch + b : before * r->step + b * r->stride) * r->n + column);
-    s.c = lstm ? (char *)row_of(r, r->before, c_from) : NULL;
+        s.before = row_of(r, first ? r->first : r->before, ((first ? 0 : before * r->batch) + b) * r->n + column);
+    s.c = lstm ? row_of(r, r->before, c_from) : NULL;
     s.dh = r->dh + (size_t)of_group * r->size;
     s.dc = r->dc + (size_t)of_group * r->size;
     s.dg = r->dg + (size_t)((r->t * r->batch + b) * r->width + column) * r->size;
+    s.sum = r->dg + (size_t)((r->steps * r->batch + block) * r->width + column) * r->size;
     const void **absent[] = {&s.before, &s.gh, &s.gc};
     int64_t *strides[] = {&s.before_row, &s.gh_row, &s.gc_row};
     for (int i = 0; i < 3; i++)
@@ -421,8 +438,8 @@ static void hand_on(const run *r, const soma__rnn_rows *s) {
 /* Rows of dg times the weights of x. */
 static void input_gradient(const run *r, int64_t g, int64_t rows, int64_t t, int64_t b, int64_t dg_row, int64_t gx_row) {
     const int64_t column = group_at(r->e, g), n = group_at(r->e, g + 1) - column, k = rows_of_h(r);
-    multiply(r, rows, n, k, row_of(r, r->dg, (t * r->batch + b) * r->width + dg_of_x(r)), dg_row, packed_at(r, r->w_ih, 0, r->e, column, k),
-             (char *)row_of(r, r->gx, (t * r->step + b * r->stride) * r->e + column), gx_row, false, NULL);
+    multiply(r, rows, n, k, 0, k, row_of(r, r->dg, (t * r->batch + b) * r->width + dg_of_x(r)), dg_row,
+             packed_at(r, r->packed_x, 0, r->e, column, k), row_of(r, r->gx, (t * r->step + b * r->stride) * r->e + column), gx_row, false, NULL);
 }
 
 static void whole_gradient(void *arg, int64_t begin, int64_t end) {
@@ -433,7 +450,8 @@ static void whole_gradient(void *arg, int64_t begin, int64_t end) {
 }
 
 /* Pass i: what the gates of the step that came before, i - 1, give, and then this step's gates. The last pass has only the former. */
-static void backward_part(const run *r, int64_t g, int64_t b0, int64_t b1) {
+static void backward_part(const run *r, int64_t g, int64_t block) {
+    const int64_t b0 = soma__part(r->batch, r->row_blocks, block), b1 = soma__part(r->batch, r->row_blocks, block + 1);
     const int64_t after = r->reverse ? r->t - 1 : r->t + 1;
     if (g >= r->groups) {
         input_gradient(r, g - r->groups, b1 - b0, after, b0, r->width, r->stride * r->e);
@@ -441,11 +459,11 @@ static void backward_part(const run *r, int64_t g, int64_t b0, int64_t b1) {
     }
     const int64_t column = group_at(r->n, g), n = group_at(r->n, g + 1) - column, k = rows_of_h(r);
     if (r->i > 0 && (r->i < r->steps || r->keep))
-        multiply(r, b1 - b0, n, k, row_of(r, r->dg, (after * r->batch + b0) * r->width), r->width, packed_at(r, r->w_hh, 0, r->n, column, k),
-                 r->dh + (size_t)(column * r->batch + b0 * n) * r->size, n, true, NULL);
+        multiply(r, b1 - b0, n, k, 0, k, row_of(r, r->dg, (after * r->batch + b0) * r->width), r->width,
+                 packed_at(r, r->packed_h, 0, r->n, column, k), r->dh + (size_t)(column * r->batch + b0 * n) * r->size, n, true, NULL);
     for (int64_t b = b0, next; b < b1 && r->i < r->steps; b = next) {
         next = alike(r, b, b1);
-        const soma__rnn_rows s = backward_rows(r, column, n, b, next - b);
+        const soma__rnn_rows s = backward_rows(r, block, column, n, b, next - b);
         if (ended(r, b))
             hand_on(r, &s);
         else
@@ -456,8 +474,23 @@ static void backward_part(const run *r, int64_t g, int64_t b0, int64_t b1) {
 static void backward_parts(void *arg, int64_t begin, int64_t end) {
     const run *r = arg;
     for (int64_t k = begin; k < end; k++) {
-        const int64_t p = part_of(r, begin, end, k), block = p % r->row_blocks;
-        backward_part(r, p / r->row_blocks, soma__part(r->batch, r->row_blocks, block), soma__part(r->batch, r->row_blocks, block + 1));
+        const int64_t p = part_of(r, begin, end, k);
+        backward_part(r, p / r->row_blocks, p % r->row_blocks);
+    }
+}
+
+/* Often only the last step's output is used: the zeros of the others, far apart in memory, are then read once, in order. */
+static void find_quiet(void *arg, int64_t begin, int64_t end) {
+    const run *r = arg;
+    const size_t bytes = (size_t)r->n * r->size;
+    for (int64_t t = begin; t < end; t++) {
+        bool quiet = true;
+        for (int64_t b = 0; quiet && b < r->batch; b++) {
+            const char *row = row_of(r, r->gh, (t * r->step + b * r->stride) * r->n);
+            for (size_t i = 0; quiet && i < bytes; i += sizeof zeros)
+                quiet = memcmp(row + i, zeros, SOMA_MIN(bytes - i, sizeof zeros)) == 0;
+        }
+        r->quiet[t] = quiet;
     }
 }
 
@@ -474,27 +507,30 @@ static void gather(const run *r, soma_tensor *out, const char *from) {
 static void backward(soma_args *a, run *r) {
     const size_t state = (size_t)(r->batch * r->n) * r->size;
     const int64_t k = rows_of_h(r);
-    packing p = {.r = r};
     r->gh = dense(r, a->in[GH]);
     r->gc = r->mode == SOMA__RNN_LSTM ? dense(r, a->in[GC]) : NULL;
     r->before = dense(r, a->in[STATE]);
     r->first = dense(r, a->in[FIRST]);
     r->act = (char *)dense(r, a->in[ACT]);
-    p.w_hh = dense(r, a->in[BACK_W_HH]);
-    p.w_ih = dense(r, a->in[BACK_W_IH]);
-    r->w_hh = take(r, packed_bytes(r, r->n, k, 1));
-    r->w_ih = take(r, packed_bytes(r, r->e, k, 1));
+    r->ld = r->mode == SOMA__RNN_GRU ? a->in[STATE]->shape[2] : 0;
+    r->w[OF_H] = dense(r, a->in[BACK_W_HH]);
+    r->w[OF_X] = dense(r, a->in[BACK_W_IH]);
+    r->packed_h = take(r, packed_bytes(r, r->n, k, 1));
+    r->packed_x = take(r, packed_bytes(r, r->e, k, 1));
     r->dh = take(r, state);
     r->dc = take(r, state);
+    r->quiet = (bool *)take(r, (size_t)r->steps * sizeof *r->quiet);
     if (!r->work)
         return;
     memset(r->dh, 0, state);
     memset(r->dc, 0, state);
     r->dg = a->out[0]->data;
+    memset(r->dg + (size_t)(r->steps * r->batch * r->width) * r->size, 0, (size_t)(r->batch * r->width) * r->size);
     r->gx = a->out[1]->data;
     r->kernel = (r->dtype == SOMA_F64 ? &soma__rnn_f64 : soma__rnn_pick())->backward[r->mode];
+    soma__parallel(r->steps, SOMA_MAX(1, 65536 / SOMA_MAX(1, r->batch * r->n)), find_quiet, r);
     const int64_t of_x = r->e ? soma__parts(soma__parts(r->e, UNIT_VECTOR), GROUP_VECTORS) : 0;
-    soma__parallel(r->groups + of_x, 1, pack_backward, &p);
+    soma__parallel(r->groups + of_x, 1, pack_backward, r);
     for (r->i = 0; r->i < r->steps; r->i++) {
         r->t = step_of(r, r->steps - 1 - r->i);
         pass(r, r->groups + (r->i > 0 && !r->whole_input ? of_x : 0), backward_parts);

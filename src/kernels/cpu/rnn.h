@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+enum { SOMA__RNN_UNITS = 48 }; /* the most in a call */
+
 /* All of one dtype. [rows, n] without a row stride: rows one after the other; strides are in elements. */
 typedef struct soma__rnn_rows {
     int64_t rows, n;
@@ -19,10 +21,11 @@ typedef struct soma__rnn_rows {
     void *h, *copy;     /* forward: h goes to both */
     int64_t h_row, copy_row;
     /* Backward: gradients that come from outside are added to dh and dc, [rows, n], which become what goes to the step before apart from the
-     * product with the weights. dg: that of the sums; GRU in the order n of the state, r, z, n of the input. */
+     * product with the weights. dg: that of the sums; GRU in the order n of the state, r, z, n of the input; sum: [n] for
+     * each of them, dg_gate apart, gains its sum over the rows. */
     const void *gh, *gc;
     int64_t gh_row, gc_row;
-    void *dh, *dc, *dg;
+    void *dh, *dc, *dg, *sum;
     int64_t dg_row, dg_gate;
 } soma__rnn_rows;
 

@@ -73,6 +73,20 @@ static void step_gru(const soma__rnn_rows *r) {
                 r->n);
 }
 
+/* What was written is in the cache still. Added up apart, so that long sequences lose no digits. */
+__attribute__((noinline)) static void add_up(const soma__rnn_rows *r, int gates) {
+    for (int q = 0; q < gates; q++) {
+        T own[SOMA__RNN_UNITS] = {0}, *restrict sum = (T *)r->sum + q * r->dg_gate;
+        for (int64_t b = 0; b < r->rows; b++) {
+            const T *restrict dg = FROM(r->dg, r->dg_row) + q * r->dg_gate;
+            for (int64_t k = 0; k < r->n; k++)
+                own[k] += dg[k];
+        }
+        for (int64_t k = 0; k < r->n; k++)
+            sum[k] += own[k];
+    }
+}
+
 static void back_tanh(const soma__rnn_rows *r) {
     for (int64_t b = 0; b < r->rows; b++) {
         const T *restrict h = FROM(r->act[0], r->n), *restrict gh = FROM(r->gh, r->gh_row);
@@ -82,6 +96,7 @@ static void back_tanh(const soma__rnn_rows *r) {
             dh[k] = 0;
         }
     }
+    add_up(r, 1);
 }
 
 static void back_relu(const soma__rnn_rows *r) {
@@ -93,6 +108,7 @@ static void back_relu(const soma__rnn_rows *r) {
             dh[k] = 0;
         }
     }
+    add_up(r, 1);
 }
 
 INLINE_ROW void lstm_row_back(const T *restrict i, const T *restrict f, const T *restrict g, const T *restrict o, const T *restrict before,
@@ -116,6 +132,7 @@ static void back_lstm(const soma__rnn_rows *r) {
                       FROM(r->c, r->c_row), FROM(r->gh, r->gh_row), FROM(r->gc, r->gc_row), ROW(r->dh, r->n), ROW(r->dc, r->n), dg,
                       dg + r->dg_gate, dg + 2 * r->dg_gate, dg + 3 * r->dg_gate, r->n);
     }
+    add_up(r, 4);
 }
 
 INLINE_ROW void gru_row_back(const T *restrict reset, const T *restrict z, const T *restrict c, const T *restrict lower,
@@ -137,6 +154,7 @@ static void back_gru(const soma__rnn_rows *r) {
         gru_row_back(FROM(r->act[0], r->n), FROM(r->act[1], r->n), FROM(r->act[2], r->n), FROM(r->act[3], r->n), FROM(r->before, r->before_row),
                      FROM(r->gh, r->gh_row), ROW(r->dh, r->n), dg, dg + r->dg_gate, dg + 2 * r->dg_gate, dg + 3 * r->dg_gate, r->n);
     }
+    add_up(r, 4);
 }
 
 #define RNN_KERNELS {{step_tanh, step_relu, step_lstm, step_gru}, {back_tanh, back_relu, back_lstm, back_gru}}
