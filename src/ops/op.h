@@ -28,6 +28,7 @@ typedef struct soma_args {
     const soma_attr *attrs;        /* in the order of op->attrs, defaults filled in */
     soma_rng rng;                  /* random operators: the stream of this call */
     void *work;                    /* op->work(args) bytes, 64-byte aligned */
+    size_t work_bytes;
     bool bf16;                     /* autocast: products of f32 round their operands to bf16 */
 } soma_args;
 
