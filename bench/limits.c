@@ -1,10 +1,12 @@
 /* What the machine can do, for the share of it that a workload reaches: f32 multiply-adds of independent registers, and moving arrays that no
- * cache holds (a = b + s c, stored past the caches; 3 arrays count). bench_limits [-i avx2] prints a line of JSON for 1 thread and for all. */
+ * cache holds, on large pages: the better of a = b + s c, stored past the caches, and of a = a + s b; 3 arrays count in both.
+ * bench_limits [-i avx2] prints a line of JSON for 1 thread and for all. */
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 #if defined(__x86_64__)
@@ -13,7 +15,7 @@
 
 /* Written out, so that all are in registers. */
 #define TWELVE(f) f(0) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11)
-enum { REGISTERS = 12, ROUNDS = 200000, MOST_THREADS = 64, REPEATS = 25 };
+enum { REGISTERS = 12, ROUNDS = 200000, MOST_THREADS = 64, REPEATS = 40 };
 static const size_t array_bytes = (size_t)96 << 20;
 static pthread_barrier_t barrier;
 
@@ -65,6 +67,16 @@ __attribute__((target("avx512f"))) static void triad_512(float *a, const float *
         _mm512_stream_ps(a + i, _mm512_fmadd_ps(s, _mm512_load_ps(c + i), _mm512_load_ps(b + i)));
     _mm_sfence();
 }
+__attribute__((target("avx512f"))) static void update_512(float *a, const float *b, size_t n) {
+    __m512 s = _mm512_set1_ps(1e-6f);
+    for (size_t i = 0; i < n; i += 16)
+        _mm512_store_ps(a + i, _mm512_fmadd_ps(s, _mm512_load_ps(b + i), _mm512_load_ps(a + i)));
+}
+__attribute__((target("avx2,fma"))) static void update_256(float *a, const float *b, size_t n) {
+    __m256 s = _mm256_set1_ps(1e-6f);
+    for (size_t i = 0; i < n; i += 8)
+        _mm256_store_ps(a + i, _mm256_fmadd_ps(s, _mm256_load_ps(b + i), _mm256_load_ps(a + i)));
+}
 __attribute__((target("avx2,fma"))) static void triad_256(float *a, const float *b, const float *c, size_t n) {
     __m256 s = _mm256_set1_ps(1.5f);
     for (size_t i = 0; i < n; i += 8)
@@ -91,13 +103,17 @@ static float multiply_add(int isa) {
 }
 static double flops(int isa) { return isa ? 2.0 * REGISTERS * ROUNDS * (isa == 2 ? 16 : 8) : 2.0 * 64 * (ROUNDS / 4); }
 
-static void triad(job *j) {
+static void move(job *j, bool streaming) {
 #if defined(__x86_64__)
     if (j->isa) {
-        (j->isa == 2 ? triad_512 : triad_256)(j->a, j->b, j->c, j->n);
+        if (streaming)
+            (j->isa == 2 ? triad_512 : triad_256)(j->a, j->b, j->c, j->n);
+        else
+            (j->isa == 2 ? update_512 : update_256)(j->a, j->b, j->n);
         return;
     }
 #endif
+    (void)streaming;
     for (size_t i = 0; i < j->n; i++)
         j->a[i] = j->b[i] + 1.5f * j->c[i];
 }
@@ -106,7 +122,7 @@ static void triad(job *j) {
 static void *work(void *arg) {
     job *j = arg;
     j->flop_seconds = j->byte_seconds = 1e30;
-    triad(j); /* touches the pages */
+    move(j, true); /* touches the pages */
     for (int i = 0; i < REPEATS; i++) {
         pthread_barrier_wait(&barrier);
         double t = now();
@@ -115,7 +131,7 @@ static void *work(void *arg) {
         t = now() - t;
         j->flop_seconds = t < j->flop_seconds ? t : j->flop_seconds;
         t = now();
-        triad(j);
+        move(j, i % 2);
         pthread_barrier_wait(&barrier);
         t = now() - t;
         j->byte_seconds = t < j->byte_seconds ? t : j->byte_seconds;
@@ -134,8 +150,11 @@ int main(int argc, char **argv) {
     processors = processors > MOST_THREADS ? MOST_THREADS : processors;
     float *memory[3];
     for (int i = 0; i < 3; i++) {
-        if (!(memory[i] = aligned_alloc(64, array_bytes)))
+        if (!(memory[i] = aligned_alloc((size_t)2 << 20, array_bytes)))
             return 1;
+#if defined(MADV_HUGEPAGE)
+        madvise(memory[i], array_bytes, MADV_HUGEPAGE);
+#endif
         memset(memory[i], 0, array_bytes);
     }
     for (int threads = 1;; threads = processors) {

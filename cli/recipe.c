@@ -65,6 +65,7 @@ static const field fields[] = {
     {"erase", OPT_NUMBER, AT(erase), false, 0, 1, false},
     {"cutout", OPT_INT, AT(cutout), false, 0, 4096, true},
     {"no-normalise", OPT_FLAG, AT(no_normalise), false, 0, 0, false},
+    {"precision", OPT_TEXT, AT(precision), false, 0, 0, true},
     {"size", OPT_TEXT, AT(size), false, 0, 0, false},
     {"channels", OPT_INT, AT(channels), false, 0, 3, false},
     {"target", OPT_TEXT, AT(target), false, 0, 0, false},
@@ -388,6 +389,8 @@ int recipe_from_run(const args *a, const char *run, recipe *r)
     }
     if (!r->data || !r->net || !r->optim || !r->schedule || !r->task)
         return work_error(a, "%s: settings are incomplete", path);
+    if (!r->precision || (strcmp(r->precision, "f32") && strcmp(r->precision, "bf16")))
+        return work_error(a, "%s: settings.precision is %s, expected f32 or bf16", path, r->precision ? r->precision : "null");
     int code = read_size(a, r);
     return code ? code : read_activity(a, r);
 }

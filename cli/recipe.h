@@ -9,7 +9,7 @@
 #include <jansson.h>
 
 typedef struct recipe {
-    const char *data, *val_data, *net, *optim, *schedule, *init, *loss, *target, *task, *size;
+    const char *data, *val_data, *net, *optim, *schedule, *init, *loss, *target, *task, *size, *precision;
     double lr, momentum, weight_decay, clip, clip_value, val, erase, gamma; /* weight_decay, momentum, gamma NaN: the optimiser's or schedule's own default */
     double l1, l2, prox_l1, prox_l2, max_norm, label_smoothing, mixup, grad_noise, activity_l1, ema; /* as in soma_fit_opts */
     const char *activity_kl;    /* "RHO:WEIGHT" */

@@ -88,6 +88,35 @@ static void no_recording(void **state) {
     check_ok();
 }
 
+/* In bf16 1 + 2^-12 is 1. A gradient is computed as its operator was, whatever the setting when backward runs. */
+static void autocast(void **state) {
+    (void)state;
+    const double exact = 1 + 0x1p-12;
+    assert_int_equal(soma_autocast(), SOMA_F32);
+    for (int on = 0; on < 2; on++) {
+        soma_tensor *x = soma_full(SOMA_SHAPE(96, 128), exact, SOMA_F32),
+                    *w = soma_requires_grad_(soma_full(SOMA_SHAPE(80, 128), 1, SOMA_F32), true);
+        assert_int_equal(soma_set_autocast(on ? SOMA_BF16 : SOMA_F32), SOMA_F32);
+        soma_tensor *y = soma_linear(x, w, NULL), *z = soma_matmul(x, soma_transpose(w, 0, 1));
+        soma_set_autocast(on ? SOMA_F32 : SOMA_BF16);
+        assert_int_equal(soma_dtype_of(y), SOMA_F32);
+        assert_int_equal(soma_backward(soma_add(soma_sum(y, SOMA_DIMS(0, 1), false), soma_sum(z, SOMA_DIMS(0, 1), false))), SOMA_OK);
+        assert_int_equal(soma_set_autocast(SOMA_F32), on ? SOMA_F32 : SOMA_BF16);
+        const double factor = on ? 1 : exact;
+        assert_true(soma_item(soma_select(soma_select(y, 0, 5), 0, 7)) == 128 * factor);
+        assert_true(soma_item(soma_select(soma_select(z, 0, 95), 0, 79)) == 128 * factor);
+        assert_true(soma_item(soma_select(soma_select(soma_grad(w), 0, 79), 0, 127)) == 2 * 96 * factor);
+        /* A single row is computed in f32. */
+        soma_set_autocast(SOMA_BF16);
+        assert_true(soma_item(soma_select(soma_matmul(soma_select(x, 0, 0), soma_transpose(w, 0, 1)), 0, 3)) == 128 * exact);
+        soma_set_autocast(SOMA_F32);
+        check_ok();
+    }
+    assert_int_equal(soma_set_autocast(SOMA_F16), SOMA_F32);
+    check_error(SOMA_EDTYPE, "in f32 or bf16, not in f16");
+    assert_int_equal(soma_autocast(), SOMA_F32);
+}
+
 static void in_place(void **state) {
     (void)state;
     soma_tensor *x = leaf(3), *y = soma_mul_scalar(x, 2);
@@ -183,7 +212,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accumulates), cmocka_unit_test(leaves_do_not_share_gradients), cmocka_unit_test(twice_needs_retaining),
         cmocka_unit_test(second_derivative), cmocka_unit_test(non_leaf_gradients), cmocka_unit_test(no_recording),
-        cmocka_unit_test(in_place), cmocka_unit_test(long_chain_needs_no_stack), cmocka_unit_test(gradcheck_and_its_failure),
+        cmocka_unit_test(in_place), cmocka_unit_test(autocast), cmocka_unit_test(long_chain_needs_no_stack), cmocka_unit_test(gradcheck_and_its_failure),
         cmocka_unit_test(frees_everything), cmocka_unit_test(each_allocation_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,6 +75,8 @@ static double expected(const soma__gemm *g, const void *before, int64_t q, int64
     extra += g->bias_col ? get(g->bias_col, g->dtype, j) : 0;
     sum += extra;
     *bound = ((double)g->k + 4) * unit(g->dtype) * (size + fabs(extra) + 2) + rounding(g->dtype) * fabs(sum);
+    if (g->bf16) /* each factor is off by at most 2^-8 of itself: (1 + u)^2 - 1 */
+        *bound += (2 * 0x1p-8 + 0x1p-16) * size;
     if (g->dtype == SOMA_F16)
         *bound += 0x1p-25; /* half a step below the least normal number */
     if (g->relu && sum < 0)
@@ -84,7 +86,7 @@ static double expected(const soma__gemm *g, const void *before, int64_t q, int64
     return sum;
 }
 
-/* Bits of the options: 1 add, 2 relu, 4 bias per row, 8 bias per column, 16 mask. */
+/* Bits of the options: 1 add, 2 relu, 4 bias per row, 8 bias per column, 16 mask, 32 f32 rounded to bf16. */
 static void check(soma_dtype dtype, shape s, unsigned options) {
     const size_t size = soma_dtype_size(dtype);
     const int64_t batch = s.batch ? s.batch : 1, c_row = s.n + 3, c_batch = s.m * c_row, total = batch * c_batch + GUARD;
@@ -103,6 +105,7 @@ static void check(soma_dtype dtype, shape s, unsigned options) {
     g.c = c;
     g.add = options & 1;
     g.relu = options & 2;
+    g.bf16 = options & 32;
     g.bias_row = options & 4 ? bias : NULL;
     g.bias_col = options & 8 && !g.bias_row ? bias : NULL;
     g.mask = options & 16 ? mask : NULL;
@@ -176,6 +179,49 @@ static void all_large_sizes(void) {
                 check(SOMA_F64, s, (unsigned)(i * 3) % 32);
         }
 }
+/* f32 operands rounded to bf16; exactly so: with values that bf16 has, and few of them, nothing is rounded at all. */
+static void all_rounded(void) {
+    static const shape shapes[] = {
+        {64, 128, 784, 0, 0, 0}, {130, 70, 129, 0, 0, 0}, {97, 301, 2401, 0, 0, 0}, {70, 9, 1, 0, 0, 0}, {3, 100, 65, 0, 0, 0},
+        {10, 128, 66, 0, 0, 0},  {65, 17, 2, 0, 0, 0},    {31, 77, 130, 3, 0, 0},
+    };
+    for (size_t i = 0; i < SOMA_LEN(shapes); i++)
+        for (int t = 0; t < 4; t++) {
+            shape s = shapes[i];
+            s.ta = t & 1;
+            s.tb = t & 2;
+            check(SOMA_F32, s, 32 | ((unsigned)(i * 5 + (size_t)t * 3) % 32));
+        }
+    enum { SIDE = 80, K = 131 };
+    float *a = malloc(SIDE * K * sizeof *a), *b = malloc(SIDE * K * sizeof *b), *c = malloc(SIDE * SIDE * sizeof *c);
+    for (int i = 0; i < SIDE * K; i++) {
+        a[i] = (float)((i * 7) % 31 + 1) + 0x1p-12f; /* the last bit goes */
+        b[i] = (float)((i * 5) % 29 - 14);
+    }
+    soma__gemm g = {.dtype = SOMA_F32, .m = SIDE, .n = SIDE, .k = K, .a = a, .b = b, .c = c, .c_row = SIDE, .a_row = 3, .a_col = 1,
+                    .b_row = 2, .b_col = 31, .bf16 = true}; /* overlapping rows: any strides will do */
+    size_t bytes = soma__gemm_work(&g);
+    void *work = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    soma__gemm_run(&g, work, bytes);
+    for (int i = 0; i < SIDE; i++)
+        for (int j = 0; j < SIDE; j++) {
+            float sum = 0;
+            for (int p = 0; p < K; p++)
+                sum += rintf(a[i * 3 + p]) * b[p * 2 + j * 31];
+            assert_true(c[i * SIDE + j] == sum);
+        }
+    free(work);
+    free(a);
+    free(b);
+    free(c);
+}
+static void rounded(void **state) {
+    (void)state;
+    soma_set_threads(3);
+    each_isa(all_rounded);
+    soma_set_threads(0);
+}
+
 static void large_sizes(void **state) {
     (void)state;
     soma_set_threads(3);
@@ -235,6 +281,7 @@ static void all_threads_agree(void) {
         for (size_t t = 0; t < SOMA_LEN(threads); t++) {
             soma_set_threads(threads[t]);
             soma__gemm g = {.dtype = dtype,
+                            .bf16 = dtype == SOMA_F32 && i % 2 == 0,
                             .m = s.m,
                             .n = s.n,
                             .k = s.k,
@@ -334,7 +381,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_sizes),       cmocka_unit_test(large_sizes),   cmocka_unit_test(halves),
         cmocka_unit_test(batches_and_empty), cmocka_unit_test(threads_agree), cmocka_unit_test(integers_wrap),
-        cmocka_unit_test(not_finite_values),
+        cmocka_unit_test(not_finite_values), cmocka_unit_test(rounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -147,11 +147,18 @@ static soma_tensor *norm(soma_tensor *x) { return soma_batch_norm(x, ramp(0.5, x
 static soma_tensor *norm_still(soma_tensor *x) { return soma_batch_norm(x, ramp(0.5, x), NULL, ramp(-1, x), ramp(1, x), false, 0.1, 1e-5); }
 static soma_tensor *through_relu(soma_tensor *x) { return soma_add(soma_relu(x), soma_mul(x, soma_reshape(ramp(-1, x), SOMA_SHAPE(1, -1, 1, 1)))); }
 
+static soma_tensor *joined(soma_tensor *x) { return soma_max_pool2d(soma_cat((soma_tensor *[]){x, soma_relu(x), soma_slice(x, 1, 1, 3, 1)}, 3, 1), 2, 2); }
+static soma_tensor *dropped(soma_tensor *x) {
+    soma_seed(9);
+    return soma_relu(soma_dropout(soma_relu(x), 0.3, true));
+}
+
 /* y and the gradients of sum(y w) for x, from x row-major and channels-last. */
 static soma_tensor *with_gradient(run_fn *run, soma_tensor *x, bool last, soma_tensor **gradient) {
-    soma_tensor *in = last ? soma_add(x, soma__turned(soma_zeros(4, soma_shape(x), SOMA_F32))) : x, *y = run(in);
-    check_ok();
+    soma_tensor *in = last ? soma_add(x, soma__turned(soma_zeros(4, soma_shape(x), SOMA_F32))) : x, *y;
     assert_true(!last || in->chosen);
+    y = run(in);
+    check_ok();
     soma_backward(soma_sum(soma_mul(y, soma__sample(SOMA_F32, -1, 1, 3, soma_ndim(y), soma_shape(y))), SOMA_ALL, false));
     check_ok();
     *gradient = soma_grad(x);
@@ -169,7 +176,7 @@ static void operators_do_not_mind(void **state) {
     (void)state;
     static const struct { run_fn *run; double bound; } cases[] = {
         {pool_2x2, 0}, {pool_3x3, 0}, {pool_apart, 0}, {pool_largest, 0}, {mean_2x2, 0}, {mean_3x3, 0}, {mean_parts, 0}, {mean_all, 1e-6}, {flat, 0},
-        {norm, 1e-5}, {norm_still, 0}, {through_relu, 0},
+        {norm, 1e-5}, {norm_still, 0}, {through_relu, 0}, {joined, 0}, {dropped, 0},
     };
     static const int64_t shapes[][4] = {{3, 45, 9, 10}, {9, 4, 7, 8}, {1, 130, 11, 8}};
     for (size_t i = 0; i < SOMA_LEN(cases); i++)
@@ -251,13 +258,73 @@ static void fused_norm_again(void **state) {
     soma_scope_end(scope);
 }
 
+/* ---- Networks ---- */
+
+static void look(void *user, soma_module *m, const char *path, soma_tensor *const *in, int n, soma_tensor *out) {
+    (void)m, (void)path, (void)in, (void)n;
+    *(int *)user += soma_ndim(out) > 0;
+}
+
+static void same_bits(soma_tensor *a, soma_tensor *b, const char *what) {
+    check_ok();
+    if (soma_numel(a) != soma_numel(b) || memcmp(soma_data(a), soma_data(b), (size_t)soma_numel(a) * soma_dtype_size(soma_dtype_of(a))) != 0)
+        fail_msg("other bits in %s", what);
+}
+
+/* Layers that run together when nobody looks give what they give one by one; who looks sees all of them. */
+static void looking_changes_nothing(void **state) {
+    (void)state;
+    static const char *const nets[] = {
+        "conv 12 3 same nobias, batchnorm relu, residual relu (conv 12 3 same nobias, batchnorm relu, conv 12 3 same nobias, batchnorm), "
+        "residual relu (conv 18 3 same nobias, batchnorm relu, conv 18 3 same nobias, batchnorm | conv 18 1 nobias, batchnorm), gap, linear 5",
+        "conv 12 3 relu, conv 10 3 relu, maxpool 2, dropout 0.3, flatten, linear 7 relu, linear 5",
+        "conv 9 3, batchnorm relu, maxpool 3 stride 2 pad 1, conv 8 3, relu, maxpool 2 stride 1, flatten, linear 5",
+    };
+    for (size_t k = 0; k < SOMA_LEN(nets); k++) {
+        soma_scope scope = soma_scope_begin();
+        soma_module *net[2];
+        soma_tensor *y[2][2], *x = soma__sample(SOMA_F32, -2, 2, 5, SOMA_SHAPE(4, 3, 12, 12));
+        int seen = 0;
+        for (int looks = 0; looks < 2; looks++) {
+            soma_seed(3);
+            net[looks] = soma_nn_parse(nets[k]);
+            check_ok();
+            soma_nn_build(net[looks], 4, soma_shape(x));
+            if (looks)
+                soma_nn_set_hook(net[1], look, &seen);
+            soma_seed(4);
+            y[looks][0] = soma_nn_forward(net[looks], x);
+            soma_backward(soma_sum(soma_square(y[looks][0]), SOMA_ALL, false));
+            check_ok();
+            soma_nn_train(net[looks], false);
+            y[looks][1] = soma_nn_forward(net[looks], x);
+        }
+        assert_true(seen >= 10);
+        same_bits(y[0][0], y[1][0], "training");
+        same_bits(y[0][1], y[1][1], "evaluation");
+        for (int buffers = 0; buffers < 2; buffers++) {
+            soma_named a[64], b[64];
+            int n = soma_nn_named(net[0], buffers, a, 64);
+            assert_int_equal(n, soma_nn_named(net[1], buffers, b, 64));
+            for (int i = 0; i < n && i < 64; i++) {
+                same_bits(a[i].tensor, b[i].tensor, a[i].name);
+                if (soma_grad(a[i].tensor))
+                    same_bits(soma_grad(a[i].tensor), soma_grad(b[i].tensor), a[i].name);
+            }
+        }
+        soma_nn_free(net[0]);
+        soma_nn_free(net[1]);
+        soma_scope_end(scope);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(row_major_to_whoever_looks), cmocka_unit_test(results_have_the_order_of_inputs),
         cmocka_unit_test(views_share_what_the_user_sees), cmocka_unit_test(saved_tensors),
         cmocka_unit_test(writing_in_place_is_noticed), cmocka_unit_test(no_memory_to_settle),
         cmocka_unit_test(operators_do_not_mind), cmocka_unit_test(fused_norm),
-        cmocka_unit_test(fused_norm_again),
+        cmocka_unit_test(fused_norm_again), cmocka_unit_test(looking_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -232,6 +232,22 @@ static void sorting(void **state) {
         }
 }
 
+/* Large enough to be written past the caches; odd sizes, rows that begin anywhere, a third dimension. */
+static void large_transpositions(void **state) {
+    (void)state;
+    static const int64_t sizes[][3] = {{1, 2064, 2048}, {1, 2053, 2100}, {3, 1100, 1296}, {1, 70, 33}};
+    for (size_t k = 0; k < SOMA_LEN(sizes); k++) {
+        soma_scope scope = soma_scope_begin();
+        int64_t b = sizes[k][0], n = sizes[k][1], m = sizes[k][2], wrong = 0;
+        soma_tensor *x = soma_rand(SOMA_SHAPE(b, n, m), SOMA_F32), *y = soma_contiguous(soma_transpose(x, 1, 2));
+        const float *from = soma_data(x), *to = soma_data(y);
+        for (int64_t i = 0; i < b * n * m; i++)
+            wrong += to[i] != from[i / (n * m) * (n * m) + i % n * m + i / n % m];
+        assert_int_equal(wrong, 0);
+        soma_scope_end(scope);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(views_share_storage),
@@ -245,6 +261,7 @@ int main(void) {
         cmocka_unit_test(parts),
         cmocka_unit_test(shapes_alone),
         cmocka_unit_test(sorting),
+        cmocka_unit_test(large_transpositions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -327,6 +327,30 @@ static void test_resume(void **state) {
     stop_and_resume(12);
 }
 
+/* A run that was computed in bf16 does not go on in f32 unnoticed. */
+static void test_resume_in_other_precision(void **state) {
+    (void)state;
+    const char *dir = new_folder();
+    soma_history h;
+    job a = new_job(NET, 3);
+    stop_after = 5;
+    soma_set_autocast(SOMA_BF16);
+    assert_int_equal(fit_job(&a, &h, dir, false, 2), SOMA_ESTOPPED);
+    check_error(SOMA_ESTOPPED, "resumed");
+    soma_history_free(&h);
+    stop_after = -1;
+    soma_set_autocast(SOMA_F32);
+    assert_int_equal(fit_job(&a, &h, dir, true, 2), SOMA_ESTATE);
+    check_error(SOMA_ESTATE, "the run computed products in bf16, now it would be f32: call soma_set_autocast before");
+    soma_history_free(&h);
+    soma_set_autocast(SOMA_BF16);
+    assert_int_equal(fit_job(&a, &h, dir, true, 2), SOMA_OK);
+    soma_set_autocast(SOMA_F32);
+    soma_history_free(&h);
+    free_job(&a);
+    remove_folder(dir);
+}
+
 static void test_resume_with_everything(void **state) {
     (void)state;
     everything = true;
@@ -677,7 +701,7 @@ int main(void) {
         cmocka_unit_test(test_fit_learns),
         cmocka_unit_test(test_same_bits_for_threads),
         cmocka_unit_test(test_resume),
-        cmocka_unit_test(test_resume_with_everything),
+        cmocka_unit_test(test_resume_in_other_precision), cmocka_unit_test(test_resume_with_everything),
         cmocka_unit_test(test_more_epochs),
         cmocka_unit_test(test_damaged_checkpoint),
         cmocka_unit_test(test_folder_is_kept),

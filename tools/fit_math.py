@@ -33,7 +33,7 @@ show("exp (e^r - 1 - r) / r^2", fit(lambda r: (expm1(r) - r) / r**2 if abs(r) > 
 show("log (log(1+f) - f + f^2/2) / f^3", fit(lambda f: (log1p(f) - f + f * f / 2) / f**3 if abs(f) > 1e-2 else
      1 / 3 - f / 4 + f * f / 5 - f**3 / 6 + f**4 / 7 - f**5 / 8, sqrt(0.5) - 1, sqrt(2) - 1, 7, lambda f: max(abs(f), 1e-4)**2))
 show("tanh (tanh(x) - x) / x^3, in z = x^2", fit(lambda z: (tanh(sqrt(z)) - sqrt(z)) / sqrt(z)**3 if z > 1e-4 else
-     -1 / 3 + 2 * z / 15 - 17 * z * z / 315, 0, 0.625**2, 5, lambda z: max(z, 1e-4)))
+     -1 / 3 + 2 * z / 15 - 17 * z * z / 315, 0, 0.25**2, 2, lambda z: max(z, 1e-4)))
 show("erf erf(x) / x - 1, in z = x^2", fit(lambda z: erf(sqrt(z)) / sqrt(z) - 1 if z > 0 else 2 / sqrt(np.pi) - 1, 1e-12, 0.921875**2, 6))
 show("erfc log(erfc(t)) + t^2, t in [0.92, 4]", fit(lambda t: log(erfc(t)) + t * t, 0.921875, 4.0, 9, lambda t: erfc(t) / erf(t)))
 show("expm1 (e^r - 1 - r) / r^2, |r| <= 1/2", fit(lambda r: (expm1(r) - r) / r**2 if abs(r) > 1e-3 else 0.5 + r / 6 + r * r / 24, -0.5, 0.5, 5,

@@ -48,7 +48,7 @@ def measure(step, seconds):
     step()
     one = time.perf_counter() - t
     group = int(SHORTEST / one) + 1 if one < SHORTEST else 1
-    times, end = [], time.perf_counter() + seconds
+    times, end = [one] if group == 1 else [], time.perf_counter() + seconds
     while len(times) < LEAST or (len(times) < MOST and time.perf_counter() < end):
         t = time.perf_counter()
         for _ in range(group):

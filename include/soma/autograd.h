@@ -42,6 +42,17 @@ SOMA_API soma_status soma_grad_of(soma_tensor *output, soma_tensor *const *input
 SOMA_API bool soma_set_grad_enabled(bool on);
 SOMA_API bool soma_grad_enabled(void);
 
+/* Mixed precision, as torch.autocast on the CPU: with SOMA_BF16 the products inside matmul, linear and what is made of them round
+ * their f32 operands to bf16 (8 bits of mantissa) and sum in f32; SOMA_F32 switches it off. Unlike in PyTorch results stay f32, so
+ * weights, activations and gradients between operators lose nothing, and no loss scaling is needed. Products with a single row or
+ * column, and very small ones, are computed in f32. A gradient is computed as its operator was, wherever backward runs.
+ * On processors with AVX-512 BF16 large products take half the time; elsewhere they are rounded all the same, and slower than in f32.
+ * For the current context; returns the old setting:
+ *     soma_dtype was = soma_set_autocast(SOMA_BF16); … soma_set_autocast(was);
+ * Error: SOMA_EDTYPE for another dtype, and the setting stays. */
+SOMA_API soma_dtype soma_set_autocast(soma_dtype dtype);
+SOMA_API soma_dtype soma_autocast(void);
+
 /* Compares the gradients of `fn` (inputs f64, any number; output of any shape) with central differences, as
  * torch.autograd.gradcheck: |analytic - numeric| <= atol + rtol |numeric|. `order` 2 checks the gradients of the
  * gradients as well. Says in the error which entry differs, and by how much. */

@@ -8,6 +8,17 @@ bool soma_set_grad_enabled(bool on) {
     return was;
 }
 
+soma_dtype soma_set_autocast(soma_dtype dtype) {
+    const soma_dtype was = soma_autocast();
+    if (dtype == SOMA_F32 || dtype == SOMA_BF16)
+        soma__ctx()->bf16 = dtype == SOMA_BF16;
+    else
+        soma_fail(SOMA_EDTYPE, "autocast: products of f32 can be computed in f32 or bf16, not in %s", soma_dtype_name(dtype));
+    return was;
+}
+
+soma_dtype soma_autocast(void) { return soma__ctx()->bf16 ? SOMA_BF16 : SOMA_F32; }
+
 bool soma_grad_enabled(void) { return !soma__ctx()->no_grad; }
 bool soma_requires_grad(const soma_tensor *t) { return t && t->requires_grad; }
 bool soma_is_leaf(const soma_tensor *t) { return t && !t->node; }

@@ -205,10 +205,13 @@ static bool call_rule(engine *e, soma_node *node, soma_tensor **gin, bool *need)
         soma_grad_args g = {.op = node->op, .attrs = node->attrs, .n_in = node->n_in, .n_out = node->n_out, .in = saved,
                             .out = saved + node->n_in, .gout = node->pending, .in_meta = node->in_meta, .out_meta = node->out_meta,
                             .need = need, .gin = gin, .create_graph = e->create};
-        bool *in_rule = &soma__ctx()->in_rule, was = *in_rule;
-        *in_rule = !e->create;
+        soma_ctx *ctx = soma__ctx();
+        const bool in_rule = ctx->in_rule, bf16 = ctx->bf16;
+        ctx->in_rule = !e->create;
+        ctx->bf16 = node->bf16;
         node->op->backward(&g);
-        *in_rule = was;
+        ctx->in_rule = in_rule;
+        ctx->bf16 = bf16;
         ok = !soma__failed();
     }
     if (saved != few)

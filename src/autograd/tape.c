@@ -163,6 +163,7 @@ soma_node *soma__tape_begin(const soma_op *op, soma_tensor *const *in, int n_in,
 }
 
 bool soma__tape_end(soma_node *node, soma_tensor *const *out) {
+    node->bf16 = soma__ctx()->bf16;
     node->seq = atomic_fetch_add_explicit(&next_seq, 1, memory_order_relaxed);
     for (int i = 0; i < node->n_out; i++) {
         soma_tensor *t = out[i];

@@ -28,6 +28,7 @@ struct soma_node {
     _Atomic int32_t refs;
     bool consumed;            /* backward went through and freed what was saved */
     bool queued;
+    bool bf16;                /* autocast was on: the gradient is computed so as well */
     const soma_op *op;
     uint64_t seq;             /* later calls have higher numbers: falling order is a topological order */
     int n_in, n_out, n_attrs, n_saved;

@@ -52,6 +52,7 @@ struct soma_ctx {
     void *log_user;
     soma_rng rng;
     bool no_grad;               /* autograd records nothing */
+    bool bf16;                  /* soma_set_autocast(SOMA_BF16): products of f32 are computed in bf16 */
     bool in_rule;               /* a gradient rule runs, and no graph is made of it: its views stay inside */
     bool shapes_only;           /* operators infer shapes and allocate no data (summary, nn_build) */
     soma_owner owner;

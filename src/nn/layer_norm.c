@@ -1,6 +1,8 @@
 /* Normalisation: over the batch, over the last dimensions, over groups of channels, over neighbouring channels. */
 #include "nn/nn.h"
 
+#include "ops/norm_last.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -85,17 +87,28 @@ static double count_batch(soma_module *m) {
     return s->cumulative ? 1.0 / (double)n : s->momentum;
 }
 
-static soma_tensor *batch_forward(soma_module *m, soma_tensor *const *in, int n) {
+/* `arg`, if any: relu is behind it, after the sum with *arg unless that is NULL. */
+static soma_tensor *batch_run(soma_module *m, soma_tensor *const *in, int n, void *arg) {
     const state *s = m->state;
     if (!soma__nn_one_input(m, in, n, 2, 0) || !ready(m, in[0], soma_shape(in[0]) + 1))
         return NULL;
-    bool learns = soma__nn_learns(m);
-    soma_tensor *y = soma_batch_norm(in[0], soma__nn_slot(m, "weight"), soma__nn_slot(m, "bias"), soma__nn_slot(m, "running_mean"),
-                                     soma__nn_slot(m, "running_var"), learns || !s->track,
-                                     s->cumulative && learns && s->track ? count_batch(m) : s->momentum, s->eps);
+    bool learns = soma__nn_learns(m), batch = learns || !s->track;
+    soma_tensor *weight = soma__nn_slot(m, "weight"), *bias = soma__nn_slot(m, "bias"), *mean = soma__nn_slot(m, "running_mean"),
+                *var = soma__nn_slot(m, "running_var"), *y;
+    double momentum = s->cumulative && learns && s->track ? count_batch(m) : s->momentum;
+    if (arg)
+        y = soma__batch_norm_relu(in[0], weight, bias, mean, var, *(soma_tensor **)arg, batch, momentum, s->eps);
+    else
+        y = soma_batch_norm(in[0], weight, bias, mean, var, batch, momentum, s->eps);
     if (y && learns && s->track && !s->cumulative)
         count_batch(m);
     return y;
+}
+
+static soma_tensor *batch_forward(soma_module *m, soma_tensor *const *in, int n) { return batch_run(m, in, n, NULL); }
+
+soma_tensor *soma__nn_batch_norm_relu(soma_module *m, soma_tensor *x, soma_tensor *add) {
+    return soma__nn_run(m, &x, 1, batch_run, &add, NULL, 0);
 }
 
 /* ---- Instance norm and group norm ---- */

@@ -5,6 +5,8 @@
  * beginnings of its blocks, where Input picks one. */
 #include "nn/nn.h"
 
+#include "ops/norm_last.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,10 +17,15 @@ soma_tensor *soma__nn_run_row(soma_module *m, int first, int n, soma_tensor *con
     /* One reference holds the newest output; what lies before it is freed as soon as the next stands (the tape keeps what it
      * needs), so that inference never holds more than two layers. */
     soma_tensor *held = NULL, *x = n_in > 0 ? in[0] : NULL;
-    for (int i = first; i < first + n && x; i++) {
+    for (int i = first, run = 1; i < first + n && x; i += run) {
         soma_scope step = soma_scope_begin();
         bool begins = i == first;
-        soma_tensor *y = step.depth < 0 ? NULL : soma_keep(soma_nn_forward_n(m->children[i], begins ? in : &x, begins ? n_in : 1));
+        soma_tensor *y = NULL;
+        run = step.depth < 0 || (begins && n_in != 1) ? 0 : soma__nn_run_together(m, i, first + n, x, &y);
+        if (run == 0 && step.depth >= 0)
+            y = soma_nn_forward_n(m->children[i], begins ? in : &x, begins ? n_in : 1);
+        run = SOMA_MAX(run, 1);
+        soma_keep(y);
         soma_scope_end(step);
         soma_release(held);
         held = x = y;
@@ -48,12 +55,25 @@ static bool same_shape(soma_tensor *a, soma_tensor *b) {
     return same;
 }
 
+/* The last of the row, a batch norm that may run together with the sum and the relu behind it. */
+static soma_module *ends_together(const soma_module *m, int row) {
+    const soma__nn_residual_state *s = m->state;
+    soma_module *last = row > 1 ? m->children[row - 1] : NULL, *act = s->activation ? m->children[m->n_children - 1] : NULL;
+    bool ok = last && act && last->cls == &soma__nn_batch_norm_class && act->cls == &soma__nn_relu_class && soma__nn_unseen(last) &&
+              soma__nn_unseen(act);
+    return ok ? last : NULL;
+}
+
 static soma_tensor *residual_forward(soma_module *m, soma_tensor *const *in, int n) {
     const soma__nn_residual_state *s = m->state;
     int row = soma__nn_residual_row(m);
-    soma_tensor *y = soma__nn_one_input(m, in, n, 0, 0) ? soma__nn_run_row(m, 0, row, in, 1) : NULL;
+    soma_module *last = ends_together(m, row);
+    soma_tensor *y = soma__nn_one_input(m, in, n, 0, 0) ? soma__nn_run_row(m, 0, row - (last != NULL), in, 1) : NULL;
     soma_tensor *x = !y ? NULL : s->shortcut ? soma_nn_forward(m->children[row], in[0]) : in[0];
-    if (!x)
+    if (x && last && same_shape(x, y) && soma__norm_last(y))
+        return soma__nn_batch_norm_relu(last, y, x);
+    y = x && last ? soma_nn_forward(last, y) : y;
+    if (!x || !y)
         return NULL;
     if (!same_shape(x, y)) {
         char xs[SOMA__SHAPE_TEXT], ys[SOMA__SHAPE_TEXT];

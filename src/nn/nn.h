@@ -68,6 +68,12 @@ bool soma__nn_learns(const soma_module *m);
 
 /* Runs `n` children from `first` on one after another, the first on all inputs; a tensor of the caller's scope. */
 soma_tensor *soma__nn_run_row(soma_module *m, int first, int n, soma_tensor *const *in, int n_in);
+/* Nobody looks at what m and the modules that it is part of give. */
+bool soma__nn_unseen(const soma_module *m);
+/* Runs the children of m from the i-th on, before the one at `end`, together if they can be: how many they were, and *y what they give. */
+int soma__nn_run_together(soma_module *m, int i, int end, soma_tensor *x, soma_tensor **y);
+/* A batch norm layer, [+ add] and relu, for x of soma__norm_last. */
+soma_tensor *soma__nn_batch_norm_relu(soma_module *m, soma_tensor *x, soma_tensor *add);
 /* As soma_nn_forward_n with `run` in place of the class's forward: path, scope and hooks around it. What `run` puts into more[…] (NULL:
  * nothing) leaves its scope too. */
 typedef soma_tensor *(*soma__nn_run_fn)(soma_module *m, soma_tensor *const *in, int n, void *arg);

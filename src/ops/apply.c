@@ -330,7 +330,7 @@ static bool run(soma_args *a, soma_tensor *const *in, soma_tensor **room, unsign
 }
 
 static int apply(const soma_op *op, soma_tensor *const *in, int n_in, const soma_attr *attrs, soma_tensor **out, int n_room, unsigned flags) {
-    soma_args a = {.op = op, .n_in = n_in, .n_out = op->outputs, .attrs = attrs, .out = out, .room = n_room};
+    soma_args a = {.op = op, .n_in = n_in, .n_out = op->outputs, .attrs = attrs, .out = out, .room = n_room, .bf16 = soma__ctx()->bf16};
     bool ok;
     for (int i = 0; i < n_room; i++)
         out[i] = NULL;

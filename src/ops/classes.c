@@ -112,7 +112,7 @@ typedef struct job {
     char *lse, *loss, *weights, *y, *scale;
     bool f64, grad_each;       /* grad_each: a gradient a position, else one */
     size_t size;
-    int64_t n, classes, inner, ignore, blocks;
+    int64_t n, classes, inner, ignore, blocks, each; /* each: rows, or blocks of columns, done together */
     double smoothing, weight_sum, grad_all;
     const soma__softmax_kernels *k;
 } job;
@@ -148,8 +148,9 @@ static void sum_weights(job *j) {
 /* Calls fn for runs of positions of one n: all of a row (inner 1: many n), or a block of columns. */
 static void each_position(job *j, soma__range_fn fn) {
     int64_t width = SOMA_MIN(j->inner, SOMA__SOFTMAX_COLUMNS);
+    j->each = SOMA_MAX(1, 8192 / SOMA_MAX(1, j->classes * width));
     if (j->n * j->inner > 0)
-        soma__parallel(j->n * j->blocks, SOMA_MAX(1, 8192 / SOMA_MAX(1, j->classes * width)), fn, j);
+        soma__parallel(j->n * j->blocks, j->each, fn, j);
 }
 
 /* ---- Forward ----------------------------------------------------------------------------------------------------- */
@@ -181,8 +182,7 @@ static void position_losses(const job *j, int64_t n, int64_t from, int64_t w) {
     }
 }
 
-static void loss_range(void *arg, int64_t begin, int64_t end) {
-    const job *j = arg;
+static void some_losses(const job *j, int64_t begin, int64_t end) {
     if (j->inner == 1 && j->lse) {
         if (j->f64)
             j->k->f64.rows_lse((const double *)j->x + begin * j->classes, (double *)j->lse + begin, end - begin, j->classes);
@@ -201,6 +201,13 @@ static void loss_range(void *arg, int64_t begin, int64_t end) {
         }
         position_losses(j, n, from, w);
     }
+}
+
+/* A few rows at a time: what follows on a row finds it in the cache. */
+static void loss_range(void *arg, int64_t begin, int64_t end) {
+    const job *j = arg;
+    for (int64_t at = begin; at < end; at += j->each)
+        some_losses(j, at, SOMA_MIN(at + j->each, end));
 }
 
 static size_t loss_work(soma_args *a) {
@@ -262,8 +269,7 @@ static void subtract_targets(const job *j, int64_t n, int64_t from, int64_t w) {
     }
 }
 
-static void grad_range(void *arg, int64_t begin, int64_t end) {
-    const job *j = arg;
+static void some_grads(const job *j, int64_t begin, int64_t end) {
     if (j->inner == 1) {
         int64_t at = begin * j->classes;
         position_scales(j, begin, end - begin);
@@ -289,6 +295,12 @@ static void grad_range(void *arg, int64_t begin, int64_t end) {
         }
         subtract_targets(j, n, from, w);
     }
+}
+
+static void grad_range(void *arg, int64_t begin, int64_t end) {
+    const job *j = arg;
+    for (int64_t at = begin; at < end; at += j->each)
+        some_grads(j, at, SOMA_MIN(at + j->each, end));
 }
 
 /* Inputs of the fused backward. */

@@ -81,6 +81,8 @@ static bool cat_shape(soma_args *a, soma_meta *out) {
             return false;
         }
     }
+    if (first->chosen && soma__channels_last(first))
+        soma__lay_channels_last(out);
     return true;
 }
 

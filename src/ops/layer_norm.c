@@ -107,13 +107,19 @@ static void backward_range(void *arg, int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; s++) {
         double *gw = j->partial + 2 * s * j->width, *gb = gw + j->width;
         memset(gw, 0, (size_t)(2 * j->width) * sizeof *gw);
-        for (int64_t r = s * j->rows_per_segment; r < SOMA_MIN(j->rows, (s + 1) * j->rows_per_segment); r++) {
+        const int64_t from = s * j->rows_per_segment, last = SOMA_MIN(j->rows, from + j->rows_per_segment);
+        for (int64_t r = from; r < last; r++) {
             size_t at = (size_t)(r * j->width) * j->k.size;
             double mean = soma__get(&j->k, j->mean_in, r), rstd = soma__get(&j->k, j->rstd_in, r), sums[2] = {0.0, 0.0};
             j->k.norm->grad_sums(j->g + at, j->x + at, j->weight, j->width, mean, sums);
             j->k.norm->grad_row(j->g + at, j->x + at, j->weight, j->gx + at, j->width, mean, sums[0] / d, sums[1] / d * rstd * rstd,
                                 rstd);
-            j->k.norm->grad_weights(j->g + at, j->x + at, j->width, mean, rstd, gw, gb);
+            const int64_t behind = (r - from) % SOMA__NORM_ROWS;
+            if (behind < SOMA__NORM_ROWS - 1 && r < last - 1)
+                continue;
+            at -= (size_t)(behind * j->width) * j->k.size;
+            const size_t first = (size_t)(r - behind) * j->k.size;
+            j->k.norm->grad_weights(j->g + at, j->x + at, behind + 1, j->width, j->mean_in + first, j->rstd_in + first, gw, gb);
         }
     }
 }

@@ -43,10 +43,10 @@ static void join_batches(batched *p) {
 }
 
 /* a [..., m, k] and b [..., k, n] (1-d ones count as a row and a column) into `out`, row-major. With `turned` b is [n, k]. */
-static batched plan(const soma_tensor *a, const soma_tensor *b, const soma_tensor *out, bool turned) {
+static batched plan(const soma_args *args, const soma_tensor *a, const soma_tensor *b, const soma_tensor *out, bool turned) {
     batched p;
     soma__gemm *g = &p.g;
-    *g = (soma__gemm){.dtype = (soma_dtype)a->dtype, .a = a->data, .b = b->data, .c = out->data, .batch = 1};
+    *g = (soma__gemm){.dtype = (soma_dtype)a->dtype, .a = a->data, .b = b->data, .c = out->data, .batch = 1, .bf16 = args->bf16};
     g->k = a->shape[a->ndim - 1];
     g->a_col = a->stride[a->ndim - 1];
     g->m = a->ndim > 1 ? a->shape[a->ndim - 2] : 1;
@@ -181,13 +181,13 @@ static bool matmul_shape(soma_args *a, soma_meta *out) {
 }
 
 static size_t matmul_work(soma_args *a) {
-    batched p = plan(a->in[0], a->in[1], a->out[0], false);
+    batched p = plan(a, a->in[0], a->in[1], a->out[0], false);
     return a->out[0]->numel > 0 ? soma__gemm_work(&p.g) : 0;
 }
 
 static const char *matmul_packed(soma_args *a) {
     if (a->out[0]->numel > 0) {
-        batched p = plan(a->in[0], a->in[1], a->out[0], false);
+        batched p = plan(a, a->in[0], a->in[1], a->out[0], false);
         run_batched(&p, a->work);
     }
     return NULL;
@@ -195,7 +195,7 @@ static const char *matmul_packed(soma_args *a) {
 
 static const char *matmul_plain(soma_args *a) {
     if (a->out[0]->numel > 0) {
-        batched p = plan(a->in[0], a->in[1], a->out[0], false);
+        batched p = plan(a, a->in[0], a->in[1], a->out[0], false);
         run_reference(&p);
     }
     return NULL;
@@ -349,12 +349,12 @@ static bool linear_shape(soma_args *a, soma_meta *out) {
 }
 
 static size_t linear_work(soma_args *a) {
-    batched p = plan(a->in[0], a->in[1], a->out[0], true);
+    batched p = plan(a, a->in[0], a->in[1], a->out[0], true);
     return a->out[0]->numel > 0 ? soma__gemm_work(&p.g) + soma__packed_bytes(a->in[2]) : 0;
 }
 
 static batched linear_plan(soma_args *a) {
-    batched p = plan(a->in[0], a->in[1], a->out[0], true);
+    batched p = plan(a, a->in[0], a->in[1], a->out[0], true);
     const soma_tensor *bias = a->in[2];
     if (!bias)
         return p;
@@ -451,13 +451,13 @@ static bool linear_backward_shape(soma_args *a, soma_meta *out) {
 static batched plan_weight(soma_args *a) {
     soma_tensor turned = {.ndim = 2, .dtype = a->in[0]->dtype, .data = a->in[0]->data, .shape = {a->in[0]->shape[1], a->in[0]->shape[0]},
                           .stride = {a->in[0]->stride[1], a->in[0]->stride[0]}};
-    return plan(&turned, a->in[1], a->out[1], false);
+    return plan(a, &turned, a->in[1], a->out[1], false);
 }
 
 static size_t linear_backward_work(soma_args *a) {
     size_t most = 0;
     if (a->out[0]->numel > 0) {
-        batched p = plan(a->in[0], a->in[2], a->out[0], false);
+        batched p = plan(a, a->in[0], a->in[2], a->out[0], false);
         most = soma__gemm_work(&p.g);
     }
     if (a->out[1]->numel > 0) {
@@ -477,7 +477,7 @@ static const char *run_linear_backward(soma_args *a, bool reference) {
     for (int i = 0; i < 2; i++) {
         if (a->out[i]->numel == 0)
             continue;
-        batched p = i == 0 ? plan(a->in[0], a->in[2], a->out[0], false) : plan_weight(a);
+        batched p = i == 0 ? plan(a, a->in[0], a->in[2], a->out[0], false) : plan_weight(a);
         if (reference)
             run_reference(&p);
         else

@@ -28,6 +28,7 @@ typedef struct soma_args {
     const soma_attr *attrs;        /* in the order of op->attrs, defaults filled in */
     soma_rng rng;                  /* random operators: the stream of this call */
     void *work;                    /* op->work(args) bytes, 64-byte aligned */
+    bool bf16;                     /* autocast: products of f32 round their operands to bf16 */
 } soma_args;
 
 /* One backward call. Fill gin[i] (a tensor of the current scope, of in_meta[i]'s shape and dtype) for each i with need[i]; NULL

@@ -1,5 +1,5 @@
-/* Recurrent operators as PyTorch has them: whole sequences (one layer, one direction) and single cells. All are composites of linear,
- * for the input's share of the gates of all steps in one product, and the recurrence in rnn.c. */
+/* Recurrent operators as PyTorch has them: whole sequences (one layer, one direction) and single cells. All are composites of the
+ * recurrence in rnn.c. */
 #include "ops/rnn.h"
 
 #include <stdio.h>
@@ -7,19 +7,19 @@
 /* Inputs: x, h0, then c0 of the LSTM, then the weights. */
 typedef struct parts {
     int mode;
-    soma_tensor *x, *h0, *c0, *w_ih, *w_hh, *b_ih, *b_hh, *lengths;
+    soma__rnn_inputs in;
     soma_dtype dtype;
 } parts;
 
 static parts parts_of(const soma_args *a, int mode) {
     soma_tensor *const *in = a->in + 2;
-    parts p = {.mode = mode, .x = a->in[0], .h0 = a->in[1], .dtype = (soma_dtype)a->in[0]->dtype};
-    p.c0 = mode == SOMA__RNN_LSTM ? *in++ : NULL;
-    p.w_ih = *in++;
-    p.w_hh = *in++;
-    p.b_ih = *in++;
-    p.b_hh = *in++;
-    p.lengths = in < a->in + a->n_in ? *in : NULL;
+    parts p = {.mode = mode, .in.x = a->in[0], .in.h0 = a->in[1], .dtype = (soma_dtype)a->in[0]->dtype};
+    p.in.c0 = mode == SOMA__RNN_LSTM ? *in++ : NULL;
+    p.in.w_ih = *in++;
+    p.in.w_hh = *in++;
+    p.in.b_ih = *in++;
+    p.in.b_hh = *in++;
+    p.in.lengths = in < a->in + a->n_in ? *in : NULL;
     return p;
 }
 
@@ -33,33 +33,33 @@ static bool fail_shape(const char *what, const soma_tensor *t, const char *expec
 static bool widen(parts *p) {
     if (p->dtype == SOMA_F32 || p->dtype == SOMA_F64)
         return true;
-    soma_tensor **all[] = {&p->x, &p->h0, &p->c0, &p->w_ih, &p->w_hh, &p->b_ih, &p->b_hh};
+    soma__rnn_inputs *in = &p->in;
+    soma_tensor **all[] = {&in->x, &in->h0, &in->c0, &in->w_ih, &in->w_hh, &in->b_ih, &in->b_hh};
     for (size_t i = 0; i < SOMA_LEN(all); i++)
         if (*all[i])
             *all[i] = soma_to(*all[i], SOMA_F32);
     return !soma__failed();
 }
 
-/* Weights that fit the mode and x; absent states become zeros. `lead`: dimensions of x before the features. */
+/* Weights that fit the mode and x, states that fit those. `lead`: dimensions of x before the features. */
 static bool prepare(parts *p, int lead, int64_t batch) {
+    const soma__rnn_inputs *in = &p->in;
     int64_t gates = soma__rnn_gates(p->mode);
-    if (p->w_hh->ndim != 2 || p->w_hh->shape[0] != gates * p->w_hh->shape[1])
-        return fail_shape("weight_hh", p->w_hh, p->mode == SOMA__RNN_LSTM ? "[4 hidden, hidden]" : p->mode == SOMA__RNN_GRU ? "[3 hidden, hidden]"
+    if (in->w_hh->ndim != 2 || in->w_hh->shape[0] != gates * in->w_hh->shape[1])
+        return fail_shape("weight_hh", in->w_hh, p->mode == SOMA__RNN_LSTM ? "[4 hidden, hidden]" : p->mode == SOMA__RNN_GRU ? "[3 hidden, hidden]"
                           : "[hidden, hidden]");
-    int64_t n = p->w_hh->shape[1];
-    if (p->w_ih->ndim != 2 || p->w_ih->shape[0] != gates * n || p->w_ih->shape[1] != p->x->shape[lead]) {
+    int64_t n = in->w_hh->shape[1];
+    if (in->w_ih->ndim != 2 || in->w_ih->shape[0] != gates * n || in->w_ih->shape[1] != in->x->shape[lead]) {
         char x[SOMA__SHAPE_TEXT], w[SOMA__SHAPE_TEXT];
-        soma_fail(SOMA_ESHAPE, "weight_ih is %s, expected [%lld, %lld] for x %s", soma__tensor_text(p->w_ih, w), (long long)(gates * n),
-                  (long long)p->x->shape[lead], soma__tensor_text(p->x, x));
+        soma_fail(SOMA_ESHAPE, "weight_ih is %s, expected [%lld, %lld] for x %s", soma__tensor_text(in->w_ih, w), (long long)(gates * n),
+                  (long long)in->x->shape[lead], soma__tensor_text(in->x, x));
         return false;
     }
-    soma_tensor **states[] = {&p->h0, &p->c0};
-    for (int i = 0; i < (p->mode == SOMA__RNN_LSTM ? 2 : 1); i++) {
-        soma_tensor *s = *states[i];
+    soma_tensor *const states[] = {in->h0, in->c0};
+    for (int i = 0; i < 2; i++) {
+        const soma_tensor *s = states[i];
         char text[80];
-        if (!s)
-            *states[i] = soma_zeros(SOMA_SHAPE(batch, n), p->dtype);
-        else if (s->ndim != 2 || s->shape[0] != batch || s->shape[1] != n) {
+        if (s && (s->ndim != 2 || s->shape[0] != batch || s->shape[1] != n)) {
             snprintf(text, sizeof text, "[batch, hidden], here [%lld, %lld]", (long long)batch, (long long)n);
             return fail_shape(i == 0 ? "h0" : "c0", s, text);
         }
@@ -82,19 +82,19 @@ static soma_tensor *cut(soma_tensor *h, soma_tensor *lengths, int steps_dim) {
 static bool sequence(soma_args *a, int mode) {
     parts p = parts_of(a, mode);
     bool batch_first = a->attrs[0].value.i != 0, reverse = a->attrs[1].value.i != 0;
-    if (p.x->ndim != 3 || p.x->shape[batch_first] < 1)
-        return fail_shape("x", p.x, batch_first ? "[batch, steps, features] with at least one step" : "[steps, batch, features] with at least one step");
-    int64_t batch = p.x->shape[!batch_first], steps = p.x->shape[batch_first];
+    if (p.in.x->ndim != 3 || p.in.x->shape[batch_first] < 1)
+        return fail_shape("x", p.in.x, batch_first ? "[batch, steps, features] with at least one step" : "[steps, batch, features] with at least one step");
+    int64_t batch = p.in.x->shape[!batch_first], steps = p.in.x->shape[batch_first];
     if (!prepare(&p, 2, batch))
         return false;
     soma_tensor *h, *c;
-    if (!soma__rnn_steps(mode, batch_first, reverse, soma_linear(p.x, p.w_ih, p.b_ih), p.h0, p.c0, p.w_hh, p.b_hh, p.lengths, &h, &c))
+    if (!soma__rnn_steps(mode, batch_first, reverse, &p.in, &h, &c))
         return false;
     int64_t last = reverse ? 0 : steps - 1;
     a->out[1] = back_to(soma_select(h, batch_first, last), p.dtype);
     if (mode == SOMA__RNN_LSTM)
-        a->out[2] = back_to(soma_select(c, batch_first, last), p.dtype);
-    a->out[0] = back_to(p.lengths ? cut(h, p.lengths, batch_first) : h, p.dtype);
+        a->out[2] = back_to(soma_select(c, 0, last), p.dtype);
+    a->out[0] = back_to(p.in.lengths ? cut(h, p.in.lengths, batch_first) : h, p.dtype);
     return !soma__failed();
 }
 
@@ -102,12 +102,13 @@ static bool sequence(soma_args *a, int mode) {
 
 static bool cell(soma_args *a, int mode) {
     parts p = parts_of(a, mode);
-    if (p.x->ndim != 2)
-        return fail_shape("x", p.x, "[batch, features]");
-    if (!prepare(&p, 1, p.x->shape[0]))
+    if (p.in.x->ndim != 2)
+        return fail_shape("x", p.in.x, "[batch, features]");
+    if (!prepare(&p, 1, p.in.x->shape[0]))
         return false;
     soma_tensor *h, *c;
-    if (!soma__rnn_steps(mode, false, false, soma_unsqueeze(soma_linear(p.x, p.w_ih, p.b_ih), 0), p.h0, p.c0, p.w_hh, p.b_hh, NULL, &h, &c))
+    p.in.x = soma_unsqueeze(p.in.x, 0);
+    if (!soma__rnn_steps(mode, false, false, &p.in, &h, &c))
         return false;
     a->out[0] = back_to(soma_select(h, 0, 0), p.dtype);
     if (mode == SOMA__RNN_LSTM)

@@ -6,7 +6,7 @@
  *     fit.sched      f64: the state of the schedule's plateaus, where it has any
  *     fit.state      f64: what soma_fit counts, see pack_state; absent from soma_checkpoint_save
  *     fit.history    f64 [epochs, 10]: the figures of the epochs so far
- *     __metadata__   soma.checkpoint (the format's number), soma.optimiser, soma.rng.seed and .stream, soma.loader.epoch and
+ *     __metadata__   soma.checkpoint (the format's number), soma.optimiser, soma.autocast, soma.rng.seed and .stream, soma.loader.epoch and
  * .batch
  *
  * The file carries a checksum and is written beside its name, synced and renamed, so whatever moment the process ends at,
@@ -165,7 +165,7 @@ static soma_status write_entries(const char *path, const entries *e, soma_optim 
     const soma_pair own[] = {
         {"soma.checkpoint", "1"},    {"soma.version", soma_version()}, {"soma.optimiser", soma_optim_name(opt)},
         {"soma.rng.seed", seed},     {"soma.rng.stream", stream},      {"soma.loader.epoch", epoch},
-        {"soma.loader.batch", batch}};
+        {"soma.loader.batch", batch}, {"soma.autocast", soma_dtype_name(soma_autocast())}};
     int n = (int)SOMA_LEN(own);
     soma_pair *pairs = soma__alloc((size_t)(n + n_meta) * sizeof(*pairs));
     if (!pairs) return soma_error();
@@ -250,6 +250,14 @@ static soma_status check_head(reader *r) {
     r->epoch = (int64_t)epoch;
     r->batch = (int64_t)batch;
     return SOMA_OK;
+}
+
+/* A resumed run ends in the same bits only if it computes as before. Checkpoints from before autocast are f32's. */
+static soma_status check_autocast(const reader *r) {
+    const char *was = soma_safetensors_meta(r->file, "soma.autocast"), *is = soma_dtype_name(soma_autocast());
+    if (strcmp(was ? was : "f32", is) == 0) return SOMA_OK;
+    return soma_fail(SOMA_ESTATE, "%s: the run computed products in %s, now it would be %s: call soma_set_autocast before", r->path,
+                     was ? was : "f32", is);
 }
 
 /* Puts every stored tensor of the optimiser back, or only looks whether it fits. */
@@ -363,6 +371,7 @@ soma_status soma__checkpoint_read(const char *path, soma_module *net, soma_optim
     if (status == SOMA_OK && state && !r.has_state)
         status = soma_fail(SOMA_EFORMAT, "%s: was not written by a training run (no fit.state): it cannot be resumed as one",
                            path);
+    if (status == SOMA_OK && state) status = check_autocast(&r);
     if (status == SOMA_OK) status = apply(&r);
     if (status == SOMA_OK && state) *state = r.state;
     if (status == SOMA_OK && history) {

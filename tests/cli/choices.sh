@@ -26,14 +26,19 @@ check "--momentum is the option momentum" cmp a/model.safetensors b/model.safete
 expect 2 - "adam has no option 'beta'; did you mean 'beta1'" train --out c --optim "adam beta=0.5"
 expect 2 - "beta1 is 'x', expected a number" train --out c --optim "adam beta1=x"
 expect 2 - "adam: beta1 must be from 0 to below 1, not 2" train --out c --optim "adam beta1=2"
+expect 2 - "--precision takes one of f32|bf16, not 'f16'" train --out c --precision f16
 expect 2 - "unknown schedule 'cosin'; did you mean 'cosine'" train --out c --schedule cosin
 expect 2 - "the modes triangular" train --out c --schedule "cyclic mode=square"
 expect 2 - "no initialisation 'xaver'; did you mean 'xavier'" train --out c --init xaver
 expect 2 - "rprop has no option 'weight_decay'" train --out c --optim rprop --weight-decay 1
 [ -e c ] && fail "a mistake made a run folder"
 
+expect 2 - "--precision cannot be changed with --resume" "$soma" train --resume a --precision bf16
+sed 's/"precision": "f32"/"precision": "f8"/' a/config.json >config && mv config a/config.json
+expect 1 - "settings.precision is f8, expected f32 or bf16" "$soma" train --resume a --epochs 3
+
 # The same bits with a stop in between: state of the optimiser, the plateau, the averages.
-for options in "--optim nadam --ema 0.9" "--optim asgd --swa 2" "--optim adadelta --ema 0.9 --swa 3"; do
+for options in "--precision bf16" "--optim nadam --ema 0.9" "--optim asgd --swa 2" "--optim adadelta --ema 0.9 --swa 3"; do
     # shellcheck disable=SC2086
     expect 0 '' '' train --out whole --epochs 4 $options --schedule "plateau patience=0 factor=0.5 threshold=0.3"
     # shellcheck disable=SC2086

@@ -1,5 +1,5 @@
 /* Convolution and its gradients: which of the ways is taken. f32 and f64 as products on channels-last data (conv_product.c,
- * conv_weight.c), groups of one or two channels row by row (conv_direct.c), halves in f32. */
+ * conv_weight.c) or by Winograd (conv_winograd.c), groups of one or two channels row by row (conv_direct.c), halves in f32. */
 #include "base/base.h"
 #include "conv_inside.h"
 
@@ -80,9 +80,61 @@ static soma__conv in_floats(const soma__conv *c) {
     return f;
 }
 
+/* ---- f32 and f64 ------------------------------------------------------------------------------------------------------ */
+
+/* Winograd takes channels-last x and y: room for those that are not. */
+static size_t x_room(const soma__conv *c) { return c->x_last ? 0 : whole((size_t)x_count(c) * 4); }
+static size_t y_room(const soma__conv *c) { return c->y_last ? 0 : whole((size_t)y_count(c) * 4); }
+static void turn_x(const soma__conv *c, void *dst, const void *src, bool last) {
+    soma__conv_turn(soma__conv_gemm(c), 4, dst, src, c->batch, c->in_channels, c->in_h * c->in_w, last);
+}
+static void turn_y(const soma__conv *c, void *dst, const void *src, bool last) {
+    soma__conv_turn(soma__conv_gemm(c), 4, dst, src, c->batch, c->out_channels, c->out_h * c->out_w, last);
+}
+
+static size_t floats_work(const soma__conv *c, bool backward) {
+    if (soma__conv_winograd_pays(c, backward, false))
+        return x_room(c) + y_room(c) + soma__conv_winograd_work(c, backward);
+    return soma__conv_product_work(c, backward);
+}
+static void run_floats(const soma__conv *c, bool backward, const void *src, const void *weight, const void *bias, bool relu, void *dst,
+                       void *work, size_t bytes) {
+    if (!soma__conv_winograd_pays(c, backward, false)) {
+        soma__conv_product(c, backward, src, weight, bias, relu, dst, work, bytes);
+        return;
+    }
+    const size_t from = backward ? y_room(c) : x_room(c), to = backward ? x_room(c) : y_room(c);
+    char *in = work, *out = in + from;
+    if (from)
+        (backward ? turn_y : turn_x)(c, in, src, true);
+    soma__conv_winograd(c, backward, from ? in : src, weight, bias, relu, to ? out : dst, out + to, bytes - from - to);
+    if (to)
+        (backward ? turn_x : turn_y)(c, dst, out, false);
+}
+
+static size_t weight_work(const soma__conv *c) {
+    if (soma__conv_winograd_pays(c, false, true))
+        return x_room(c) + y_room(c) + soma__conv_winograd_weight_work(c);
+    return soma__conv_weight_work(c);
+}
+static void run_weight(const soma__conv *c, const void *x, const void *gy, void *gw, void *work, size_t bytes) {
+    if (!soma__conv_winograd_pays(c, false, true)) {
+        soma__conv_weight(c, x, gy, gw, work, bytes);
+        return;
+    }
+    char *left = work, *right = left + x_room(c);
+    if (x_room(c))
+        turn_x(c, left, x, true);
+    if (y_room(c))
+        turn_y(c, right, gy, true);
+    soma__conv_winograd_weight(c, x_room(c) ? left : x, y_room(c) ? right : gy, gw, right + y_room(c), bytes - x_room(c) - y_room(c));
+}
+
+/* ---- Entries ---------------------------------------------------------------------------------------------------------- */
+
 size_t soma__conv_forward_work(const soma__conv *c) {
     soma__conv f = in_floats(c);
-    return empty(c) ? 0 : wide_bytes(c) + (narrow(c) ? 0 : soma__conv_product_work(&f, false));
+    return empty(c) ? 0 : wide_bytes(c) + (narrow(c) ? 0 : floats_work(&f, false));
 }
 void soma__conv_forward(const soma__conv *c, const void *x, const void *weight, const void *bias, bool relu, void *y,
                         void *work, size_t bytes) {
@@ -99,13 +151,13 @@ void soma__conv_forward(const soma__conv *c, const void *x, const void *weight, 
     } else if (narrow(c)) {
         soma__conv_forward_narrow(c, x, weight, bias, relu, y);
     } else {
-        soma__conv_product(c, false, x, weight, bias, relu, y, work, bytes);
+        run_floats(c, false, x, weight, bias, relu, y, work, bytes);
     }
 }
 
 size_t soma__conv_backward_input_work(const soma__conv *c) {
     soma__conv f = in_floats(c);
-    return empty(c) ? 0 : wide_bytes(c) + (narrow(c) ? 0 : soma__conv_product_work(&f, true));
+    return empty(c) ? 0 : wide_bytes(c) + (narrow(c) ? 0 : floats_work(&f, true));
 }
 void soma__conv_backward_input(const soma__conv *c, const void *gy, const void *weight, void *gx, void *work, size_t bytes) {
     if (empty(c)) {
@@ -120,13 +172,13 @@ void soma__conv_backward_input(const soma__conv *c, const void *gy, const void *
     } else if (narrow(c)) {
         soma__conv_backward_input_narrow(c, gy, weight, gx);
     } else {
-        soma__conv_product(c, true, gy, weight, NULL, false, gx, work, bytes);
+        run_floats(c, true, gy, weight, NULL, false, gx, work, bytes);
     }
 }
 
 size_t soma__conv_backward_weight_work(const soma__conv *c) {
     soma__conv f = in_floats(c);
-    return empty(c) ? 0 : wide_bytes(c) + (narrow(c) ? 0 : soma__conv_weight_work(&f));
+    return empty(c) ? 0 : wide_bytes(c) + (narrow(c) ? 0 : weight_work(&f));
 }
 void soma__conv_backward_weight(const soma__conv *c, const void *x, const void *gy, void *gw, void *work, size_t bytes) {
     if (empty(c)) {
@@ -141,6 +193,6 @@ void soma__conv_backward_weight(const soma__conv *c, const void *x, const void *
     } else if (narrow(c)) {
         soma__conv_backward_weight_narrow(c, x, gy, gw);
     } else {
-        soma__conv_weight(c, x, gy, gw, work, bytes);
+        run_weight(c, x, gy, gw, work, bytes);
     }
 }

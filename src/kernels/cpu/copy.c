@@ -4,10 +4,15 @@
  */
 #include "kernels/cpu/copy.h"
 
+#include "kernels/cpu/turn.h"
+
+#include <stdint.h>
 #include <string.h>
 
 enum {
     TILE = 32,            /* rows and columns of a tile: both sides of one stay in the first-level cache */
+    BAND = 64,            /* rows when the instruction set has a transposition: four lines of each column are read together */
+    LARGE = 16 << 20,     /* bytes from which a transposition is written past the caches */
     UNIT = 1 << 14,       /* elements of a row that one unit of work copies at most */
     GRAIN_BYTES = 1 << 16 /* what one thread copies at least: less costs more to hand out than to do */
 };
@@ -17,6 +22,8 @@ typedef struct copy {
     size_t size;
     int ndim;   /* at least 1; sorted so that `to` runs fastest along the last */
     bool tiles; /* the last two dimensions are a transposition */
+    bool past;  /* its results go past the caches */
+    void (*turn)(void *, int64_t, const void *, int64_t, int64_t, int64_t, bool); /* NULL: tiles by themselves */
     int64_t shape[SOMA_MAX_DIMS], to_stride[SOMA_MAX_DIMS], from_stride[SOMA_MAX_DIMS];
     char *to;
     const char *from;
@@ -100,6 +107,21 @@ static void tile(size_t size, int64_t rows, int64_t cols, char *to, int64_t to_s
     }
 }
 
+static void by_tiles(const copy *c, int64_t rows, int64_t cols, char *to, int64_t to_step, const char *from, int64_t from_step) {
+    for (int64_t i = 0; i < rows; i += TILE)
+        for (int64_t j = 0; j < cols; j += TILE)
+            tile(c->size, SOMA_MIN(TILE, rows - i), SOMA_MIN(TILE, cols - j), to + i * to_step + j * (int64_t)c->size, to_step,
+                 from + j * from_step + i * (int64_t)c->size, from_step);
+}
+
+static void turned(const copy *c, int64_t rows, int64_t cols, char *to, int64_t to_step, const char *from, int64_t from_step) {
+    int64_t i = c->turn ? rows / SOMA__TURN * SOMA__TURN : 0, j = i ? cols / SOMA__TURN * SOMA__TURN : 0;
+    if (j > 0)
+        c->turn(to, to_step / 4, from, from_step / 4, j, i, c->past);
+    by_tiles(c, i, cols - j, to + j * 4, to_step, from + j * from_step, from_step);
+    by_tiles(c, rows - i, cols, to + i * to_step, to_step, from + i * (int64_t)c->size, from_step);
+}
+
 /* ---- All pieces ------------------------------------------------------------------------------------------------- */
 
 /* Piece `number` counts the outer dimensions' elements, then the cuts of the inner ones. */
@@ -122,9 +144,7 @@ static void run(void *arg, int64_t begin, int64_t end) {
         if (!c->tiles)
             row(c->size, n, t, c->to_stride[cut_dim], f, c->from_stride[cut_dim]);
         else
-            for (int64_t j = 0, cols = c->shape[cut_dim + 1]; j < cols; j += TILE)
-                tile(c->size, n, SOMA_MIN(TILE, cols - j), t + j * (int64_t)c->size, c->to_stride[cut_dim],
-                     f + j * c->from_stride[cut_dim + 1], c->from_stride[cut_dim + 1]);
+            turned(c, n, c->shape[cut_dim + 1], t, c->to_stride[cut_dim], f, c->from_stride[cut_dim + 1]);
         if (++piece < c->cuts)
             continue;
         piece = 0;
@@ -212,7 +232,11 @@ void soma__copy_elements(size_t size, int ndim, const int64_t *shape, void *to, 
     sort_and_join(&c);
     find_tiles(&c);
     int cut_dim = c.ndim - (c.tiles ? 2 : 1);
-    c.cut = c.tiles ? TILE : UNIT;
+    c.turn = c.tiles && size == 4 ? soma__turn_pick()->turn : NULL;
+    c.cut = c.turn ? BAND : c.tiles ? TILE : UNIT;
+    c.past = soma__numel(c.ndim, c.shape) * (int64_t)size >= LARGE && (uintptr_t)to % 64 == 0;
+    for (int d = 0; d < c.ndim - 1; d++)
+        c.past = c.past && c.to_stride[d] % 64 == 0;
     c.cuts = (c.shape[cut_dim] + c.cut - 1) / c.cut;
     int64_t pieces = c.cuts,
             bytes = SOMA_MIN(c.cut, c.shape[cut_dim]) * (c.tiles ? c.shape[cut_dim + 1] : 1) * (int64_t)size;

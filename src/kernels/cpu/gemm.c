@@ -34,11 +34,16 @@ typedef struct plan {
     const soma__gemm_kernels *kernels;
     const soma__gemm_ops *ops;
     size_t size, in_size;       /* bytes of an element in registers and in memory */
-    bool half, small, vector, dots, swapped, by_rows; /* small: tiles straight from the operands; vector: neither packed nor
+    bool half;      /* f16 or bf16 in memory */
+    bool pairs;     /* packed as pairs of bf16 along k, which count as one element of 4 bytes */
+    bool rounds;    /* f32, rounded to bf16 when packed */
+    bool packs;     /* one of these: all operands are packed */
+    bool small, vector, dots, swapped, by_rows; /* small: tiles straight from the operands; vector: neither packed nor
                                                          tiled, by dots or by rows; swapped: the transposed product; by_rows:
                                                          its rows are shared out, else its columns */
     bool a_direct, b_direct;
-    int64_t chunks, chunk;      /* of k; the longest */
+    int64_t units;              /* of k: elements or pairs */
+    int64_t chunks, chunk;      /* of the units; the longest */
     int64_t rows, columns;      /* of the largest rectangle */
     int64_t grid_m, grid_n;     /* rectangles of one product */
     int64_t batches;            /* products that run at the same time, each in a grid of 1 x 1 if above 1 */
@@ -89,6 +94,10 @@ static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
     *p = (plan){.kernels = soma__gemm_pick(), .size = g->dtype == SOMA_F64 ? 8 : 4, .in_size = soma_dtype_size(g->dtype)};
     p->ops = g->dtype == SOMA_F64 ? &p->kernels->f64 : &p->kernels->f32;
     p->half = p->in_size == 2;
+    const bool bf16 = g->dtype == SOMA_BF16 || (g->bf16 && g->dtype == SOMA_F32);
+    p->pairs = bf16 && p->kernels->bf16 && soma__isa_bf16();
+    p->rounds = bf16 && !p->pairs && !p->half;
+    p->packs = p->half || bf16;
     p->grid_m = p->grid_n = p->batches = 1;
     const double work = (double)g->m * (double)g->n * (double)(g->k + 1);
     const int64_t batch = g->batch > 1 ? g->batch : 1;
@@ -111,21 +120,22 @@ static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
     const int64_t strips = soma__parts(g->m, p->ops->rows), vectors = soma__parts(g->n, p->ops->lanes);
     p->rows = SOMA_MIN(soma__parts(strips, p->grid_m) * p->ops->rows, g->m);
     p->columns = soma__parts(vectors, p->grid_n) * p->ops->lanes;
-    p->chunks = SOMA_MAX(1, soma__parts(g->k, CHUNK_BYTES / (int64_t)p->size));
-    p->chunk = soma__parts(g->k, p->chunks);
+    p->units = p->pairs ? soma__parts(g->k, 2) : g->k;
+    p->chunks = SOMA_MAX(1, soma__parts(p->units, CHUNK_BYTES / (int64_t)p->size));
+    p->chunk = soma__parts(p->units, p->chunks);
     const int64_t panel = (int64_t)p->ops->vectors * p->ops->lanes;
     /* By the whole product, not its rectangles: so fewer threads never need more workspace than more. */
     const bool little = g->m * g->k * (int64_t)p->size <= DIRECT_A && g->n <= DIRECT_WIDE && p->chunks == 1;
-    p->a_direct = !p->half && (g->n <= DIRECT_PANELS * panel || (little && g->a_row * (int64_t)p->size % DIRECT_PAGE != 0));
+    p->a_direct = !p->packs && (g->n <= DIRECT_PANELS * panel || (little && g->a_row * (int64_t)p->size % DIRECT_PAGE != 0));
     const bool near = g->k * g->n * (int64_t)p->size <= DIRECT_BYTES && g->b_row * (int64_t)p->size % DIRECT_PAGE != 0;
-    p->b_direct = !p->half && g->b_col == 1 &&
+    p->b_direct = !p->packs && g->b_col == 1 &&
                   (g->m <= DIRECT_STRIPS * p->ops->rows || (near && g->m <= DIRECT_STRIPS_NEAR * p->ops->rows));
     if (!p->a_direct)
         p->a_bytes = whole((size_t)(SOMA_MIN(p->rows, MAX_ROWS) * p->chunk) * p->size + 64);
     if (!p->b_direct || !p->ops->masks)
         p->b_bytes = whole((size_t)(SOMA_MIN(p->columns, BLOCK_PANELS * panel) * p->chunk) * p->size + 64);
     if (p->half) {
-        p->temp_bytes = whole((size_t)(panel * p->chunk) * 4);
+        p->temp_bytes = p->pairs ? 0 : whole((size_t)(panel * p->chunk) * 4);
         p->sum_bytes = whole((size_t)(g->m * g->n) * 4);
     }
     p->slot_bytes = p->a_bytes + p->b_bytes + p->temp_bytes;
@@ -165,6 +175,10 @@ static void convert(const plan *p, soma_dtype dtype, float *temp, const void *sr
 
 static void pack(const plan *p, const soma__gemm *g, bool is_a, void *dst, const void *src, int64_t row, int64_t col, int n,
                  int64_t k, float *temp) {
+    if (p->pairs) {
+        p->kernels->bf16->pack(is_a, dst, src, p->half, is_a ? row : col, is_a ? col : row, n, k);
+        return;
+    }
     if (p->half) { /* keep the direction in which the elements lie together */
         bool along_k = is_a ? row != 1 : col != 1;
         int64_t step_k = is_a ? col : row, step_n = is_a ? row : col;
@@ -179,6 +193,8 @@ static void pack(const plan *p, const soma__gemm *g, bool is_a, void *dst, const
         col = is_a ? step_k : step_n;
     }
     (is_a ? p->ops->pack_a : p->ops->pack_b)(dst, src, row, col, n, k);
+    if (p->rounds)
+        p->kernels->round_bf16(dst, (is_a ? n : soma__parts(n, p->ops->lanes) * p->ops->lanes) * k);
 }
 
 /* ---- One rectangle ---------------------------------------------------------------------------------------------------- */
@@ -222,15 +238,18 @@ typedef struct block_panel {
     bool packed;
 } block_panel;
 
+/* Packed elements that k values along k become. */
+static int64_t units(const plan *p, int64_t k) { return p->pairs ? (k + 1) / 2 : k; }
+
 /* Packs what is to be packed of a block's panels, and lets `b` and `step` point there. */
 static void pack_block(const area *r, block_panel *panel, int64_t count, int64_t k) {
     const plan *p = r->p;
     const soma__gemm *g = r->g;
-    const int64_t lanes = p->ops->lanes, slice = g->b_col == 1 && !p->half ? SLICE : SOMA_MAX(1, k);
+    const int64_t lanes = p->ops->lanes, slice = g->b_col == 1 && (p->pairs || !p->half) ? SLICE : SOMA_MAX(1, k);
     for (int64_t at_k = 0; at_k < k; at_k += slice)
         for (int64_t q = 0; q < count; q++)
             if (panel[q].packed)
-                pack(p, g, false, panel[q].room + (size_t)(at_k * soma__parts(panel[q].n, lanes) * lanes) * p->size,
+                pack(p, g, false, panel[q].room + (size_t)(units(p, at_k) * soma__parts(panel[q].n, lanes) * lanes) * p->size,
                      at(panel[q].b, at_k * g->b_row, p->in_size), g->b_row, g->b_col, (int)panel[q].n,
                      SOMA_MIN(slice, k - at_k), r->temp);
     for (int64_t q = 0; q < count; q++)
@@ -244,11 +263,11 @@ static void pack_block(const area *r, block_panel *panel, int64_t count, int64_t
 static void pack_strips(const area *r, int64_t i0, int64_t i1, int64_t k0, int64_t k) {
     const plan *p = r->p;
     const soma__gemm *g = r->g;
-    const int64_t strips = soma__parts(i1 - i0, p->ops->rows), slice = g->a_row == 1 && !p->half ? SLICE : SOMA_MAX(1, k);
+    const int64_t strips = soma__parts(i1 - i0, p->ops->rows), slice = g->a_row == 1 && (p->pairs || !p->half) ? SLICE : SOMA_MAX(1, k);
     for (int64_t at_k = 0; at_k < k; at_k += slice)
         for (int64_t s = 0; s < strips; s++) {
             const int64_t i = soma__part(i1 - i0, strips, s), m = soma__part(i1 - i0, strips, s + 1) - i;
-            pack(p, g, true, r->pack_a + (size_t)(i * k + at_k * m) * p->size,
+            pack(p, g, true, r->pack_a + (size_t)(i * units(p, k) + units(p, at_k) * m) * p->size,
                  at(r->a, (i0 + i) * g->a_row + (k0 + at_k) * g->a_col, p->in_size), g->a_row, g->a_col, (int)m,
                  SOMA_MIN(slice, k - at_k), r->temp);
         }
@@ -272,14 +291,15 @@ static void run_block(const area *r, int64_t i0, int64_t i1, int64_t q0, int64_t
         to->step = g->b_row;
         to->room = room;
         if (to->packed)
-            room += (size_t)(soma__parts(to->n, lanes) * lanes * k) * size;
+            room += (size_t)(soma__parts(to->n, lanes) * lanes * units(p, k)) * size;
     }
     pack_block(r, panel, q1 - q0, k);
     const bool last = k0 + k == g->k && !p->half;
+    void (*tile)(const soma__tile *) = p->pairs ? p->kernels->bf16->tile : p->ops->tile;
     for (int64_t s = 0; s < strips; s++) {
         int64_t i = soma__part(i1 - i0, strips, s), m = soma__part(i1 - i0, strips, s + 1) - i;
-        soma__tile t = {.k = k, .m = (int)m, .c_row = r->c_row, .add = g->add || k0 > 0, .last = last, .relu = g->relu};
-        t.a = p->a_direct ? at(r->a, (i0 + i) * g->a_row + k0 * g->a_col, size) : r->pack_a + (size_t)(i * k) * size;
+        soma__tile t = {.k = units(p, k), .m = (int)m, .c_row = r->c_row, .add = g->add || k0 > 0, .last = last, .relu = g->relu};
+        t.a = p->a_direct ? at(r->a, (i0 + i) * g->a_row + k0 * g->a_col, size) : r->pack_a + (size_t)(i * units(p, k)) * size;
         t.a_row = p->a_direct ? g->a_row : 1;
         t.a_step = p->a_direct ? g->a_col : m;
         t.bias_row = g->bias_row ? at(g->bias_row, i0 + i, size) : NULL;
@@ -291,7 +311,7 @@ static void run_block(const area *r, int64_t i0, int64_t i1, int64_t q0, int64_t
             t.packed = panel[q].packed && !p->a_direct;
             t.c = r->c + ((i0 + i) * r->c_row + panel[q].j) * (int64_t)size;
             t.bias_col = g->bias_col ? at(g->bias_col, panel[q].j, size) : NULL;
-            p->ops->tile(&t);
+            tile(&t);
         }
     }
     if (last && g->mask)
@@ -307,7 +327,8 @@ static void run_area(const area *r) {
         int64_t i0 = r->m0 + soma__part(r->m1 - r->m0, groups, group),
                 i1 = r->m0 + soma__part(r->m1 - r->m0, groups, group + 1);
         for (int64_t c = 0; c < p->chunks; c++) {
-            int64_t k0 = soma__part(g->k, p->chunks, c), k = soma__part(g->k, p->chunks, c + 1) - k0;
+            const int64_t wide = p->pairs ? 2 : 1, k0 = soma__part(p->units, p->chunks, c) * wide,
+                          k = SOMA_MIN(soma__part(p->units, p->chunks, c + 1) * wide, g->k) - k0;
             if (!p->a_direct)
                 pack_strips(r, i0, i1, k0, k);
             for (int64_t b = 0; b < blocks; b++)

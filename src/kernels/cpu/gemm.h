@@ -18,6 +18,8 @@ typedef struct soma__gemm {
     int64_t c_row;              /* elements from row to row of C, whose columns lie together */
     bool add;                   /* adds to what is in C */
     bool relu;                  /* after the bias; floats only */
+    bool bf16;                  /* f32 only: A and B are rounded to bf16, unless C has one row or column, dot products make it, or
+                                   m, n and k are small */
     const void *bias_row, *bias_col; /* floats only: m or n values, together, or NULL; at most one of the two */
     const void *mask;           /* floats only: C's elements become 0 where the mask is not above 0; NULL: no mask */
     int64_t mask_row;
@@ -78,8 +80,18 @@ typedef struct soma__gemm_ops {
     void (*turn)(void *dst, int64_t dst_row, const void *src, int64_t src_row, int64_t rows, int64_t columns);
 } soma__gemm_ops;
 
+/* Products of pairs of bf16 in 32 bits, with sums in f32. */
+typedef struct soma__bf16_ops {
+    void (*tile)(const soma__tile *t); /* packed operands only; k counts pairs */
+    /* pack_a (`is_a`) or pack_b of value (i, p) at src[i * step_n + p * step_k], f32 or (half) bf16; k counts values, an odd one
+     * gets a zero beside it. */
+    void (*pack)(bool is_a, void *dst, const void *src, bool half, int64_t step_n, int64_t step_k, int n, int64_t k);
+} soma__bf16_ops;
+
 typedef struct soma__gemm_kernels {
     soma__gemm_ops f32, f64;
+    const soma__bf16_ops *bf16; /* NULL: none; only where soma__isa_bf16() */
+    void (*round_bf16)(float *x, int64_t n); /* f32 to the nearest bf16, kept as f32 */
     void (*from_f16)(float *dst, const uint16_t *src, int64_t n);
     void (*to_f16)(uint16_t *dst, const float *src, int64_t n);
     void (*from_bf16)(float *dst, const uint16_t *src, int64_t n);

@@ -26,8 +26,13 @@ static int detect(void) {
         return 1;
     return 2;
 }
+static bool detect_bf16(void) {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx512bf16");
+}
 #else
 static int detect(void) { return 0; }
+static bool detect_bf16(void) { return false; }
 #endif
 
 int soma__isa_best(void) {
@@ -36,6 +41,14 @@ int soma__isa_best(void) {
     if (level < 0)
         atomic_store_explicit(&best, level = detect(), memory_order_relaxed);
     return level;
+}
+
+bool soma__isa_bf16(void) {
+    static atomic_int has = -1;
+    int known = atomic_load_explicit(&has, memory_order_relaxed);
+    if (known < 0)
+        atomic_store_explicit(&has, known = detect_bf16(), memory_order_relaxed);
+    return known && soma__isa_level() == SOMA__ISA_COUNT - 1;
 }
 
 const char *soma__isa_name(int level) { return level >= 0 && level < SOMA__ISA_COUNT ? names[level] : "unknown"; }

@@ -15,6 +15,8 @@
 #ifndef SOMA_SRC_ISA_H
 #define SOMA_SRC_ISA_H
 
+#include <stdbool.h>
+
 #if defined(__x86_64__)
 #define SOMA__ISA_COUNT 3
 #define SOMA__ISA_NAMES "sse2", "avx2", "avx512"
@@ -51,6 +53,7 @@
 int soma__isa_level(void);
 int soma__isa_best(void);               /* the best level that the machine has */
 const char *soma__isa_name(int level);
+bool soma__isa_bf16(void);              /* the level in use has products of bf16 */
 /* For tests: uses `level` from now on (at most the machine's best); -1: the default again. Not while kernels run. */
 void soma__isa_force(int level);
 

@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#if SOMA_ISA_avx512
+#include <immintrin.h>
+#endif
 #if defined(__FMA__) || defined(__aarch64__)
 #define SOMA__FMA(a, b, c) __builtin_fmaf((a), (b), (c))
 #else
@@ -50,13 +53,50 @@ SOMA__INLINE float soma__exp_reduce(float x, float *n) {
     return SOMA__FMA(*n, 2.12194440e-4f, r);
 }
 
-SOMA__INLINE float soma__expf(float x) {
-    float c = x < -104.0f ? -104.0f : x; /* NaN goes through */
-    c = c > 89.0f ? 89.0f : c;
-    float n, r = soma__exp_reduce(c, &n);
-    float half = soma__nearest_whole(n * 0.5f); /* in two steps: 2^n may be below or above the range of normal numbers */
-    return (soma__exp_poly(r) + 1.0f) * soma__exp2i(half) * soma__exp2i(n - half);
+/* |x|, at most `most`; NaN becomes `most`. Among integers: comparisons of floats with a NaN that goes through become masks, and twice as
+ * many instructions. */
+SOMA__INLINE float soma__size_to(float x, float most) {
+    int32_t a = soma__float_bits(x) & 0x7fffffff, b = soma__float_bits(most);
+    return soma__bits_float(a < b ? a : b);
 }
+
+/* e^x for |x| up to 104, beyond which it is 0 or infinite. */
+SOMA__INLINE float soma__exp_near(float x) {
+    float t = x * 1.44269504f + 12582912.0f, n = t - 12582912.0f; /* n also stands in the low bits of t */
+    float r = SOMA__FMA(n, -0.693359375f, x);
+    r = SOMA__FMA(n, 2.12194440e-4f, r);
+    /* in two steps, as exponents: 2^n may be below or above the range of normal numbers */
+    int32_t all = (int32_t)((uint32_t)soma__float_bits(t) << 23), half = (all >> 1) & (int32_t)0xff800000;
+    return soma__bits_float(soma__float_bits(soma__exp_poly(r) + 1.0f) + (all - half)) * soma__bits_float(half + 0x3f800000);
+}
+
+SOMA__INLINE float soma__expf(float x) {
+    float y = soma__exp_near(copysignf(soma__size_to(x, 104.0f), x));
+    return x != x ? x : y;
+}
+
+/* y = e^(x - by) for 16 elements, the bits of soma__expf. */
+#if SOMA_ISA_avx512
+SOMA__INLINE void soma__exp_lanes(float *y, const float *x, float by) {
+    const __m512 one = _mm512_set1_ps(1.0f);
+    __m512 c = _mm512_sub_ps(_mm512_loadu_ps(x), _mm512_set1_ps(by));
+    c = _mm512_min_ps(_mm512_set1_ps(104.0f), _mm512_max_ps(_mm512_set1_ps(-104.0f), c)); /* NaN goes through */
+    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(c, _mm512_set1_ps(1.44269504f)), 0);
+    __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-0.693359375f), c);
+    r = _mm512_fmadd_ps(n, _mm512_set1_ps(2.12194440e-4f), r);
+    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0.0013935758f), r, _mm512_set1_ps(0.008369089f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.041666456f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.16666517f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(0.5f));
+    p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r);
+    _mm512_storeu_ps(y, _mm512_scalef_ps(_mm512_add_ps(p, one), n));
+}
+#else
+SOMA__INLINE void soma__exp_lanes(float *y, const float *x, float by) {
+    for (int k = 0; k < 16; k++)
+        y[k] = soma__expf(x[k] - by);
+}
+#endif
 
 /* 2^n (e^r - 1) + (2^n - 1), with |r| up to 1/2 so that n is 0 where the two terms would cancel. */
 SOMA__INLINE float soma__expm1f(float x) {
@@ -106,21 +146,23 @@ SOMA__INLINE float soma__log1pf(float x) {
     return u == 1.0f ? x : y;
 }
 
+/* m / (m + 2) with m = e^2|x| - 1 = 2^n (e^r - 1) + (2^n - 1); from 10 on it rounds to 1. Below 1/4 a polynomial. */
 SOMA__INLINE float soma__tanhf(float x) {
-    float a = fabsf(x), z = x * x;
-    float p = SOMA__FMA(0.0021573459f, z, -0.008194822f);
-    p = SOMA__FMA(p, z, 0.021708671f);
-    p = SOMA__FMA(p, z, -0.053948455f);
-    p = SOMA__FMA(p, z, 0.13333222f);
-    p = SOMA__FMA(p, z, -0.3333333f);
+    float a = soma__size_to(x, 10.0f), t = (a + a) * 1.44269504f + 12582912.0f, n = t - 12582912.0f;
+    float r = SOMA__FMA(n, -0.693359375f, a + a);
+    r = SOMA__FMA(n, 2.12194440e-4f, r);
+    float whole = soma__bits_float((int32_t)((uint32_t)soma__float_bits(t) << 23) + 0x3f800000);
+    float m = SOMA__FMA(soma__exp_poly(r), whole, whole - 1.0f);
+    float large = copysignf(m / (m + 2.0f), x), z = x * x;
+    float p = SOMA__FMA(-0.051424734f, z, 0.13324186f);
+    p = SOMA__FMA(p, z, -0.3333324f);
     float small = SOMA__FMA(p * z, x, x);
-    float large = 1.0f - 2.0f / (soma__expf(a + a) + 1.0f);
-    return a < 0.625f ? small : copysignf(large, x) + (x != x ? x : 0.0f);
+    return fabsf(x) < 0.25f ? small : x != x ? x : large;
 }
 
 SOMA__INLINE float soma__sigmoidf(float x) {
-    float e = soma__expf(-fabsf(x)), d = 1.0f + e;
-    return (x >= 0.0f ? 1.0f : e) / d + (x != x ? x : 0.0f);
+    float e = soma__exp_near(-soma__size_to(x, 104.0f)), y = (x >= 0.0f ? 1.0f : e) / (1.0f + e);
+    return x != x ? x : y;
 }
 
 SOMA__INLINE float soma__erff(float x) {

@@ -9,6 +9,7 @@
 
 /* One table for f32 and one for f64: all pointers are to elements of that dtype, but the sums, which are double.
  * "_columns": mean, scale … are a number each of the n columns. */
+enum { SOMA__NORM_ROWS = 4 };
 typedef struct soma__norm_table {
     /* y = (x - mean) scale + shift */
     void (*affine)(const void *x, void *y, int64_t n, double mean, double scale, double shift);
@@ -24,8 +25,8 @@ typedef struct soma__norm_table {
                          const void *k1);
     /* gx = (g w - mg - (x - mean) k2) k1; w a number a column */
     void (*grad_row)(const void *g, const void *x, const void *w, void *gx, int64_t n, double mean, double mg, double k2, double k1);
-    /* gb += g, gw += g (x - mean) rstd */
-    void (*grad_weights)(const void *g, const void *x, int64_t n, double mean, double rstd, double *gw, double *gb);
+    /* gb += g, gw += g (x - mean) rstd, of up to SOMA__NORM_ROWS rows */
+    void (*grad_weights)(const void *g, const void *x, int64_t rows, int64_t n, const void *mean, const void *rstd, double *gw, double *gb);
 } soma__norm_table;
 typedef struct soma__norm_kernels {
     soma__norm_table f32, f64;

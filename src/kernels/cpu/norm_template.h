@@ -85,11 +85,23 @@ static void NAME(grad_row)(const void *gv, const void *xv, const void *wv, void 
         gx[i] = (g[i] * w[i] - a - (x[i] - m) * b) * c;
 }
 
-static void NAME(grad_weights)(const void *gv, const void *xv, int64_t n, double mean, double rstd, double *restrict gw,
+/* f32: sums of four rows in f32, and then in double. */
+static void NAME(grad_weights)(const void *gv, const void *xv, int64_t rows, int64_t n, const void *mean, const void *rstd, double *restrict gw,
                                double *restrict gb) {
-    const T *restrict g = gv, *restrict x = xv, m = (T)mean, r = (T)rstd;
-    for (int64_t i = 0; i < n; i++) {
-        gw[i] += (double)(g[i] * ((x[i] - m) * r));
-        gb[i] += (double)g[i];
+    const T *restrict g = gv, *restrict x = xv, *m = mean, *r = rstd;
+    if (sizeof(T) == 4 && rows == 4) {
+        const T m0 = m[0], m1 = m[1], m2 = m[2], m3 = m[3], r0 = r[0], r1 = r[1], r2 = r[2], r3 = r[3];
+        for (int64_t i = 0; i < n; i++) {
+            T a = g[i], b = g[i + n], c = g[i + 2 * n], d = g[i + 3 * n];
+            gw[i] += (double)((a * ((x[i] - m0) * r0) + b * ((x[i + n] - m1) * r1)) +
+                              (c * ((x[i + 2 * n] - m2) * r2) + d * ((x[i + 3 * n] - m3) * r3)));
+            gb[i] += (double)((a + b) + (c + d));
+        }
+        return;
     }
+    for (int64_t k = 0; k < rows; k++, g += n, x += n)
+        for (int64_t i = 0; i < n; i++) {
+            gw[i] += (double)(g[i] * ((x[i] - m[k]) * r[k]));
+            gb[i] += (double)g[i];
+        }
 }

@@ -10,4 +10,4 @@ static inline double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp
 #define SIGMOID sigmoid
 #include "kernels/cpu/rnn_template.h"
 
-const soma__rnn_kernels_f64 soma__rnn_f64 = RNN_KERNELS;
+const soma__rnn_kernels soma__rnn_f64 = RNN_KERNELS;

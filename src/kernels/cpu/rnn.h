@@ -1,5 +1,5 @@
-/* One step of a recurrent layer for one row of the batch: what happens between two matrix products. Gates lie one after the other,
- * n elements each, in PyTorch's order (LSTM i f g o, GRU r z n). `x` comes from the input, `g` from the state before. */
+/* Steps of recurrent layers: what happens between two matrix products, over some rows of the batch and some units of the state. Gates in
+ * PyTorch's order (LSTM i f g o, GRU r z n). */
 #ifndef SOMA_SRC_KERNELS_RNN_H
 #define SOMA_SRC_KERNELS_RNN_H
 
@@ -7,22 +7,33 @@
 
 #include <stdint.h>
 
-/* The same functions for f32 and f64. `act` is what the way back reads: LSTM the four gates; GRU r, z, n and g's last part. */
-#define SOMA__RNN_TABLE(T)                                                                                                     \
-    struct {                                                                                                                   \
-        void (*tanh)(const T *x, const T *g, T *h, int64_t n);                                                                 \
-        void (*relu)(const T *x, const T *g, T *h, int64_t n);                                                                 \
-        void (*lstm)(const T *x, const T *g, const T *c_before, T *h, T *c, T *act, int64_t n);                                \
-        void (*gru)(const T *x, const T *g, const T *h_before, T *h, T *act, int64_t n);                                       \
-        /* dx is the gradient of both x and g; dh becomes what goes to h_before apart from the product with the weights. */    \
-        void (*tanh_back)(const T *h, T *dh, T *dx, int64_t n);                                                                \
-        void (*relu_back)(const T *h, T *dh, T *dx, int64_t n);                                                                \
-        void (*lstm_back)(const T *act, const T *c_before, const T *c, T *dh, T *dc, T *dx, int64_t n);                        \
-        void (*gru_back)(const T *act, const T *h_before, T *dh, T *dx, T *dg, int64_t n);                                     \
-    }
-typedef SOMA__RNN_TABLE(float) soma__rnn_kernels;
-typedef SOMA__RNN_TABLE(double) soma__rnn_kernels_f64;
+enum { SOMA__RNN_UNITS = 48 }; /* the most in a call */
+
+/* All of one dtype. [rows, n] without a row stride: rows one after the other; strides are in elements. */
+typedef struct soma__rnn_rows {
+    int64_t rows, n;
+    /* [rows, n] each. Forward: sums in, activations out: the plain RNN h; LSTM the four gates; GRU r, z, the input's share of n (n comes
+     * out), the state's share of n. Backward reads them. */
+    void *act[4];
+    const void *before; /* LSTM: c before the step, GRU: h */
+    void *c;            /* LSTM, after the step */
+    int64_t before_row, c_row;
+    void *h, *copy;     /* forward: h goes to both */
+    int64_t h_row, copy_row;
+    /* Backward: gradients that come from outside are added to dh and dc, [rows, n], which become what goes to the step before apart from the
+     * product with the weights. dg: that of the sums; GRU in the order n of the state, r, z, n of the input; sum: [n] for
+     * each of them, dg_gate apart, gains its sum over the rows. */
+    const void *gh, *gc;
+    int64_t gh_row, gc_row;
+    void *dh, *dc, *dg, *sum;
+    int64_t dg_row, dg_gate;
+} soma__rnn_rows;
+
+typedef void (*soma__rnn_fn)(const soma__rnn_rows *r);
+typedef struct soma__rnn_kernels {
+    soma__rnn_fn forward[4], backward[4]; /* tanh, relu, LSTM, GRU */
+} soma__rnn_kernels;
 SOMA__FAMILY(soma__rnn_kernels, soma__rnn)
-extern const soma__rnn_kernels_f64 soma__rnn_f64; /* once for all instruction sets */
+extern const soma__rnn_kernels soma__rnn_f64; /* once for all instruction sets */
 
 #endif

@@ -26,6 +26,22 @@ static void NAME(exponentials)(T *restrict e, int64_t n) {
 
 /* e = exp(x - m) for `rows` rows with their largest in m. */
 static void NAME(shifted)(const T *restrict x, const T *restrict m, T *restrict e, int64_t rows, int64_t n) {
+#ifdef EXP_LANES
+    if (n >= 16) {
+        for (int64_t r = 0; r < rows; r++, x += n, e += n) {
+            T end[16] = {0};
+            int64_t i = 0;
+            for (; i + 16 <= n; i += 16)
+                EXP_LANES(e + i, x + i, m[r]);
+            if (i == n)
+                continue;
+            memcpy(end, x + i, (size_t)(n - i) * sizeof(T));
+            EXP_LANES(end, end, m[r]);
+            memcpy(e + i, end, (size_t)(n - i) * sizeof(T));
+        }
+        return;
+    }
+#endif
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < n; i++)
             e[r * n + i] = x[r * n + i] - m[r];

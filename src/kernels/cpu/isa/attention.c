@@ -14,11 +14,10 @@ static void softmax(float *restrict s, int64_t rows, int64_t n, float *restrict 
             EACH_LANE lane[k] = s[i + k] > lane[k] ? s[i + k] : lane[k];
         EACH_LANE most = lane[k] > most ? lane[k] : most;
         EACH_LANE lane[k] = 0;
-        for (int64_t i = 0; i < n; i += LANES)
-            EACH_LANE {
-                s[i + k] = soma__expf(s[i + k] - most);
-                lane[k] += s[i + k];
-            }
+        for (int64_t i = 0; i < n; i += LANES) {
+            soma__exp_lanes(s + i, s + i, most);
+            EACH_LANE lane[k] += s[i + k];
+        }
         fell[r] = m[r] - most;
         m[r] = most;
         for (int w = LANES / 2; w > 0; w /= 2)
@@ -30,11 +29,10 @@ static void softmax(float *restrict s, int64_t rows, int64_t n, float *restrict 
 
 static void gradient(float *restrict s, float *restrict gs, const float *restrict lse, const float *restrict delta, int64_t rows, int64_t n) {
     for (int64_t r = 0; r < rows; r++, s += n, gs += n)
-        for (int64_t i = 0; i < n; i += LANES)
-            EACH_LANE {
-                s[i + k] = soma__expf(s[i + k] - lse[r]);
-                gs[i + k] = s[i + k] * (gs[i + k] - delta[r]);
-            }
+        for (int64_t i = 0; i < n; i += LANES) {
+            soma__exp_lanes(s + i, s + i, lse[r]);
+            EACH_LANE gs[i + k] = s[i + k] * (gs[i + k] - delta[r]);
+        }
 }
 
 const soma__attention_rows SOMA__ISA(soma__attention) = {softmax, gradient};

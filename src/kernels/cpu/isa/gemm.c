@@ -95,6 +95,10 @@ static void transpose_square_f64(double *dst, int64_t step, const double *src, i
 #undef T
 #undef F
 
+#if SOMA_ISA_avx512
+#include "gemm_bf16.h"
+#endif
+
 /* ---- Sixteen-bit floats ----------------------------------------------------------------------------------------------- */
 
 static void from_bf16(float *dst, const uint16_t *src, int64_t n) {
@@ -110,6 +114,15 @@ static void to_bf16(uint16_t *dst, const float *src, int64_t n) {
         memcpy(&bits, src + i, 4);
         uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
         dst[i] = (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? bits >> 16 | 0x40 : rounded);
+    }
+}
+static void round_bf16(float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, 4);
+        uint32_t rounded = bits + 0x7fff + (bits >> 16 & 1);
+        bits = ((bits & 0x7fffffff) > 0x7f800000 ? bits | 0x400000 : rounded) & 0xffff0000;
+        memcpy(x + i, &bits, 4);
     }
 }
 #if SOMA_ISA_avx512 || SOMA_ISA_avx2
@@ -167,5 +180,8 @@ static void to_f16(uint16_t *dst, const float *src, int64_t n) {
 const soma__gemm_kernels SOMA__ISA(soma__gemm) = {
     .f32 = {ROWS, VECTORS, LANES_f32, MASKS, tile_f32, direct_f32, pack_a_f32, pack_b_f32, dots_f32, row_f32, turn_f32},
     .f64 = {ROWS, VECTORS, LANES_f64, MASKS, tile_f64, direct_f64, pack_a_f64, pack_b_f64, dots_f64, row_f64, turn_f64},
-    .from_f16 = from_f16, .to_f16 = to_f16, .from_bf16 = from_bf16, .to_bf16 = to_bf16,
+    .from_f16 = from_f16, .to_f16 = to_f16, .from_bf16 = from_bf16, .to_bf16 = to_bf16, .round_bf16 = round_bf16,
+#if SOMA_ISA_avx512
+    .bf16 = &bf16_ops,
+#endif
 };

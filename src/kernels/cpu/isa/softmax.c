@@ -5,12 +5,14 @@
 #include "kernels/cpu/rows.h"
 
 #include <stddef.h>
+#include <string.h>
 
 enum { BLOCK = 1024, MOST_ROWS = 128 }; /* elements and rows done together */
 
 #define T float
 #define NAME(name) name##_f32
 #define EXP soma__expf
+#define EXP_LANES soma__exp_lanes
 #define LOG soma__logf
 #define ROW_SUM sum_f32
 #define ROW_MAX max_f32
@@ -18,6 +20,7 @@ enum { BLOCK = 1024, MOST_ROWS = 128 }; /* elements and rows done together */
 #undef T
 #undef NAME
 #undef EXP
+#undef EXP_LANES
 #undef LOG
 #undef ROW_SUM
 #undef ROW_MAX
