@@ -102,8 +102,8 @@ static bool wastes_lanes(const soma__gemm *g, const soma__gemm_ops *ops) {
 static bool turns(const plan *p, const soma__gemm *g) {
     const int64_t lanes = p->ops->lanes;
     const int64_t most = p->ops->vectors * lanes * 4 <= NARROW_BYTES ? TURN_ROWS / 4 : TURN_ROWS;
-    return soma__parts(g->m, lanes) * lanes * 15 <= g->m * 16 && g->dtype == SOMA_F32 && !p->packs && !g->add && g->a_col == 1 && g->b_row == 1 && g->m <= most &&
-           g->k <= TURN_DEPTH && g->n >= TURN_LEAST && g->k >= TURN_LEAST;
+    return g->dtype == SOMA_F32 && !p->packs && !g->add && g->a_col == 1 && g->b_row == 1 && g->m <= most && g->k <= TURN_DEPTH &&
+           g->n >= TURN_LEAST && g->k >= TURN_LEAST && soma__parts(g->m, lanes) * lanes * 15 <= g->m * 16;
 }
 
 static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
