@@ -443,6 +443,8 @@ void soma_nn_zero_grad(soma_module *m) {
 void soma_nn_train(soma_module *m, bool training) {
     if (!m)
         return;
+    if (m->training != training)
+        soma__setup_changed();
     m->training = training;
     if (training)
         soma__nn_folded_drop(m);

@@ -114,7 +114,7 @@ static bool taken(const soma_args *a, int i, int x, int y, soma__conv *c) {
 }
 
 static operands prepare(const soma_args *a, int x, int y, soma__conv *c) {
-    operands o = {.work = a->work, .bytes = a->work ? soma__block_size(a->work) : 0};
+    operands o = {.work = a->work, .bytes = a->work_bytes};
     taken(a, OUT, x, y, c);
     for (int i = 0; i < a->n_in && i < 3; i++) {
         const soma_tensor *t = a->in[i];

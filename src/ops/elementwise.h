@@ -5,6 +5,15 @@
 #include "kernels/cpu/elementwise.h"
 #include "ops/op.h"
 
+/* Elementwise work as a recorder sees it. */
+struct soma__rows {
+    soma__row_fn row;
+    const double *params; /* SOMA__ROW_PARAMS */
+    soma_tensor *const *operands; /* output first */
+    int n;
+    bool scalars;
+};
+enum { SOMA__ROW_PARAMS = 2 };
 /* Runs `row` (of f32 when in and out are f16 or bf16) over out and the inputs, broadcast. `f32_row` serves the 16-bit floats; either
  * may be NULL when it cannot happen. `scalars`: the row takes one input of stride 0. */
 void soma__run_rows(soma_tensor *out, soma_tensor *const *in, int n_in, soma__row_fn row, soma__row_fn f32_row, const double *params,

@@ -15,6 +15,9 @@
 
 enum {
     CHUNK_BYTES = 2048, /* of one row of a strip: 512 floats, 256 doubles */
+    NARROW_BYTES = 64,  /* of one row of a panel, as with AVX2: half the k, so that the panel stays in the first-level cache */
+    PANEL_BYTES = 16384, /* of a panel that does, while */
+    PANEL_STRIPS = 32,  /* so many strips pass over it */
     BLOCK_PANELS = 4,   /* panels of B in a block: 4 * 48 columns * 2048 bytes = 384 KiB with AVX-512 */
     SLICE = 16,         /* rows of k packed at a time where rows of memory run across strips or panels: each is read once */
     MAX_ROWS = 2048,    /* of A packed at a time */
@@ -44,6 +47,7 @@ typedef struct plan {
     bool a_direct, b_direct;
     int64_t units;              /* of k: elements or pairs */
     int64_t chunks, chunk;      /* of the units; the longest */
+    int64_t group;              /* strips that pass over a panel before the next one */
     int64_t rows, columns;      /* of the largest rectangle */
     int64_t grid_m, grid_n;     /* rectangles of one product */
     int64_t batches;            /* products that run at the same time, each in a grid of 1 x 1 if above 1 */
@@ -121,15 +125,18 @@ static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
     p->rows = SOMA_MIN(soma__parts(strips, p->grid_m) * p->ops->rows, g->m);
     p->columns = soma__parts(vectors, p->grid_n) * p->ops->lanes;
     p->units = p->pairs ? soma__parts(g->k, 2) : g->k;
-    p->chunks = SOMA_MAX(1, soma__parts(p->units, CHUNK_BYTES / (int64_t)p->size));
-    p->chunk = soma__parts(p->units, p->chunks);
     const int64_t panel = (int64_t)p->ops->vectors * p->ops->lanes;
+    const bool narrow = panel * 4 <= NARROW_BYTES && p->size == 4;
+    p->chunks = SOMA_MAX(1, soma__parts(p->units, CHUNK_BYTES / (narrow ? 2 : 1) / (int64_t)p->size));
+    p->chunk = soma__parts(p->units, p->chunks);
+    p->group = panel * p->chunk * (int64_t)p->size <= PANEL_BYTES ? PANEL_STRIPS : 1;
     /* By the whole product, not its rectangles: so fewer threads never need more workspace than more. */
     const bool little = g->m * g->k * (int64_t)p->size <= DIRECT_A && g->n <= DIRECT_WIDE && p->chunks == 1;
     p->a_direct = !p->packs && (g->n <= DIRECT_PANELS * panel || (little && g->a_row * (int64_t)p->size % DIRECT_PAGE != 0));
+    const bool tiny = g->k * g->n * (int64_t)p->size <= DIRECT_A;
     const bool near = g->k * g->n * (int64_t)p->size <= DIRECT_BYTES && g->b_row * (int64_t)p->size % DIRECT_PAGE != 0;
     p->b_direct = !p->packs && g->b_col == 1 &&
-                  (g->m <= DIRECT_STRIPS * p->ops->rows || (near && g->m <= DIRECT_STRIPS_NEAR * p->ops->rows));
+                  (g->m <= DIRECT_STRIPS * p->ops->rows || (near && g->m <= DIRECT_STRIPS_NEAR / (narrow && !tiny ? 4 : 1) * p->ops->rows));
     if (!p->a_direct)
         p->a_bytes = whole((size_t)(SOMA_MIN(p->rows, MAX_ROWS) * p->chunk) * p->size + 64);
     if (!p->b_direct || !p->ops->masks)
@@ -296,24 +303,24 @@ static void run_block(const area *r, int64_t i0, int64_t i1, int64_t q0, int64_t
     pack_block(r, panel, q1 - q0, k);
     const bool last = k0 + k == g->k && !p->half;
     void (*tile)(const soma__tile *) = p->pairs ? p->kernels->bf16->tile : p->ops->tile;
-    for (int64_t s = 0; s < strips; s++) {
-        int64_t i = soma__part(i1 - i0, strips, s), m = soma__part(i1 - i0, strips, s + 1) - i;
-        soma__tile t = {.k = units(p, k), .m = (int)m, .c_row = r->c_row, .add = g->add || k0 > 0, .last = last, .relu = g->relu};
-        t.a = p->a_direct ? at(r->a, (i0 + i) * g->a_row + k0 * g->a_col, size) : r->pack_a + (size_t)(i * units(p, k)) * size;
-        t.a_row = p->a_direct ? g->a_row : 1;
-        t.a_step = p->a_direct ? g->a_col : m;
-        t.bias_row = g->bias_row ? at(g->bias_row, i0 + i, size) : NULL;
-        t.last = last && (g->relu || g->bias_row || g->bias_col);
-        for (int64_t q = 0; q < q1 - q0; q++) {
-            t.b = panel[q].b;
-            t.b_step = panel[q].step;
-            t.n = (int)panel[q].n;
-            t.packed = panel[q].packed && !p->a_direct;
-            t.c = r->c + ((i0 + i) * r->c_row + panel[q].j) * (int64_t)size;
-            t.bias_col = g->bias_col ? at(g->bias_col, panel[q].j, size) : NULL;
-            tile(&t);
-        }
-    }
+    for (int64_t first = 0; first < strips; first += p->group)
+        for (int64_t q = 0; q < q1 - q0; q++)
+            for (int64_t s = first; s < strips && s < first + p->group; s++) {
+                int64_t i = soma__part(i1 - i0, strips, s), m = soma__part(i1 - i0, strips, s + 1) - i;
+                soma__tile t = {.k = units(p, k), .m = (int)m, .n = (int)panel[q].n, .c_row = r->c_row, .add = g->add || k0 > 0,
+                                .relu = g->relu, .last = last && (g->relu || g->bias_row || g->bias_col)};
+                t.a = p->a_direct ? at(r->a, (i0 + i) * g->a_row + k0 * g->a_col, size)
+                                  : r->pack_a + (size_t)(i * units(p, k)) * size;
+                t.a_row = p->a_direct ? g->a_row : 1;
+                t.a_step = p->a_direct ? g->a_col : m;
+                t.b = panel[q].b;
+                t.b_step = panel[q].step;
+                t.packed = panel[q].packed && !p->a_direct;
+                t.c = r->c + ((i0 + i) * r->c_row + panel[q].j) * (int64_t)size;
+                t.bias_row = g->bias_row ? at(g->bias_row, i0 + i, size) : NULL;
+                t.bias_col = g->bias_col ? at(g->bias_col, panel[q].j, size) : NULL;
+                tile(&t);
+            }
     if (last && g->mask)
         mask_area(r, i0, i1, panel[0].j, panel[q1 - q0 - 1].j + panel[q1 - q0 - 1].n);
 }
