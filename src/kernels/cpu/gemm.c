@@ -30,6 +30,9 @@ enum {
     DIRECT_A = 1 << 16,    /* so many bytes, in rows that do not all fall on one place, */
     DIRECT_WIDE = 1024,    /* and so many columns read it */
     DIRECT_SIDE = 64,      /* nor is anything in products whose three sizes are at most this */
+    TURN_ROWS = 128,       /* f32 with k together in both operands is computed as its transpose for at most so many rows of A, */
+    TURN_DEPTH = 1024,     /* so much k */
+    TURN_LEAST = 64,       /* and at least so many columns and so much k: packing the few rows of A is less than packing B */
     PARALLEL_WORK = 300000 /* multiply-adds below which waking a thread costs more than it brings */
 };
 
@@ -45,6 +48,7 @@ typedef struct plan {
                                                          tiled, by dots or by rows; swapped: the transposed product; by_rows:
                                                          its rows are shared out, else its columns */
     bool a_direct, b_direct;
+    bool turned;                /* computed as its transpose, A packed, B read as it lies */
     int64_t units;              /* of k: elements or pairs */
     int64_t chunks, chunk;      /* of the units; the longest */
     int64_t group;              /* strips that pass over a panel before the next one */
@@ -94,6 +98,14 @@ static bool wastes_lanes(const soma__gemm *g, const soma__gemm_ops *ops) {
     return g->dtype == SOMA_F32 && g->n < 2 * lanes && g->n * (g->k + 3 * lanes) < g->k * soma__parts(g->n, lanes) * lanes;
 }
 
+/* At most a sixteenth of the lanes may go to waste. */
+static bool turns(const plan *p, const soma__gemm *g) {
+    const int64_t lanes = p->ops->lanes;
+    const int64_t most = p->ops->vectors * lanes * 4 <= NARROW_BYTES ? TURN_ROWS / 4 : TURN_ROWS;
+    return g->dtype == SOMA_F32 && !p->packs && !g->add && g->a_col == 1 && g->b_row == 1 && g->m <= most && g->k <= TURN_DEPTH &&
+           g->n >= TURN_LEAST && g->k >= TURN_LEAST && soma__parts(g->m, lanes) * lanes * 15 <= g->m * 16;
+}
+
 static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
     *p = (plan){.kernels = soma__gemm_pick(), .size = g->dtype == SOMA_F64 ? 8 : 4, .in_size = soma_dtype_size(g->dtype)};
     p->ops = g->dtype == SOMA_F64 ? &p->kernels->f64 : &p->kernels->f32;
@@ -119,6 +131,12 @@ static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
     p->by_rows = p->vector && !column && g->m > 4;
     if (p->vector)
         return;
+    p->turned = turns(p, g);
+    if (p->turned) {
+        p->grid_n = p->batches == 1 ? SOMA_MIN(threads, soma__parts(g->n, p->ops->lanes)) : 1;
+        p->slot_bytes = whole((size_t)(soma__parts(g->m, p->ops->lanes) * p->ops->lanes * g->k) * p->size + 64);
+        return;
+    }
     if (p->batches == 1)
         choose_grid(p, g, threads);
     const int64_t strips = soma__parts(g->m, p->ops->rows), vectors = soma__parts(g->n, p->ops->lanes);
@@ -359,6 +377,33 @@ static void run_small(const soma__gemm *g, const soma__gemm_ops *ops, const char
     }
 }
 
+/* Columns [n0, n1) as rows of the transpose, as many at a time as a vector has, which are then turned. */
+static void run_turned(const plan *p, const soma__gemm *g, const char *a, const char *b, char *c, int64_t n0, int64_t n1,
+                       char *work) {
+    const int64_t lanes = p->ops->lanes, vectors = soma__parts(g->m, lanes), panels = soma__parts(vectors, p->ops->vectors);
+    const int64_t row = vectors * lanes;
+    float turned[16 * TURN_ROWS];
+    for (int64_t q = 0; q < panels; q++) {
+        const int64_t m0 = soma__part(vectors, panels, q) * lanes, m1 = SOMA_MIN(soma__part(vectors, panels, q + 1) * lanes, g->m);
+        p->ops->pack_b(work + (size_t)(m0 * g->k) * 4, at(a, m0 * g->a_row, 4), 1, g->a_row, (int)(m1 - m0), g->k);
+    }
+    for (int64_t n = n0; n < n1; n += lanes) {
+        const int64_t high = SOMA_MIN(lanes, n1 - n), strips = soma__parts(high, p->ops->rows);
+        for (int64_t s = 0; s < strips; s++)
+            for (int64_t q = 0; q < panels; q++) {
+                const int64_t i = soma__part(high, strips, s), v0 = soma__part(vectors, panels, q), v1 = soma__part(vectors, panels, q + 1);
+                const soma__tile t = {.k = g->k, .m = (int)(soma__part(high, strips, s + 1) - i),
+                                      .n = (int)(SOMA_MIN(v1 * lanes, g->m) - v0 * lanes), .a = at(b, (n + i) * g->b_col, 4),
+                                      .a_row = g->b_col, .a_step = 1, .b = work + (size_t)(v0 * lanes * g->k) * 4,
+                                      .b_step = (v1 - v0) * lanes, .c = turned + i * row + v0 * lanes, .c_row = row,
+                                      .last = g->relu || g->bias_row || g->bias_col, .relu = g->relu,
+                                      .bias_row = at(g->bias_col, n + i, 4), .bias_col = at(g->bias_row, v0 * lanes, 4)};
+                p->ops->tile(&t);
+            }
+        p->ops->turn(c + n * 4, g->c_row, turned, row, high, g->m);
+    }
+}
+
 /* ---- Whole products --------------------------------------------------------------------------------------------------- */
 
 /* Columns [begin, end) of the product or, when swapped, of its transpose; by_rows: rows. */
@@ -455,6 +500,13 @@ static void run_slot(const job *j, int64_t product, int64_t slot, char *work, ch
     r.pack_a = work;
     r.pack_b = work + p->a_bytes;
     r.temp = (float *)(work + p->a_bytes + p->b_bytes);
+    if (p->turned) {
+        r.m0 = 0, r.m1 = g->m;
+        run_turned(p, g, r.a, r.b, r.c, r.n0, r.n1, work);
+        if (g->mask)
+            mask_area(&r, 0, g->m, r.n0, r.n1);
+        return;
+    }
     run_area(&r);
 }
 
