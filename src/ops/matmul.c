@@ -2,7 +2,7 @@
  * transposes nor broadcast batches are ever copied, and their gradients are matrix products over the same operands. */
 #include "kernels/cpu/gemm.h"
 #include "ops/fold.h"
-#include "ops/op.h"
+#include "ops/elementwise.h"
 
 #include <string.h>
 
@@ -57,6 +57,8 @@ static batched plan(const soma_args *args, const soma_tensor *a, const soma_tens
     g->b_col = b->ndim > 1 ? b->stride[columns] : 1;
     g->c_row = g->n;
     p.ndim = SOMA_MAX(SOMA_MAX(a->ndim, b->ndim) - 2, 0);
+    if (p.ndim == 0)
+        return p;
     int64_t step = g->m * g->n;
     for (int i = p.ndim - 1; i >= 0; i--) { /* the batch comes first in the output */
         p.size[i] = out->shape[i];
@@ -123,7 +125,7 @@ static void reference_one(const soma__gemm *g, int64_t q, int64_t i, int64_t j) 
     double sum = g->bias_col ? soma__load((const char *)g->bias_col + j * (int64_t)size, g->dtype) : 0;
     for (int64_t p = 0; p < g->k; p++)
         sum += soma__load(a + p * a_step, g->dtype) * soma__load(b + p * b_step, g->dtype);
-    soma__store(c, g->dtype, sum);
+    soma__store(c, g->dtype, g->relu && sum <= 0 ? 0 : sum);
 }
 
 static void run_reference(const batched *p) {
@@ -353,8 +355,11 @@ static size_t linear_work(soma_args *a) {
     return a->out[0]->numel > 0 ? soma__gemm_work(&p.g) + soma__packed_bytes(a->in[2]) : 0;
 }
 
+static const soma_op linear_relu_op;
+
 static batched linear_plan(soma_args *a) {
     batched p = plan(a, a->in[0], a->in[1], a->out[0], true);
+    p.g.relu = a->op == &linear_relu_op;
     const soma_tensor *bias = a->in[2];
     if (!bias)
         return p;
@@ -422,6 +427,13 @@ static void linear_backward(soma_grad_args *g) {
     }
     if (g->n_in > 2 && g->need[2])
         g->gin[2] = soma_sum(rows, SOMA_DIMS(0), false);
+}
+
+static void linear_relu_backward(soma_grad_args *g) {
+    soma_tensor *masked = g->gout[0] ? soma__relu_gradient(g->gout[0], g->out[0], g->create_graph) : NULL;
+    soma_grad_args inner = *g;
+    inner.gout = &masked;
+    linear_backward(&inner);
 }
 
 /* All gradients that are wanted of a matrix of rows; those that are not are empty. */
@@ -545,28 +557,26 @@ static bool linear_errors(int i, soma_dtype dtype, soma_sample *s) {
     return i < 2 && linear_sample(c, (int)SOMA_LEN(c), i, dtype, s);
 }
 
+#define LINEAR                                                                                                                 \
+    .family = "matmul", .in = {{.name = "x"}, {.name = "weight"}, {.name = "bias", .optional = true}}, .n_in = 3, .outputs = 1,  \
+    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .shape = linear_shape, .work = linear_work,                           \
+    .cpu = {linear_packed, linear_plain}, .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)}, .flops = linear_flops,               \
+    .samples = linear_samples, .errors = linear_errors
 static const soma_op linear_op = {
-    .name = "linear",
-    .family = "matmul",
-    .onnx = "Gemm",
+    .name = "linear", LINEAR, .onnx = "Gemm", .backward = linear_backward,
     .doc = "x [..., in] times the transpose of weight [out, in], plus bias [out]: a fully connected layer.",
-    .in = {{.name = "x"}, {.name = "weight"}, {.name = "bias", .optional = true}},
-    .n_in = 3,
-    .outputs = 1,
-    .dtypes = SOMA_FLOATS,
-    .promote = SOMA_PROMOTE_SAME,
-    .shape = linear_shape,
-    .work = linear_work,
-    .cpu = {linear_packed, linear_plain},
-    .backward = linear_backward,
-    .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)},
-    .flops = linear_flops,
-    .samples = linear_samples,
-    .errors = linear_errors,
+};
+/* With relu behind it, which costs nothing there. */
+static const soma_op linear_relu_op = {
+    .name = "linear_relu", LINEAR, .backward = linear_relu_backward, .saves = SOMA_SAVE_OUT(0), .internal = true, .doc = "relu(linear)",
 };
 
 soma_tensor *soma_linear(soma_tensor *x, soma_tensor *weight, soma_tensor *bias) {
     return x && weight ? SOMA__RUN(&linear_op, NULL, x, weight, bias) : NULL;
+}
+
+soma_tensor *soma__linear_relu(soma_tensor *x, soma_tensor *weight, soma_tensor *bias) {
+    return x && weight ? SOMA__RUN(&linear_relu_op, NULL, x, weight, bias) : NULL;
 }
 
 /* ---- Composites ------------------------------------------------------------------------------------------------------- */
@@ -609,4 +619,4 @@ static const soma_op outer_op = {
 
 soma_tensor *soma_outer(soma_tensor *a, soma_tensor *b) { return SOMA__RUN(&outer_op, NULL, a, b); }
 
-const soma_op *const soma__matmul_ops[] = {&matmul_op, &linear_op, &linear_backward_op, &outer_op, NULL};
+const soma_op *const soma__matmul_ops[] = {&matmul_op, &linear_op, &linear_relu_op, &linear_backward_op, &outer_op, NULL};
