@@ -40,11 +40,14 @@ foreach(isa ${SOMA_ISAS})
   endif()
   set_property(SOURCE src/kernels/cpu/isa.c APPEND PROPERTY COMPILE_DEFINITIONS SOMA_HAVE_${isa}=1)
 endforeach()
+# Many short loops over whole vectors: what is left over needs no vectors of its own.
+set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/kernels/cpu/isa/rnn.c APPEND PROPERTY COMPILE_OPTIONS
+    $<$<C_COMPILER_ID:GNU>:--param=vect-epilogues-nomask=0>)
 # Kernels that exist once in all: the same rules. Rare dtypes are built for size, since they are many.
 file(GLOB SOMA_PLAIN_KERNELS CONFIGURE_DEPENDS src/kernels/cpu/*.c)
 set_property(SOURCE ${SOMA_PLAIN_KERNELS} APPEND PROPERTY COMPILE_OPTIONS ${SOMA_KERNEL_OPTIONS})
 if(NOT SOMA_SANITIZE AND NOT SOMA_FUZZ)
-  set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/kernels/cpu/elementwise_wide.c APPEND PROPERTY COMPILE_OPTIONS -Os)
+  set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/kernels/cpu/elementwise_wide.c ${CMAKE_SOURCE_DIR}/src/kernels/cpu/rnn.c APPEND PROPERTY COMPILE_OPTIONS -Os)
 endif()
 set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/kernels/cpu/optim_rules.c APPEND PROPERTY COMPILE_OPTIONS -O2)
 set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/kernels/cpu/linalg.c APPEND PROPERTY COMPILE_OPTIONS -O2 -ftree-vectorize
