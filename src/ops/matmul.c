@@ -57,6 +57,8 @@ static batched plan(const soma_args *args, const soma_tensor *a, const soma_tens
     g->b_col = b->ndim > 1 ? b->stride[columns] : 1;
     g->c_row = g->n;
     p.ndim = SOMA_MAX(SOMA_MAX(a->ndim, b->ndim) - 2, 0);
+    if (p.ndim == 0)
+        return p;
     int64_t step = g->m * g->n;
     for (int i = p.ndim - 1; i >= 0; i--) { /* the batch comes first in the output */
         p.size[i] = out->shape[i];
