@@ -1,8 +1,8 @@
 /* soma's convolution and its gradients against oneDNN's:
  *     bench_conv [-j] [-t THREADS] [-s SECONDS] [NAME:BATCH,IC,IH,IW,OC,K,STRIDE,PAD …]
- * oneDNN stands twice: on plain NCHW tensors, as soma works (weights in the layout that it likes), and wholly in the layouts
- * that it likes, without counting what the conversion costs ("blocked"). GFLOP/s at the least time, padding's products
- * counted; the last columns are soma over each. */
+ * Both sides on channels-last images, and oneDNN twice more: on plain NCHW, and wholly in the layouts that it likes ("blocked"), without
+ * counting what a conversion costs; its weights are always in the layout that it likes. GFLOP/s at the least time, padding's products counted; the
+ * last columns are soma over each: channels-last, plain, blocked. */
 #include "bench.h"
 
 #include "base/base.h"
@@ -56,13 +56,13 @@ static void give(primitive *p, int i, int id, dnnl_query_t q) {
     for (size_t f = 0; f < dnnl_memory_desc_get_size(md) / 4; f++)
         ((float *)data)[f] = 0.01f * (float)(f % 100);
 }
-static bool make(primitive *p, const soma__conv *c, int kind, bool blocked) {
+static bool make(primitive *p, const soma__conv *c, int kind, dnnl_format_tag_t order) {
     dnnl_dims_t xd = {c->batch, c->in_channels, c->in_h, c->in_w}, yd = {c->batch, c->out_channels, c->out_h, c->out_w};
     dnnl_dims_t wd = {c->out_channels, c->in_channels, c->kernel[0], c->kernel[1]}, st = {c->stride[0], c->stride[1]};
     dnnl_dims_t pad = {c->padding[0], c->padding[1]};
     dnnl_memory_desc_t x, w, y;
-    dnnl_memory_desc_init_by_tag(&x, 4, xd, dnnl_f32, blocked ? dnnl_format_tag_any : dnnl_nchw);
-    dnnl_memory_desc_init_by_tag(&y, 4, yd, dnnl_f32, blocked ? dnnl_format_tag_any : dnnl_nchw);
+    dnnl_memory_desc_init_by_tag(&x, 4, xd, dnnl_f32, order);
+    dnnl_memory_desc_init_by_tag(&y, 4, yd, dnnl_f32, order);
     dnnl_memory_desc_init_by_tag(&w, 4, wd, dnnl_f32, dnnl_format_tag_any);
     dnnl_convolution_desc_t d;
     dnnl_primitive_desc_t forward;
@@ -136,13 +136,17 @@ static void race(const char *text, double budget) {
                   : kind == 1 ? soma__conv_backward_input_work(&s.c)
                               : soma__conv_backward_weight_work(&s.c);
         s.work = aligned_alloc(64, (s.bytes + 127) / 64 * 64);
-        contestant c[3] = {{"soma", kind == 0 ? run_forward : kind == 1 ? run_input : run_weight, &s, 0}};
+        contestant c[4] = {{"soma", kind == 0 ? run_forward : kind == 1 ? run_input : run_weight, &s, 0}};
         int count = 1;
 #ifdef HAVE_DNNL
-        primitive other[2] = {0};
-        for (int i = 0; i < 2; i++)
-            if (make(&other[i], &s.c, kind, i))
-                c[count++] = (contestant){i ? "onednn_blocked" : "onednn_plain", run_dnnl, &other[i], 0};
+        static const char *const names[] = {"onednn_last", "onednn_plain", "onednn_blocked"};
+        const dnnl_format_tag_t orders[] = {dnnl_nhwc, dnnl_nchw, dnnl_format_tag_any};
+        primitive other[3] = {0};
+        for (int i = 0; i < 3; i++)
+            if (make(&other[count - 1], &s.c, kind, orders[i])) {
+                c[count] = (contestant){names[i], run_dnnl, &other[count - 1], 0};
+                count++;
+            }
 #endif
         compete(c, count, budget);
         double flops = 2.0 * b * oc * (double)(s.c.out_h * s.c.out_w) * ic * k * k;

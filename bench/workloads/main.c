@@ -1,6 +1,6 @@
 /* Times one workload of bench/workloads.json, or records what it computes:
  *     bench_workloads [-t THREADS] [-s SECONDS] [-f workloads.json] [-d FOLDER] [-c FILE [-n STEPS]] NAME
- * NAME is a workload's, for inference with the batch behind it: c_lenet.infer64. Prints one line of JSON: the step's time in ms (median and
+ * NAME is a workload's, for inference with the batch behind it: c_lenet.infer64; with .bf16 behind it in mixed precision. Prints one line of JSON: the step's time in ms (median and
  * least), how many were timed, its arithmetic, the process's largest memory, before the workload was made (base) and at the end.
  * -c times nothing: it writes inputs and results of a few steps to a .safetensors file. -d: where the folder of images is, or is made. */
 #include "workload.h"
@@ -77,7 +77,7 @@ static bool record_write(const record *r, const char *path) {
     return soma_error() == SOMA_OK && soma_safetensors_write(path, names, r->tensors, r->n, NULL, 0, false) == SOMA_OK;
 }
 
-/* The workload's object and what opens it. "c_lenet.infer64" is inference with "c_lenet". */
+/* The workload's object and what opens it. What stands behind a dot says how it runs. */
 static bool (*find(const json_t *all, const char *name, workload *w))(workload *) {
     static const struct {
         const char *family;
@@ -85,10 +85,15 @@ static bool (*find(const json_t *all, const char *name, workload *w))(workload *
     } families[] = {{"nets", net_open}, {"tables", table_open}, {"ops", op_open}, {"files", files_open}};
     char key[64];
     snprintf(key, sizeof key, "%s", name);
-    char *dot = strstr(key, ".infer");
-    if (dot) {
-        *dot = 0;
-        w->infer = atoll(dot + strlen(".infer"));
+    char *mode = strchr(key, '.');
+    if (mode) {
+        *mode++ = 0;
+        if (strncmp(mode, "infer", 5) == 0)
+            w->infer = atoll(mode + 5);
+        else if (strcmp(mode, "bf16") == 0)
+            soma_set_autocast(SOMA_BF16);
+        else
+            return NULL;
     }
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
         if ((w->spec = json_object_get(json_object_get(all, families[i].family), key)))
