@@ -341,6 +341,40 @@ static void test_watching_changes_nothing(void **state)
     soma_doctor_free(d);
 }
 
+/* A network whose tensors lie in an order that soma chooses: a look must not change it. */
+static soma_module *train_images(soma_doctor *d)
+{
+    soma_dataset *data = soma_data_drawn(300, 2);
+    soma_seed(5);
+    soma_module *net = built("conv 8 3 pad 1 nobias, batchnorm relu, maxpool 2, residual relu (conv 8 3 pad 1 relu, conv 8 3 pad 1), conv 16 3, relu, flatten, linear 10", data);
+    soma_optim *opt = soma_adam(net, .lr = 1e-3);
+    soma_loader *loader = soma_loader_new(data, .batch_size = 20, .shuffle = true, .seed = 4, .workers = -1);
+    if (d)
+        assert_int_equal(soma_check(d, net, opt, loader, NULL, .overfit = true), SOMA_OK);
+    assert_int_equal(soma_fit(net, opt, loader, NULL, NULL, .epochs = 2, .clip_norm = 1, .observer = soma_doctor_observer(d)), SOMA_OK);
+    check_ok();
+    soma_loader_free(loader);
+    soma_optim_free(opt);
+    soma_data_free(data);
+    return net;
+}
+
+static void test_watching_keeps_the_order(void **state)
+{
+    (void)state;
+    static double a[40000], b[40000];
+    int64_t n, m;
+    soma_doctor *d = soma_doctor_new();
+    soma_module *with = train_images(d), *without = train_images(NULL);
+    copy_state(with, a, &n);
+    copy_state(without, b, &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(a, b, (size_t)n * sizeof(double));
+    soma_nn_free(with);
+    soma_nn_free(without);
+    soma_doctor_free(d);
+}
+
 static void test_records_read_back(void **state)
 {
     (void)state;
@@ -437,7 +471,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table), cmocka_unit_test(test_rules), cmocka_unit_test_teardown(test_data, tree_end), cmocka_unit_test(test_silence_and_tune),
-        cmocka_unit_test(test_leaves_all_as_it_was), cmocka_unit_test(test_watching_changes_nothing),
+        cmocka_unit_test(test_leaves_all_as_it_was), cmocka_unit_test(test_watching_changes_nothing), cmocka_unit_test(test_watching_keeps_the_order),
         cmocka_unit_test_teardown(test_records_read_back, tree_end), cmocka_unit_test_teardown(test_bad_records, tree_end), cmocka_unit_test(test_memory),
         cmocka_unit_test(test_text),
     };

@@ -4,6 +4,7 @@
 
 #include "nn/nn.h"
 #include "optim/optim.h"
+#include "tensor/tensor.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -94,27 +95,42 @@ typedef struct values {
     int64_t samples, units, inner, outer; /* [samples, outer, units, inner] */
 } values;
 
-/* Units are channels (dimension 1) of images and convolved sequences, else the last dimension. */
-static bool take_values(soma_tensor *t, bool channels, values *out) {
-    int ndim = soma_ndim(t);
-    int64_t all = soma_numel(t), rows = ndim ? soma_size(t, 0) : 0;
-    if (rows < 1 || all < 1 || !soma_dtype_is_float(soma_dtype_of(t))) return false;
-    int64_t each = all / rows, take = SOMA_MIN(rows, SOMA_MAX(1, MEASURED / each));
-    int unit = ndim < 2 ? 0 : ndim >= 4 || channels ? 1 : ndim - 1;
-    *out = (values){.samples = take, .units = ndim < 2 ? 1 : soma_size(t, unit), .inner = 1, .outer = 1};
-    for (int i = unit + 1; i < ndim; i++) out->inner *= soma_size(t, i);
-    for (int i = 1; i < unit; i++) out->outer *= soma_size(t, i);
-    int64_t n = take * each;
-    out->v = soma__alloc((size_t)n * sizeof(float));
-    soma_scope scope = soma_scope_begin();
-    bool grad = soma_set_grad_enabled(false);
-    soma_tensor *part = take < rows ? soma_narrow(t, 0, 0, take) : t;
-    if (out->v && (!part || soma_to_array(part, out->v, n, SOMA_F32) != SOMA_OK)) {
-        soma__free(out->v);
-        out->v = NULL;
+static void take_row(void *arg, char *const *p, const int64_t *stride, int64_t count, int64_t first) {
+    soma_dtype dtype = *(const soma_dtype *)arg;
+    (void)first;
+    for (int64_t i = 0; i < count; i++) {
+        const void *from = p[1] + i * stride[1];
+        *(float *)(void *)(p[0] + i * stride[0]) = dtype == SOMA_F32 ? *(const float *)from : (float)soma__load(from, dtype);
     }
-    soma_set_grad_enabled(grad);
-    soma_scope_end(scope);
+}
+
+/* The first `rows` of t, row-major, into `out`. The memory is read as it lies: soma_data would put a tensor whose order soma chose into another,
+ * and later sums over it would be cut otherwise. */
+static void take_rows(const soma_tensor *t, int64_t rows, int64_t each, float *out) {
+    soma_tensor to = {.dtype = SOMA_F32, .ndim = t->ndim, .numel = rows * each, .data = out}, from = {.dtype = t->dtype, .ndim = t->ndim, .numel = rows * each, .data = t->data};
+    soma_dtype dtype = (soma_dtype)t->dtype;
+    memcpy(to.shape, t->shape, sizeof(to.shape));
+    to.shape[0] = rows;
+    memcpy(from.shape, to.shape, sizeof(to.shape));
+    memcpy(from.stride, t->stride, sizeof(from.stride));
+    soma__row_major(to.ndim, to.shape, to.stride);
+    soma__iter it;
+    soma__iter_init(&it, to.ndim, to.shape, (soma_tensor *const[]){&to, &from}, 2);
+    soma__iter_run(&it, take_row, &dtype);
+}
+
+/* Units are channels (dimension 1) of images and convolved sequences, else the last dimension. */
+static bool take_values(const soma_tensor *t, bool channels, values *out) {
+    int ndim = t->ndim;
+    int64_t rows = ndim ? t->shape[0] : 0;
+    if (rows < 1 || t->numel < 1 || !t->data || !soma_dtype_is_float((soma_dtype)t->dtype)) return false;
+    int64_t each = t->numel / rows, take = SOMA_MIN(rows, SOMA_MAX(1, MEASURED / each));
+    int unit = ndim < 2 ? 0 : ndim >= 4 || channels ? 1 : ndim - 1;
+    *out = (values){.samples = take, .units = ndim < 2 ? 1 : t->shape[unit], .inner = 1, .outer = 1};
+    for (int i = unit + 1; i < ndim; i++) out->inner *= t->shape[i];
+    for (int i = 1; i < unit; i++) out->outer *= t->shape[i];
+    out->v = soma__alloc((size_t)(take * each) * sizeof(float));
+    if (out->v) take_rows(t, take, each, out->v);
     return out->v != NULL;
 }
 
@@ -274,20 +290,17 @@ void soma__listen_end(soma__listener *s) {
 
 /* ---- Parameters ---------------------------------------------------------------------------------------------------------------------- */
 
-/* Root mean square, and the deviation from the mean; of up to MEASURED values spread over the tensor. */
+/* Root mean square, and the deviation from the mean; of up to MEASURED values spread over the tensor's memory, in whatever order it lies. */
 static double rms_of(const soma_tensor *t, double *spread) {
-    int64_t n = soma_numel(t);
+    if (!t->data || !soma__packed(t)) return NAN;
     double sum = 0, squares = 0;
-    float *copy = n > 0 ? soma__alloc((size_t)n * sizeof(float)) : NULL;
-    bool direct = soma_dtype_of(t) == SOMA_F32 && soma_is_contiguous(t);
-    const float *v = direct ? soma_data(t) : copy;
-    if (!v || (!direct && soma_to_array(t, copy, n, SOMA_F32) != SOMA_OK)) n = 0;
-    int64_t step = SOMA_MAX(n / MEASURED, 1), taken = 0;
-    for (int64_t i = 0; i < n; i += step, taken++) {
-        sum += (double)v[i];
-        squares += (double)v[i] * (double)v[i];
+    size_t size = soma_dtype_size((soma_dtype)t->dtype);
+    int64_t step = SOMA_MAX(t->numel / MEASURED, 1), taken = 0;
+    for (int64_t i = 0; i < t->numel; i += step, taken++) {
+        double v = t->dtype == SOMA_F32 ? (double)((const float *)t->data)[i] : soma__load((const char *)t->data + (size_t)i * size, (soma_dtype)t->dtype);
+        sum += v;
+        squares += v * v;
     }
-    soma__free(copy);
     if (taken == 0) return NAN;
     double mean = sum / (double)taken;
     if (spread) *spread = sqrt(SOMA_MAX(squares / (double)taken - mean * mean, 0));

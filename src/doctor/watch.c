@@ -1,6 +1,8 @@
 /* The doctor as an observer of soma_fit: takes looks, lets the rules see them, and writes them down. */
 #include "doctor/course.h"
 
+#include "tensor/tensor.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -15,11 +17,11 @@ static bool wants(void *user, int64_t step) {
 
 /* ---- Weights before and after ------------------------------------------------------------------------------------------------------------- */
 
-/* Every k-th number of a contiguous f32 weight; 0 for others. */
+/* Every k-th number of an f32 weight, as its memory lies; 0 for others. */
 static int64_t taken_of(const soma_tensor *t, int64_t *stride) {
     int64_t n = soma_numel(t);
     *stride = SOMA_MAX(n / TAKEN, 1);
-    return soma_ndim(t) >= 2 && soma_dtype_of(t) == SOMA_F32 && soma_is_contiguous(t) ? (n + *stride - 1) / *stride : 0;
+    return soma_ndim(t) >= 2 && t->dtype == SOMA_F32 && t->data && soma__packed(t) ? (n + *stride - 1) / *stride : 0;
 }
 
 static void note_weights(struct soma__course *c, soma_module *net, bool after) {
@@ -35,7 +37,7 @@ static void note_weights(struct soma__course *c, soma_module *net, bool after) {
     }
     for (int i = 0; named && i < n && c->before && total <= c->n_before; i++) {
         int64_t count = taken_of(named[i].tensor, &stride);
-        const float *w = count ? soma_data(named[i].tensor) : NULL;
+        const float *w = count ? named[i].tensor->data : NULL;
         double squares = 0;
         for (int64_t k = 0; k < count; k++, at++) {
             double change = (double)w[k * stride] - (double)c->before[at];
