@@ -44,3 +44,5 @@ if(NOT SOMA_SANITIZE AND NOT SOMA_FUZZ)
   set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/kernels/cpu/elementwise_wide.c APPEND PROPERTY COMPILE_OPTIONS -Os)
 endif()
 set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/kernels/cpu/optim_rules.c APPEND PROPERTY COMPILE_OPTIONS -O2)
+set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/kernels/cpu/linalg.c APPEND PROPERTY COMPILE_OPTIONS -O2 -ftree-vectorize
+             $<$<C_COMPILER_ID:GNU>:-fvect-cost-model=dynamic>)

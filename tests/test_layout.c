@@ -318,6 +318,52 @@ static void looking_changes_nothing(void **state) {
     }
 }
 
+/* Weights scaled for evaluation follow every change of a parameter. */
+static void scaled_weights_follow(void **state) {
+    (void)state;
+    soma_scope scope = soma_scope_begin();
+    soma_tensor *x = soma__sample(SOMA_F32, -2, 2, 5, SOMA_SHAPE(2, 3, 10, 10));
+    soma_module *net = soma_nn_parse("conv 12 3 same nobias, batchnorm relu, residual relu (conv 12 3 same, batchnorm relu, conv 12 3 same nobias, batchnorm | conv 12 1, batchnorm), gap, linear 5");
+    soma_nn_build(net, 4, soma_shape(x));
+    for (int i = 0; i < 3; i++)
+        soma_nn_forward(net, x); /* statistics that are not 0 and 1 */
+    soma_nn_train(net, false);
+    check_ok();
+    for (int round = 0; round < 6; round++) {
+        soma_tensor *weight = soma_nn_get(net, "0.weight"), *gamma = soma_nn_get(net, "1.weight"), *mean = soma_nn_get(net, "1.running_mean"), *y[2];
+        soma_set_grad_enabled(false);
+        check_ok();
+        if (round == 1)
+            soma_mul_(weight, soma_scalar(1.5));
+        if (round == 2)
+            soma_add_(gamma, soma_scalar(0.25));
+        if (round == 3)
+            soma_fill_(mean, 0.125);
+        if (round == 4) {
+            ((float *)soma_data(gamma))[0] = 3;
+            soma_touch(gamma);
+        }
+        if (round == 5) {
+            soma_nn_train(net, true);
+            soma_nn_forward(net, x);
+            soma_nn_train(net, false);
+        }
+        int seen = 0;
+        for (int looks = 0; looks < 2; looks++) {
+            soma_nn_set_hook(net, looks ? look : NULL, &seen);
+            y[looks] = soma_nn_forward(net, x);
+        }
+        soma_nn_set_hook(net, NULL, NULL);
+        /* Each of three layers rounds its weights once more: a few units in the last place of sums of 108 products. */
+        if (!(distance(y[0], y[1]) < 1e-5))
+            fail_msg("round %d: %g off", round, distance(y[0], y[1]));
+        check_ok();
+        soma_set_grad_enabled(true);
+    }
+    soma_nn_free(net);
+    soma_scope_end(scope);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(row_major_to_whoever_looks), cmocka_unit_test(results_have_the_order_of_inputs),
@@ -325,6 +371,7 @@ int main(void) {
         cmocka_unit_test(writing_in_place_is_noticed), cmocka_unit_test(no_memory_to_settle),
         cmocka_unit_test(operators_do_not_mind), cmocka_unit_test(fused_norm),
         cmocka_unit_test(fused_norm_again), cmocka_unit_test(looking_changes_nothing),
+        cmocka_unit_test(scaled_weights_follow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

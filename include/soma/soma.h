@@ -10,6 +10,7 @@
 #include <soma/autograd.h>
 #include <soma/nn.h>
 #include <soma/optim.h>
+#include <soma/capture.h>
 #include <soma/classic.h>
 #include <soma/data.h>
 #include <soma/io.h>

@@ -22,7 +22,12 @@ soma_dtype soma_autocast(void) { return soma__ctx()->bf16 ? SOMA_BF16 : SOMA_F32
 bool soma_grad_enabled(void) { return !soma__ctx()->no_grad; }
 bool soma_requires_grad(const soma_tensor *t) { return t && t->requires_grad; }
 bool soma_is_leaf(const soma_tensor *t) { return t && !t->node; }
-soma_tensor *soma_grad(const soma_tensor *t) { return t ? t->grad : NULL; }
+soma_tensor *soma_grad(const soma_tensor *t) {
+    soma__recorder *r = t ? soma__ctx()->recorder : NULL;
+    if (r && !r->leaf(r, (soma_tensor *)(uintptr_t)t, false))
+        return NULL;
+    return t ? t->grad : NULL;
+}
 
 soma_tensor *soma_requires_grad_(soma_tensor *t, bool on) {
     if (!t)
@@ -47,6 +52,9 @@ soma_status soma_set_grad(soma_tensor *t, soma_tensor *grad) {
         return soma__failed() ? soma__ctx()->error : soma_fail(SOMA_EINVAL, "soma_set_grad: the tensor is NULL");
     if (grad && (!soma__same_shape(t, grad) || t->dtype != grad->dtype))
         return soma_fail(SOMA_ESHAPE, "soma_set_grad: the gradient %s does not fit %s", soma__tensor_text(grad, a), soma__tensor_text(t, b));
+    soma__recorder *r = soma__ctx()->recorder;
+    if (r && !r->leaf(r, t, true))
+        return soma__ctx()->error;
     soma_keep(grad);
     soma_release(t->grad);
     t->grad = grad;

@@ -112,6 +112,11 @@ static bool give_leaf(engine *e, soma_tensor *leaf, soma_tensor *g) {
         soma_release(g);
         return true;
     }
+    soma__recorder *r = soma__ctx()->recorder;
+    if (r && !r->leaf(r, leaf, false)) {
+        soma_release(g);
+        return false;
+    }
     if (!leaf->grad) {
         g = own_copy(g, e->create);
         leaf->grad = g;

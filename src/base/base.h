@@ -70,6 +70,7 @@ struct soma_ctx {
     int32_t n_scopes, room_scopes;
     uint32_t serial;
     void (*release)(void *object);
+    struct soma__recorder *recorder; /* a step is being recorded (src/capture); NULL otherwise */
     void *dying;                /* tape nodes that nobody refers to any more, waiting to be taken apart */
     bool draining;
 };
@@ -81,6 +82,9 @@ static inline soma_ctx *soma__ctx(void) {
     return __builtin_expect(ctx != NULL, 1) ? ctx : soma__ctx_make();
 }
 static inline bool soma__failed(void) { return soma__ctx()->error != SOMA_OK; }
+/* A number that changes when modules or optimisers are set differently: what was recorded before may not hold any more. */
+uint32_t soma__setup(void);
+void soma__setup_changed(void);
 soma_status soma__fail_v(soma_status status, const char *format, va_list args);
 void soma__log(soma_log_level level, const char *format, ...) SOMA_PRINTF(2, 3);
 /* Layer names for messages: "in 3.conv (Conv2d): …" is put before errors that happen inside. */

@@ -204,6 +204,12 @@ void soma__path_pop(void) {
         ctx->path_depth--;
 }
 
+/* ---- Settings ---- */
+
+static _Atomic uint32_t setup;
+uint32_t soma__setup(void) { return atomic_load_explicit(&setup, memory_order_relaxed); }
+void soma__setup_changed(void) { atomic_fetch_add_explicit(&setup, 1, memory_order_relaxed); }
+
 /* ---- The seed ---- */
 
 void soma_seed(uint64_t seed) { soma__ctx()->rng = (soma_rng){seed, 0}; }

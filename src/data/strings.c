@@ -111,14 +111,18 @@ bool soma__is_integer(const char *text) {
     return n >= 1 && n <= 18 && strspn(digits, "0123456789") == n;
 }
 
-static bool list_one(const char *folder, const char *name, soma__strings *files, soma__strings *folders) {
-    char *path = soma__path_join(folder, name);
-    if (!path)
-        return false;
-    bool is_folder = soma__is_folder(path);
-    soma__free(path);
+/* The listing says what most entries are; links, and entries of file systems that do not say, are asked. */
+static bool list_one(const char *folder, const struct dirent *e, soma__strings *files, soma__strings *folders) {
+    bool is_folder = e->d_type == DT_DIR;
+    if (e->d_type == DT_LNK || e->d_type == DT_UNKNOWN) {
+        char *path = soma__path_join(folder, e->d_name);
+        if (!path)
+            return false;
+        is_folder = soma__is_folder(path);
+        soma__free(path);
+    }
     soma__strings *list = is_folder ? folders : files;
-    return !list || soma__strings_add(list, name);
+    return !list || soma__strings_add(list, e->d_name);
 }
 
 soma_status soma__list_folder(const char *folder, soma__strings *files, soma__strings *folders) {
@@ -127,7 +131,7 @@ soma_status soma__list_folder(const char *folder, soma__strings *files, soma__st
         return soma_fail(errno == ENOENT ? SOMA_ENOTFOUND : SOMA_EIO, "%s: %s", folder, strerror(errno));
     soma_status status = SOMA_OK;
     for (struct dirent *e; status == SOMA_OK && (errno = 0, e = readdir(dir)) != NULL;)
-        if (e->d_name[0] != '.' && !list_one(folder, e->d_name, files, folders))
+        if (e->d_name[0] != '.' && !list_one(folder, e, files, folders))
             status = SOMA_ENOMEM;
     if (status == SOMA_OK && errno != 0)
         status = soma_fail(SOMA_EIO, "%s: %s", folder, strerror(errno));

@@ -52,11 +52,15 @@ void soma__scaling_free(soma__scaling *s) {
     *s = (soma__scaling){0};
 }
 
+/* In steps of a constant size, which compilers make vectors of. */
 static void convert(const uint8_t *restrict in, float *restrict out, int64_t n, float hi, float lo, float bias) {
-    for (int64_t i = 0; i < n; i++) {
-        float v = (float)in[i];
-        out[i] = v * hi + (v * lo + bias);
-    }
+    enum { STEP = 16 };
+    int64_t i = 0;
+    for (; i + STEP <= n; i += STEP)
+        for (int k = 0; k < STEP; k++)
+            out[i + k] = (float)in[i + k] * hi + ((float)in[i + k] * lo + bias);
+    for (; i < n; i++)
+        out[i] = (float)in[i] * hi + ((float)in[i] * lo + bias);
 }
 
 static void convert_back(const uint8_t *restrict in, float *restrict out, int64_t n, float hi, float lo, float bias) {

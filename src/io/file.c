@@ -36,8 +36,9 @@ static soma_status fail_limit(const char *path, size_t limit) {
 
 /* ---- Reading ------------------------------------------------------------------------------------------------------ */
 
-/* Reads to the end. The size that the system gave is only a first guess: files in /proc say 0, pipes say nothing, and a
- * file may grow while it is read. One byte more than the contents is kept for a final 0. */
+/* Reads to the end. The size that the system gave is only a first guess: files in /proc say 0, pipes say nothing, and a file may grow
+ * while it is read. A read that asks for more than the size and gets just that has met the end. One byte more than the contents is kept
+ * for a final 0. */
 static soma_status read_all(int fd, const char *path, size_t guess, size_t limit, soma_bytes *out) {
     size_t room = SOMA_MIN(guess, limit) + 2;
     uint8_t *data = soma__alloc(room);
@@ -62,9 +63,9 @@ static soma_status read_all(int fd, const char *path, size_t guess, size_t limit
             soma__free(data);
             return status;
         }
-        if (got == 0)
+        size += (size_t)SOMA_MAX(got, 0);
+        if (got == 0 || size == guess)
             break;
-        size += (size_t)got;
         if (size > limit) {
             soma__free(data);
             return fail_limit(path, limit);

@@ -2,6 +2,8 @@
  * sizes as 32-bit big-endian numbers, the elements, big-endian, row-major. Nothing may follow. */
 #include "io/io.h"
 
+#include <string.h>
+
 static bool idx_dtype(uint8_t code, soma_dtype *out) {
     static const struct {
         uint8_t code;
@@ -17,7 +19,19 @@ static bool idx_dtype(uint8_t code, soma_dtype *out) {
     return false;
 }
 
-static soma_tensor *parse(const uint8_t *p, size_t size, const char *name) {
+static void release(void *block) { soma__free(block); }
+
+/* A tensor of single bytes, over the block that they lie in behind `head` bytes, which it takes. */
+static soma_tensor *take_bytes(soma_bytes *own, size_t head, soma_dtype dtype, int ndim, const int64_t *shape) {
+    memmove(own->data, own->data + head, own->size - head);
+    soma_tensor *t = soma_from_memory(own->data, ndim, shape, NULL, dtype, release, own->data);
+    if (t)
+        *own = (soma_bytes){0};
+    return t;
+}
+
+/* `own`: p's block, which the tensor may take instead of a copy; NULL: it is the caller's. */
+static soma_tensor *parse(const uint8_t *p, size_t size, const char *name, soma_bytes *own) {
     soma_dtype dtype = SOMA_U8;
     if (size < 4)
         return soma_fail(SOMA_EFORMAT, "%s: %zu bytes, too few for an IDX file", name, size), NULL;
@@ -44,18 +58,19 @@ static soma_tensor *parse(const uint8_t *p, size_t size, const char *name) {
                          !fits || (uint64_t)bytes > size - head ? "truncated" : "too long",
                          soma__shape_text(ndim, shape, text, sizeof text), soma_dtype_name(dtype), size - head),
                NULL;
-    return soma__tensor_of_bytes(p + head, dtype, ndim, shape, true);
+    return own && bytes > 0 && soma_dtype_size(dtype) == 1 ? take_bytes(own, head, dtype, ndim, shape)
+                                                           : soma__tensor_of_bytes(p + head, dtype, ndim, shape, true);
 }
 
 soma_tensor *soma_idx_parse(const void *data, size_t size, const char *name) {
     if ((data == NULL && size > 0) || name == NULL)
         return soma_fail(SOMA_EINVAL, "soma_idx_parse: no data or no name"), NULL;
     if (!soma__is_gzip(data, size))
-        return parse(data, size, name);
+        return parse(data, size, name, NULL);
     soma_bytes plain;
     if (soma__gunzip(data, size, SOMA__FILE_LIMIT, name, &plain) != SOMA_OK)
         return NULL;
-    soma_tensor *t = parse(plain.data, plain.size, name);
+    soma_tensor *t = parse(plain.data, plain.size, name, &plain);
     soma_bytes_free(&plain);
     return t;
 }
@@ -64,7 +79,7 @@ soma_tensor *soma_idx_read(const char *path) {
     soma_bytes bytes;
     if (soma_read_file(path, true, 0, &bytes) != SOMA_OK)
         return NULL;
-    soma_tensor *t = parse(bytes.data, bytes.size, path);
+    soma_tensor *t = parse(bytes.data, bytes.size, path, &bytes);
     soma_bytes_free(&bytes);
     return t;
 }

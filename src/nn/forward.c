@@ -243,12 +243,15 @@ soma_status soma__nn_materialise(soma_module *m, const int64_t *in, bool fill) {
     soma_ctx *ctx = soma__ctx();
     bool shapes = ctx->shapes_only, grad = soma_set_grad_enabled(false);
     soma_owner owner = soma__owner_set(SOMA_OWNER_PARAM);
+    struct soma__recorder *recorder = ctx->recorder;
     ctx->shapes_only = false;
+    ctx->recorder = NULL; /* made once, whatever step it is in */
     soma_scope scope = soma_scope_begin();
     if (scope.depth >= 0 && m->lazy->make(m, in) == SOMA_OK && fill)
         soma__nn_reset(m);
     soma_scope_end(scope);
     ctx->shapes_only = shapes;
+    ctx->recorder = recorder;
     soma__owner_set(owner);
     soma_set_grad_enabled(grad);
     return ctx->error;

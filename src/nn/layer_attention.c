@@ -152,6 +152,20 @@ static soma_tensor *project(soma_module *m, int i, soma_tensor *x) {
     return soma_transpose(soma_reshape(y, SOMA_SHAPE(soma_size(x, 0), soma_size(x, 1), s->heads, e / s->heads)), 1, 2);
 }
 
+/* All three of x by one product: views of [N, T, 3, heads, E / heads]. */
+static void project_all(soma_module *m, soma_tensor *x, soma_tensor **q, soma_tensor **k, soma_tensor **v) {
+    const soma__nn_attention_state *s = m->state;
+    soma_tensor *w = soma__nn_slot(m, "in_proj_weight"), **parts[] = {q, k, v};
+    if (soma_size(x, -1) != soma_size(w, 1)) {
+        soma__nn_fail_fit(x, w);
+        return;
+    }
+    soma_tensor *y = soma_linear(x, w, soma__nn_slot(m, "in_proj_bias"));
+    y = soma_reshape(y, SOMA_SHAPE(soma_size(x, 0), soma_size(x, 1), 3, s->heads, s->embed / s->heads));
+    for (int i = 0; i < 3; i++)
+        *parts[i] = soma_transpose(soma_select(y, 2, i), 1, 2);
+}
+
 /* Puts t's steps behind those in *room [N, H, some, E], which grows by doubling; gives a view of all `steps` + new ones. */
 static soma_tensor *append(soma_tensor **room, int64_t steps, soma_tensor *t) {
     int64_t n = soma_size(t, 2), have = *room ? soma_size(*room, 2) : 0;
@@ -210,7 +224,14 @@ static soma_tensor *attend(soma_module *m, soma_tensor *const *in, int n, void *
         return NULL;
     bool itself = key == query && value == query, causal = s->o.causal || o->is_causal;
     soma__nn_memory *memory = itself ? soma__nn_memory_of(m) : NULL;
-    soma_tensor *q = project(m, 0, batched(s, query)), *k = project(m, 1, batched(s, key)), *v = project(m, 2, batched(s, value));
+    soma_tensor *q = NULL, *k = NULL, *v = NULL;
+    if (itself && packed(s) && soma_dtype_of(query) == SOMA_F32) { /* f64 keeps its order of sums */
+        project_all(m, batched(s, query), &q, &k, &v);
+    } else {
+        q = project(m, 0, batched(s, query));
+        k = project(m, 1, batched(s, key));
+        v = project(m, 2, batched(s, value));
+    }
     if (!q || !k || !v)
         return NULL;
     int64_t before = memory ? memory->steps : 0;

@@ -2,6 +2,8 @@
  * [in, out / groups, window…], and bias [out], named and filled as PyTorch's. */
 #include "nn/nn.h"
 
+#include "ops/conv.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -96,9 +98,15 @@ static soma_tensor *padded(const state *s, soma_tensor *x, int64_t *padding) {
     return soma_pad(x, 2 * s->dims, pad, 0);
 }
 
+/* What runs besides: relu behind, other parameters. */
+typedef struct with {
+    soma_tensor *weight, *bias;
+    bool relu;
+} with;
+
 typedef soma_tensor *convolution(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *opts);
 
-static soma_tensor *conv2d(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *o) {
+static soma_tensor *run2d(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *o, bool relu) {
     soma_conv2d_opts o2 = {.stride = {o->stride[0], o->stride[1]}, .padding = {o->padding[0], o->padding[1]},
                            .dilation = {o->dilation[0], o->dilation[1]}, .groups = o->groups, .size = sizeof o2};
     /* A second entry of 0 would repeat the first: padding 1 x 0 is padded by hand. */
@@ -107,13 +115,18 @@ static soma_tensor *conv2d(soma_tensor *x, soma_tensor *weight, soma_tensor *bia
         o2.padding[0] = 0;
     }
     o2.padding[1] = SOMA_MAX(o2.padding[1], 0);
-    return soma_conv2d_ex(x, weight, bias, &o2);
+    return relu ? soma__conv2d_relu(x, weight, bias, &o2) : soma_conv2d_ex(x, weight, bias, &o2);
 }
 
-static soma_tensor *forward(soma_module *m, soma_tensor *const *in, int n) {
+static soma_tensor *conv2d(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv_opts *o) {
+    return run2d(x, weight, bias, o, false);
+}
+
+static soma_tensor *run_with(soma_module *m, soma_tensor *const *in, int n, void *arg) {
     static convolution *const run[2][3] = {{soma_conv1d_ex, conv2d, soma_conv3d_ex},
                                            {soma_conv_transpose1d_ex, soma_conv_transpose2d_ex, soma_conv_transpose3d_ex}};
     const state *s = m->state;
+    const with *w = arg;
     if (!soma__nn_one_input(m, in, n, s->dims + 2, s->dims + 2))
         return NULL;
     soma_tensor *x = in[0];
@@ -135,7 +148,15 @@ static soma_tensor *forward(soma_module *m, soma_tensor *const *in, int n) {
         o.padding[i] = padding[i] == 0 && i > 0 ? -1 : padding[i];
         o.output_padding[i] = s->output_padding[i] == 0 && i > 0 ? -1 : s->output_padding[i];
     }
+    if (w)
+        return run2d(x, w->weight ? w->weight : weight, w->weight ? w->bias : soma__nn_slot(m, "bias"), &o, w->relu);
     return run[s->transposed][s->dims - 1](x, weight, soma__nn_slot(m, "bias"), &o);
+}
+
+static soma_tensor *forward(soma_module *m, soma_tensor *const *in, int n) { return run_with(m, in, n, NULL); }
+
+soma_tensor *soma__nn_conv_relu(soma_module *m, soma_tensor *x, soma_tensor *weight, soma_tensor *bias, bool relu) {
+    return soma__nn_run(m, &x, 1, run_with, &(with){weight, bias, relu}, NULL, 0);
 }
 
 #define CLASS(id, shown)                                                                                       \

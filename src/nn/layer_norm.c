@@ -1,5 +1,6 @@
 /* Normalisation: over the batch, over the last dimensions, over groups of channels, over neighbouring channels. */
 #include "nn/nn.h"
+#include "tensor/tensor.h"
 
 #include "ops/norm_last.h"
 
@@ -82,9 +83,10 @@ static double count_batch(soma_module *m) {
     soma_tensor *count = soma__nn_slot(m, "num_batches_tracked");
     if (!count || soma_dtype_of(count) != SOMA_I64 || soma_numel(count) != 1)
         return s->momentum;
-    int64_t n = ++*(int64_t *)soma_data(count);
-    soma_touch(count);
-    return s->cumulative ? 1.0 / (double)n : s->momentum;
+    if (s->cumulative && soma__ctx()->recorder)
+        soma_fail(SOMA_EUNSUPPORTED, "running statistics without a momentum depend on the number of batches, which cannot be captured");
+    soma__count_up(count);
+    return s->cumulative ? 1.0 / (double)*(int64_t *)count->data : s->momentum;
 }
 
 /* `arg`, if any: relu is behind it, after the sum with *arg unless that is NULL. */
@@ -109,6 +111,12 @@ static soma_tensor *batch_forward(soma_module *m, soma_tensor *const *in, int n)
 
 soma_tensor *soma__nn_batch_norm_relu(soma_module *m, soma_tensor *x, soma_tensor *add) {
     return soma__nn_run(m, &x, 1, batch_run, &add, NULL, 0);
+}
+
+bool soma__nn_batch_norm_still(soma_module *m, double *eps) {
+    const state *s = m->state;
+    *eps = s->eps;
+    return s->track && made(m) && !soma__nn_learns(m);
 }
 
 /* ---- Instance norm and group norm ---- */

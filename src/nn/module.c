@@ -66,6 +66,7 @@ void soma_nn_free(soma_module *m) {
         soma_release(m->slots[i].tensor);
     }
     forget_names(m);
+    soma__nn_folded_drop(m);
     soma__free(m->slots);
     soma__free(m->children);
     soma__free(m->name);
@@ -442,7 +443,11 @@ void soma_nn_zero_grad(soma_module *m) {
 void soma_nn_train(soma_module *m, bool training) {
     if (!m)
         return;
+    if (m->training != training)
+        soma__setup_changed();
     m->training = training;
+    if (training)
+        soma__nn_folded_drop(m);
     for (int i = 0; i < m->n_children; i++)
         soma_nn_train(m->children[i], training);
 }

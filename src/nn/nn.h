@@ -44,6 +44,7 @@ struct soma_module {
     int n_slots, room_slots;
     soma_module **children;
     int n_children, room_children;
+    struct soma__folded *folded; /* fuse.c */
     soma_forward_hook hook;
     void *hook_user;
     const soma__probe *probe;
@@ -74,6 +75,14 @@ bool soma__nn_unseen(const soma_module *m);
 int soma__nn_run_together(soma_module *m, int i, int end, soma_tensor *x, soma_tensor **y);
 /* A batch norm layer, [+ add] and relu, for x of soma__norm_last. */
 soma_tensor *soma__nn_batch_norm_relu(soma_module *m, soma_tensor *x, soma_tensor *add);
+/* A Conv2d layer, with another weight and bias if `weight` is given, and relu behind it. */
+soma_tensor *soma__nn_conv_relu(soma_module *m, soma_tensor *x, soma_tensor *weight, soma_tensor *bias, bool relu);
+/* The convolution of Conv2d m with batch norm `norm` behind it, for evaluation off the tape: weights scaled once and kept with m until a
+ * parameter changes (by an operator, or with soma_touch). *y is NULL with no error where that cannot be. */
+bool soma__nn_conv_folded(soma_module *m, soma_module *norm, soma_tensor *x, bool relu, soma_tensor **y);
+void soma__nn_folded_drop(soma_module *m);
+/* What batch norm goes by when it is not training. */
+bool soma__nn_batch_norm_still(soma_module *m, double *eps);
 /* As soma_nn_forward_n with `run` in place of the class's forward: path, scope and hooks around it. What `run` puts into more[…] (NULL:
  * nothing) leaves its scope too. */
 typedef soma_tensor *(*soma__nn_run_fn)(soma_module *m, soma_tensor *const *in, int n, void *arg);

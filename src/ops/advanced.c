@@ -11,6 +11,8 @@
 /* `index` as contiguous i64 in [0, size); `where` is for the message. */
 static soma_tensor *wrapped(const char *op, soma_tensor *index, int64_t size, const char *where) {
     soma_tensor *t = soma_clone(soma_to(index, SOMA_I64));
+    if (t && !soma__may_read(t, op))
+        return NULL;
     for (int64_t i = 0; t && t->data && i < t->numel; i++) {
         int64_t *v = (int64_t *)t->data + i, at[SOMA_MAX_DIMS] = {0}, rest = i;
         if (*v >= -size && *v < size) {

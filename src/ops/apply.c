@@ -189,6 +189,7 @@ static bool run_kernel(soma_args *a) {
         soma__owner_set(was);
         if (!a->work)
             return false;
+        a->work_bytes = bytes;
     }
     const char *why = "it has no kernel";
     int i = 0;
@@ -202,7 +203,8 @@ static bool run_kernel(soma_args *a) {
     a->work = NULL;
     if (why)
         soma_fail(SOMA_EUNSUPPORTED, "%s: no kernel takes these arguments: %s", op->name, why);
-    return !why;
+    soma__recorder *r = soma__ctx()->recorder;
+    return !why && (__builtin_expect(!r, 1) || r->call(r, a, i - 1));
 }
 
 /* A view shares storage instead of running a kernel; NULL without an error: a copy is needed. Where the user may come to see it, what it
@@ -283,6 +285,9 @@ bool soma__give(soma_args *a, soma_tensor *t) {
 bool soma__has_values(const soma_args *a) {
     if (soma__ctx()->shapes_only)
         soma_fail(SOMA_EUNSUPPORTED, "%s: the shape of its result depends on values, and this is a run over shapes alone", a->op->name);
+    for (int i = 0; i < a->n_in; i++)
+        if (a->in[i] && !soma__may_read(a->in[i], a->op->name))
+            return false;
     return !soma__ctx()->shapes_only;
 }
 

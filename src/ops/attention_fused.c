@@ -49,6 +49,10 @@ static soma__rows_at rows_at(const soma_tensor *t, int64_t h) {
     return (soma__rows_at){(const float *)t->data + place(t, h), t->stride[t->ndim - 2], t->stride[t->ndim - 1]};
 }
 
+static soma__rows_to to_rows(const soma_tensor *t, int64_t h) {
+    return (soma__rows_to){(float *)t->data + place(t, h), t->stride[t->ndim - 2]};
+}
+
 static soma__attention head_of(const job *j, int64_t h) {
     soma__attention t = j->head;
     t.q = rows_at(j->a->in[Q], h);
@@ -79,9 +83,9 @@ static void backward_slots(void *arg, int64_t begin, int64_t end) {
             t.g = rows_at(in[GRAD], h);
             t.out = (float *)in[OUT]->data + h * t.l * t.ev;
             t.lse = (float *)in[LSE]->data + h * t.l;
-            t.gq = (float *)out[0]->data + h * t.l * t.e;
-            t.gk = (float *)out[1]->data + h * t.s * t.e;
-            t.gv = (float *)out[2]->data + h * t.s * t.ev;
+            t.gq = to_rows(out[0], h);
+            t.gk = to_rows(out[1], h);
+            t.gv = to_rows(out[2], h);
             soma__attention_backward(&t, j->work + (size_t)slot * j->room);
         }
 }
@@ -116,7 +120,7 @@ static double value(const soma_tensor *t, int64_t h, int64_t i, int64_t j) {
 }
 
 static void add_at(soma_tensor *t, int64_t i, double v) {
-    char *p = (char *)t->data + i * (int64_t)soma_dtype_size((soma_dtype)t->dtype);
+    char *p = soma__element(t, i);
     soma__store(p, (soma_dtype)t->dtype, soma__load(p, (soma_dtype)t->dtype) + v);
 }
 
@@ -203,6 +207,17 @@ static bool forward_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
+/* [batch, heads, steps, features] of a projection lies as [batch, steps, heads, features]: the gradient does too. */
+static void lay_steps_first(soma_meta *m, const soma_tensor *t) {
+    m->laid = t->ndim == 4 && t->numel > 0 && t->shape[1] > 1 && t->shape[2] > 1 && t->stride[1] < t->stride[2];
+    if (!m->laid)
+        return;
+    m->stride[3] = 1;
+    m->stride[1] = t->shape[3];
+    m->stride[2] = t->shape[1] * t->shape[3];
+    m->stride[0] = t->shape[2] * m->stride[2];
+}
+
 static bool backward_shape(soma_args *a, soma_meta *out) {
     char g[SOMA__SHAPE_TEXT], y[SOMA__SHAPE_TEXT];
     if (!fits(a))
@@ -212,8 +227,10 @@ static bool backward_shape(soma_args *a, soma_meta *out) {
                   soma__tensor_text(a->in[OUT], y));
         return false;
     }
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         out[i] = soma__meta_of(a->in[i]);
+        lay_steps_first(&out[i], a->in[i]);
+    }
     return true;
 }
 

@@ -3,6 +3,7 @@
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/copy.h"
 #include "ops/conv.h"
+#include "ops/elementwise.h"
 
 #include <string.h>
 
@@ -113,7 +114,7 @@ static bool taken(const soma_args *a, int i, int x, int y, soma__conv *c) {
 }
 
 static operands prepare(const soma_args *a, int x, int y, soma__conv *c) {
-    operands o = {.work = a->work, .bytes = a->work ? soma__block_size(a->work) : 0};
+    operands o = {.work = a->work, .bytes = a->work_bytes};
     taken(a, OUT, x, y, c);
     for (int i = 0; i < a->n_in && i < 3; i++) {
         const soma_tensor *t = a->in[i];
@@ -160,7 +161,7 @@ static bool product_at(const soma__conv *c, int64_t n, int64_t w, int64_t oy, in
 
 /* Sums all products into `to` (numbered by x, weight or y), whose elements are of the tensors' dtype; halves round at each
  * step, so it takes one output at a time. */
-static void plain(const soma__conv *c, const void *x, const void *w, const void *y, const void *bias, int what,
+static void plain(const soma__conv *c, const void *x, const void *w, const void *y, const void *bias, bool relu, int what,
                   const soma_tensor *to) {
     const size_t size = soma_dtype_size(c->dtype);
     const int64_t weights = c->out_channels * (c->in_channels / c->groups) * c->kernel[0] * c->kernel[1];
@@ -180,6 +181,8 @@ static void plain(const soma__conv *c, const void *x, const void *w, const void 
                     const void *right = what == 1 ? (const char *)y + (size_t)at_y * size : (const char *)w + (size_t)i * size;
                     sum += soma__load(left, c->dtype) * soma__load(right, c->dtype);
                 }
+        if (relu && sum <= 0)
+            sum = 0;
         int64_t at = 0, rest = k;
         for (int d = to->ndim - 1; d >= 0; rest /= to->shape[d--])
             at += rest % to->shape[d] * to->stride[d];
@@ -217,12 +220,15 @@ static size_t conv_work(soma_args *a) {
     return conv_geometry(a, &c) ? work_bytes(a, 0, OUT, &c, soma__conv_forward_work) : 0;
 }
 
+static const soma_op conv2d_op, conv2d_relu_op, conv2d_backward_input_op, conv2d_backward_weight_op;
+static bool has_relu(const soma_args *a) { return a->op == &conv2d_relu_op; }
+
 static const char *conv_packed(soma_args *a) {
     soma__conv c;
     conv_geometry(a, &c);
     operands o = prepare(a, 0, OUT, &c);
     if (a->out[0]->numel > 0)
-        soma__conv_forward(&c, o.in[0], o.in[1], o.in[2], false, a->out[0]->data, o.work, o.bytes);
+        soma__conv_forward(&c, o.in[0], o.in[1], o.in[2], has_relu(a), a->out[0]->data, o.work, o.bytes);
     return NULL;
 }
 
@@ -230,7 +236,7 @@ static const char *conv_plain(soma_args *a) {
     soma__conv c;
     conv_geometry(a, &c);
     operands o = prepare(a, NONE, NONE, &c);
-    plain(&c, o.in[0], o.in[1], NULL, o.in[2], 2, a->out[0]);
+    plain(&c, o.in[0], o.in[1], NULL, o.in[2], has_relu(a), 2, a->out[0]);
     return NULL;
 }
 
@@ -238,8 +244,6 @@ static int64_t conv_flops(soma_args *a) {
     const soma_tensor *w = a->in[1];
     return a->out[0]->numel * (2 * w->shape[1] * w->shape[2] * w->shape[3] + (a->in[2] ? 1 : 0));
 }
-
-static const soma_op conv2d_op, conv2d_backward_input_op, conv2d_backward_weight_op;
 
 /* The four attributes of conv2d, and as fifth the sizes of what is to be made. */
 static soma_tensor *gradient(const soma_op *op, const soma_attr *attrs, const char *name, const int64_t *sizes,
@@ -265,6 +269,13 @@ static void conv_backward(soma_grad_args *g) {
         g->gin[1] = weight_gradient(g->attrs, &g->in_meta[1].shape[2], g->in[0], go);
     if (g->n_in > 2 && g->need[2])
         g->gin[2] = nx == 4 ? soma_sum(go, SOMA_DIMS(0, 2, 3), false) : soma_sum(go, SOMA_DIMS(1, 2), false);
+}
+
+static void conv_relu_backward(soma_grad_args *g) {
+    soma_tensor *masked = g->gout[0] ? soma__relu_gradient(g->gout[0], g->out[0], g->create_graph) : NULL;
+    soma_grad_args inner = *g;
+    inner.gout = &masked;
+    conv_backward(&inner);
 }
 
 /* One case for all three operators. A zero attribute is not given. */
@@ -377,8 +388,30 @@ static const soma_op conv2d_op = {
     .samples = conv_samples,
     .errors = conv_errors,
 };
+/* With relu behind it, which costs nothing there. */
+static const soma_op conv2d_relu_op = {
+    .name = "conv2d_relu",
+    .family = "conv",
+    .doc = "relu(conv2d)",
+    .in = {{.name = "x"}, {.name = "weight"}, {.name = "bias", .optional = true}},
+    .n_in = 3,
+    .outputs = 1,
+    .attrs = conv_attrs,
+    .n_attrs = (int)SOMA_LEN(conv_attrs),
+    .dtypes = SOMA_FLOATS,
+    .promote = SOMA_PROMOTE_SAME,
+    .shape = conv_shape,
+    .work = conv_work,
+    .cpu = {conv_packed, conv_plain},
+    .backward = conv_relu_backward,
+    .saves = SOMA_SAVE_OUT(0),
+    .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)},
+    .internal = true,
+    .samples = conv_samples,
+    .errors = conv_errors,
+};
 
-soma_tensor *soma_conv2d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv2d_opts *opts) {
+static soma_tensor *run(const soma_op *op, soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv2d_opts *opts) {
     static const soma_conv2d_opts none;
     if (!x || !weight)
         return NULL;
@@ -392,7 +425,15 @@ soma_tensor *soma_conv2d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bi
     }
     const soma_attr attrs[] = {SOMA_INTS("stride", v[0][0], v[0][1]), SOMA_INTS("padding", v[1][0], v[1][1]),
                                SOMA_INTS("dilation", v[2][0], v[2][1]), SOMA_INT("groups", o->groups ? o->groups : 1)};
-    return SOMA__RUN(&conv2d_op, attrs, x, weight, bias);
+    return SOMA__RUN(op, attrs, x, weight, bias);
+}
+
+soma_tensor *soma_conv2d_ex(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv2d_opts *opts) {
+    return run(&conv2d_op, x, weight, bias, opts);
+}
+
+soma_tensor *soma__conv2d_relu(soma_tensor *x, soma_tensor *weight, soma_tensor *bias, const soma_conv2d_opts *opts) {
+    return run(&conv2d_relu_op, x, weight, bias, opts);
 }
 
 soma_tensor *soma__conv2d_plain(soma_tensor *x, soma_tensor *w, soma_tensor *bias, const soma__conv_plane *p) {
@@ -468,7 +509,7 @@ static const char *input_plain(soma_args *a) {
     soma__conv c;
     input_geometry(a, &c);
     operands o = prepare(a, NONE, NONE, &c);
-    plain(&c, NULL, o.in[1], o.in[0], NULL, 0, a->out[0]);
+    plain(&c, NULL, o.in[1], o.in[0], NULL, false, 0, a->out[0]);
     return NULL;
 }
 
@@ -605,7 +646,7 @@ static const char *weight_plain(soma_args *a) {
     soma__conv c;
     weight_geometry(a, &c);
     operands o = prepare(a, NONE, NONE, &c);
-    plain(&c, o.in[0], NULL, o.in[1], NULL, 1, a->out[0]);
+    plain(&c, o.in[0], NULL, o.in[1], NULL, false, 1, a->out[0]);
     return NULL;
 }
 
@@ -650,4 +691,4 @@ static const soma_op conv2d_backward_weight_op = {
     .errors = weight_errors,
 };
 
-const soma_op *const soma__conv_ops[] = {&conv2d_op, &conv2d_backward_input_op, &conv2d_backward_weight_op, NULL};
+const soma_op *const soma__conv_ops[] = {&conv2d_op, &conv2d_relu_op, &conv2d_backward_input_op, &conv2d_backward_weight_op, NULL};

@@ -78,6 +78,9 @@ void soma__run_rows(soma_tensor *out, soma_tensor *const *in, int n_in, soma__ro
         c.of[k].move = k == 0 ? soma__casts.cast[stored][seen] : soma__casts.cast[seen][stored];
         c.row = c.of[k].half ? f32_row : c.row;
     }
+    soma__recorder *r = soma__ctx()->recorder;
+    if (r)
+        r->rows(r, &(struct soma__rows){c.row, params, operands, n_in + 1, scalars});
     char *p[SOMA__ITER_MAX];
     int64_t stride[SOMA__ITER_MAX];
     if (soma__iter_one_row(operands, n_in + 1, true, p, stride)) {

@@ -5,6 +5,15 @@
 #include "kernels/cpu/elementwise.h"
 #include "ops/op.h"
 
+/* Elementwise work as a recorder sees it. */
+struct soma__rows {
+    soma__row_fn row;
+    const double *params; /* SOMA__ROW_PARAMS */
+    soma_tensor *const *operands; /* output first */
+    int n;
+    bool scalars;
+};
+enum { SOMA__ROW_PARAMS = 2 };
 /* Runs `row` (of f32 when in and out are f16 or bf16) over out and the inputs, broadcast. `f32_row` serves the 16-bit floats; either
  * may be NULL when it cannot happen. `scalars`: the row takes one input of stride 0. */
 void soma__run_rows(soma_tensor *out, soma_tensor *const *in, int n_in, soma__row_fn row, soma__row_fn f32_row, const double *params,
@@ -17,6 +26,8 @@ void soma__run_plain(const soma__iter *it, soma__row_fn row);
 /* Parts of composites. */
 soma_tensor *soma__round_plain(soma_tensor *x);
 soma_tensor *soma__gelu_exact(soma_tensor *x);
+/* g behind relu, whose result was y. */
+soma_tensor *soma__relu_gradient(soma_tensor *g, soma_tensor *y, bool create_graph);
 soma_tensor *soma__step_plain(soma_tensor *x, double threshold);
 void soma__step_rows(soma_args *a, double threshold); /* 1 where in[0] >= threshold, else 0, into out[0] */
 

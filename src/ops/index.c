@@ -196,11 +196,18 @@ static const char *index_select_kernel(soma_args *a) {
     return NULL;
 }
 
-static void index_select_backward(soma_grad_args *g) {
+static const soma_op index_add_op, scatter_add_op;
+
+/* The gradient of what was taken. The zeros are nobody else's: without a graph they are added to where they are. */
+static void add_to_zeros(soma_grad_args *g, const soma_op *add) {
     const soma_meta *x = &g->in_meta[0];
-    if (g->gout[0] && g->need[0])
-        g->gin[0] = soma_index_add(soma_zeros(x->ndim, x->shape, x->dtype), g->attrs[0].value.i, g->in[1], g->gout[0]);
+    if (!g->gout[0] || !g->need[0])
+        return;
+    soma_tensor *in[] = {soma_zeros(x->ndim, x->shape, x->dtype), g->in[1], g->gout[0]};
+    soma__apply(add, in, 3, g->attrs, g->gin, g->create_graph ? 0 : SOMA__IN_PLACE);
 }
+
+static void index_select_backward(soma_grad_args *g) { add_to_zeros(g, &index_add_op); }
 
 static bool index_select_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const index_case c[] = {
@@ -357,11 +364,7 @@ static const char *gather_kernel(soma_args *a) {
     return NULL;
 }
 
-static void gather_backward(soma_grad_args *g) {
-    const soma_meta *x = &g->in_meta[0];
-    if (g->gout[0] && g->need[0])
-        g->gin[0] = soma_scatter_add(soma_zeros(x->ndim, x->shape, x->dtype), g->attrs[0].value.i, g->in[1], g->gout[0]);
-}
+static void gather_backward(soma_grad_args *g) { add_to_zeros(g, &scatter_add_op); }
 
 static bool gather_samples(int i, soma_dtype dtype, soma_sample *s) {
     static const index_case c[] = {{0, 2, 2, {4, 3}, {5, 3}, {0}},

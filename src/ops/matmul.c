@@ -82,9 +82,9 @@ static batched plan(const soma_args *args, const soma_tensor *a, const soma_tens
     return p;
 }
 
-static void run_batched(const batched *p, void *work) {
+static void run_batched(const batched *p, void *work, size_t bytes) {
     soma__gemm g = p->g;
-    const size_t size = soma_dtype_size(g.dtype), bytes = work ? soma__block_size(work) : 0;
+    const size_t size = soma_dtype_size(g.dtype);
     int64_t index[SOMA_MAX_DIMS] = {0};
     for (;;) {
         int64_t a = 0, b = 0, c = 0;
@@ -188,7 +188,7 @@ static size_t matmul_work(soma_args *a) {
 static const char *matmul_packed(soma_args *a) {
     if (a->out[0]->numel > 0) {
         batched p = plan(a, a->in[0], a->in[1], a->out[0], false);
-        run_batched(&p, a->work);
+        run_batched(&p, a->work, a->work_bytes);
     }
     return NULL;
 }
@@ -376,12 +376,12 @@ static const char *linear_packed(soma_args *a) {
     batched p = linear_plan(a);
     const size_t skip = soma__packed_bytes(a->in[2]);
     if (p.ndim == 0) {
-        soma__gemm_run(&p.g, a->work ? (char *)a->work + skip : NULL, a->work ? soma__block_size(a->work) - skip : 0);
+        soma__gemm_run(&p.g, a->work ? (char *)a->work + skip : NULL, a->work_bytes - skip);
         return NULL;
     }
     if (skip)
         return "rows that do not lie evenly, with such a bias";
-    run_batched(&p, a->work);
+    run_batched(&p, a->work, a->work_bytes);
     return NULL;
 }
 
@@ -473,7 +473,7 @@ static size_t linear_backward_work(soma_args *a) {
 }
 
 static const char *run_linear_backward(soma_args *a, bool reference) {
-    const size_t bytes = a->work ? soma__block_size(a->work) : 0;
+    const size_t bytes = a->work_bytes;
     for (int i = 0; i < 2; i++) {
         if (a->out[i]->numel == 0)
             continue;

@@ -8,7 +8,7 @@
 
 #include "tensor/tensor.h"
 
-enum { SOMA_MAX_OUTPUTS = 4, SOMA_MAX_ATTRS = 12, SOMA_MAX_NAMED_INPUTS = 8, SOMA_MAX_IMPLS = 3 };
+enum { SOMA_MAX_OUTPUTS = 8, SOMA_MAX_ATTRS = 12, SOMA_MAX_NAMED_INPUTS = 8, SOMA_MAX_IMPLS = 3 };
 
 #define SOMA_BIT(dtype) (1u << (dtype))
 #define SOMA_FLOATS (SOMA_BIT(SOMA_F32) | SOMA_BIT(SOMA_F64) | SOMA_BIT(SOMA_F16) | SOMA_BIT(SOMA_BF16))
@@ -28,6 +28,7 @@ typedef struct soma_args {
     const soma_attr *attrs;        /* in the order of op->attrs, defaults filled in */
     soma_rng rng;                  /* random operators: the stream of this call */
     void *work;                    /* op->work(args) bytes, 64-byte aligned */
+    size_t work_bytes;
     bool bf16;                     /* autocast: products of f32 round their operands to bf16 */
 } soma_args;
 

@@ -4,9 +4,9 @@
 
 #include <string.h>
 
-enum { MODE, BATCH_FIRST, REVERSE, KEEP };                /* attributes */
+enum { MODE, BATCH_FIRST, REVERSE, KEEP, WANTED = KEEP };              /* attributes */
 enum { X, H0, C0, W_IH, W_HH, B_IH, B_HH, LENGTHS };      /* inputs */
-enum { GH, GC, STATE, FIRST, ACT, BACK_W_HH, BACK_W_IH, BACK_LENGTHS };
+enum { GH, GC, STATE, ACT, ROWS, BACK_W_HH, BACK_W_IH, BACK_LENGTHS };
 
 /* ---- Shapes ---------------------------------------------------------------------------------------------------------- */
 
@@ -87,21 +87,25 @@ static bool back_shape(soma_args *a, soma_meta *out) {
     }
     const int mode = (int)a->attrs[MODE].value.i, first = a->attrs[BATCH_FIRST].value.i != 0;
     const int64_t p = gh->shape[0], q = gh->shape[1], n = gh->shape[2], rows = soma__rnn_gates(mode) * n, batch = gh->shape[!first],
-                  steps = gh->shape[first];
-    const bool lstm = mode == SOMA__RNN_LSTM, wanted = a->attrs[KEEP].value.i != 0;
-    const soma_tensor *w = a->in[BACK_W_IH], *state = a->in[STATE];
-    if (!fits(a, GC, 3, steps, batch, n) || !fits(a, STATE, 3, lstm ? steps : steps + 1, batch, lstm || !state ? n : SOMA_MAX(n, state->shape[2])) || !fits(a, FIRST, 2, batch, n, 0) ||
-        !fits(a, ACT, 3, steps, batch, soma__rnn_blocks(mode) * n) || !fits(a, BACK_W_HH, 2, rows, n, 0) || !fits(a, BACK_LENGTHS, 1, batch, 0, 0) ||
-        (w && !fits(a, BACK_W_IH, 2, rows, w->shape[w->ndim - 1], 0)))
+                  steps = gh->shape[first], wanted = a->attrs[WANTED].value.i;
+    const bool lstm = mode == SOMA__RNN_LSTM;
+    const soma_tensor *w = a->in[BACK_W_IH];
+    const int64_t e = w->shape[w->ndim - 1];
+    if (!fits(a, BACK_W_HH, 2, rows, n, 0) || !fits(a, BACK_W_IH, 2, rows, e, 0) || !fits(a, GC, 3, steps, batch, n) ||
+        !fits(a, STATE, 3, steps, batch, n) || !fits(a, ACT, 3, steps, batch, soma__rnn_blocks(mode) * n) ||
+        !fits(a, ROWS, 3, steps + 1, batch, soma__rnn_row(n, e)) || !fits(a, BACK_LENGTHS, 1, batch, 0, 0))
         return false;
-    if (mode >= SOMA__RNN_LSTM && !state) {
-        soma_fail(SOMA_EINVAL, "%s: LSTM and GRU need their states", a->op->name);
+    if (lstm && !a->in[STATE]) {
+        soma_fail(SOMA_EINVAL, "%s: an LSTM needs its states", a->op->name);
         return false;
     }
-    meta_of(&out[0], true, 3, steps + 1, batch, soma__rnn_width(mode, n));
-    meta_of(&out[1], w != NULL, 3, p, q, w ? w->shape[1] : 0);
-    meta_of(&out[2], wanted, 2, batch, n, 0);
-    meta_of(&out[3], wanted && lstm, 2, batch, n, 0);
+    meta_of(&out[0], wanted & SOMA__RNN_GX, 3, p, q, e);
+    meta_of(&out[1], wanted & SOMA__RNN_STATES, 2, batch, n, 0);
+    meta_of(&out[2], wanted & SOMA__RNN_STATES && lstm, 2, batch, n, 0);
+    for (int i = 0; i < 2; i++) {
+        meta_of(&out[3 + i], wanted & SOMA__RNN_WEIGHTS, 2, rows, i == 0 ? n : e, 0);
+        meta_of(&out[5 + i], wanted & SOMA__RNN_WEIGHTS, 1, rows, 0, 0);
+    }
     return true;
 }
 
@@ -109,8 +113,9 @@ static int64_t steps_flops(soma_args *a) {
     return 2 * a->out[0]->numel * soma__rnn_gates((int)a->attrs[MODE].value.i) * (a->in[X]->shape[2] + a->in[W_HH]->shape[1] + 5);
 }
 static int64_t back_flops(soma_args *a) {
-    const int64_t gates = soma__rnn_gates((int)a->attrs[MODE].value.i);
-    return 2 * gates * (a->in[GH]->numel * (a->in[GH]->shape[2] + 8) + a->out[1]->numel * a->in[GH]->shape[2]);
+    const int64_t n = a->in[GH]->shape[2], e = a->in[BACK_W_IH]->shape[1], wanted = a->attrs[WANTED].value.i;
+    return 2 * a->in[GH]->numel * soma__rnn_gates((int)a->attrs[MODE].value.i) *
+           (n + 8 + (wanted & SOMA__RNN_GX ? e : 0) + (wanted & SOMA__RNN_WEIGHTS ? n + e : 0));
 }
 
 /* ---- The gradient ---------------------------------------------------------------------------------------------------- */
@@ -227,68 +232,54 @@ static bool back_in_operators(soma_grad_args *g, soma_tensor *before, soma_tenso
 static soma_tensor *over_rows(soma_tensor *a, soma_tensor *b) {
     return soma_matmul(soma_transpose(soma_flatten(a, 0, 1), 0, 1), soma_flatten(b, 0, 1));
 }
-static soma_tensor *columns(soma_tensor *t, int64_t begin, int64_t end) { return soma_contiguous(soma_slice(t, -1, begin, end, 1)); }
 
 /* GRU: n's gradient differs for x and h, and comes first in dg for h: put in its place, the last. */
 static soma_tensor *n_last(soma_tensor *t, int64_t n) {
     return soma_cat((soma_tensor *const[]){soma_slice(t, 0, n, 3 * n, 1), soma_slice(t, 0, 0, n, 1)}, 2, 0);
 }
 
-/* rows: h before each step and x; sums: of dg, parts of them over the steps. */
-static void weight_gradients(soma_grad_args *g, soma_tensor *rows, soma_tensor *dg, soma_tensor *sums) {
-    const int64_t mode = g->attrs[MODE].value.i, n = g->out_meta[0].shape[2], e = g->in_meta[X].shape[2], k = soma__rnn_gates((int)mode) * n;
+static void weights_in_operators(soma_grad_args *g, soma_tensor *before, soma_tensor *dg) {
+    const int64_t mode = g->attrs[MODE].value.i, n = g->out_meta[0].shape[2], k = soma__rnn_gates((int)mode) * n;
     const bool gru = mode == SOMA__RNN_GRU;
-    soma_tensor *of_h = soma_slice(dg, -1, 0, k, 1), *of_x = gru ? soma_slice(dg, -1, n, 4 * n, 1) : of_h;
-    if (g->need[W_IH] && g->need[W_HH] && !gru) {
-        soma_tensor *both = over_rows(of_h, soma_slice(rows, -1, 0, n + e, 1));
-        g->gin[W_HH] = columns(both, 0, n);
-        g->gin[W_IH] = columns(both, n, n + e);
-    } else {
-        g->gin[W_IH] = g->need[W_IH] ? over_rows(of_x, soma_slice(rows, -1, n, n + e, 1)) : NULL;
-        g->gin[W_HH] = g->need[W_HH] ? over_rows(of_h, soma_slice(rows, -1, 0, n, 1)) : NULL;
-        if (gru && g->need[W_HH])
-            g->gin[W_HH] = n_last(g->gin[W_HH], n);
-    }
-    if (!g->need[B_IH] && !g->need[B_HH])
-        return;
-    soma_tensor *bias = soma_sum(sums, SOMA_DIMS(0), false);
-    g->gin[B_IH] = gru ? soma_slice(bias, 0, n, 4 * n, 1) : soma_slice(bias, 0, 0, k, 1);
-    g->gin[B_HH] = gru ? n_last(bias, n) : g->gin[B_IH];
+    soma_tensor *of_h = soma_slice(dg, -1, 0, k, 1), *of_x = gru ? soma_slice(dg, -1, n, 4 * n, 1) : of_h, *bias;
+    g->gin[W_IH] = over_rows(of_x, by_steps(g->in[X], g->attrs));
+    g->gin[W_HH] = over_rows(of_h, before);
+    g->gin[B_IH] = soma_sum(soma_flatten(of_x, 0, 1), SOMA_DIMS(0), false);
+    bias = soma_sum(soma_flatten(of_h, 0, 1), SOMA_DIMS(0), false);
+    g->gin[W_HH] = gru ? n_last(g->gin[W_HH], n) : g->gin[W_HH];
+    g->gin[B_HH] = gru ? n_last(bias, n) : bias;
 }
 
 static void steps_backward(soma_grad_args *g) {
-    const int64_t mode = g->attrs[MODE].value.i;
-    const bool lstm = mode == SOMA__RNN_LSTM;
+    const bool lstm = g->attrs[MODE].value.i == SOMA__RNN_LSTM;
     soma_tensor *gh = g->gout[0], *gc = lstm ? g->gout[1] : NULL, *out[SOMA_MAX_OUTPUTS] = {0};
     if (!gh && !gc)
         return;
     if (!gh)
         gh = soma_zeros(g->out_meta[0].ndim, g->out_meta[0].shape, g->out_meta[0].dtype);
-    soma_tensor *rows, *dg, *sums;
-    if (!gh)
-        return;
     if (g->create_graph) {
         soma_tensor *before = shifted(by_steps(g->out[0], g->attrs), g->in[H0], g->attrs);
-        if (!before || !back_in_operators(g, before, gh, gc, out))
+        if (!gh || !before || !back_in_operators(g, before, gh, gc, out))
             return;
-        rows = soma_cat((soma_tensor *const[]){before, by_steps(g->in[X], g->attrs)}, 2, -1);
-        dg = out[0];
-        sums = soma_flatten(dg, 0, 1);
+        weights_in_operators(g, before, out[0]);
+        out[0] = out[1];
+        out[1] = out[2];
+        out[2] = out[3];
     } else {
-        soma_tensor *in[] = {gh, gc, lstm ? g->out[1] : mode == SOMA__RNN_GRU ? g->out[3] : NULL, lstm ? g->in[C0] : NULL, g->out[2], g->in[W_HH],
-                             g->need[X] ? g->in[W_IH] : NULL, g->in[LENGTHS]};
-        soma_attr attrs[] = {g->attrs[MODE], g->attrs[BATCH_FIRST], g->attrs[REVERSE], SOMA_BOOLEAN("states", g->need[H0] || g->need[C0])};
+        const bool *need = g->need;
+        const int wanted = (need[X] ? SOMA__RNN_GX : 0) | (need[H0] || need[C0] ? SOMA__RNN_STATES : 0) |
+                           (need[W_IH] || need[W_HH] || need[B_IH] || need[B_HH] ? SOMA__RNN_WEIGHTS : 0);
+        soma_tensor *in[] = {gh, gc, lstm ? g->out[1] : NULL, g->out[2], g->out[3], g->in[W_HH], g->in[W_IH], g->in[LENGTHS]};
+        soma_attr attrs[] = {g->attrs[MODE], g->attrs[BATCH_FIRST], g->attrs[REVERSE], SOMA_INT("wanted", wanted)};
         if (!soma__apply(&soma__rnn_steps_backward_op, in, 8, attrs, out, 0))
             return;
-        const int64_t steps = out[0]->shape[0] - 1;
-        rows = soma_slice(g->out[3], 0, 0, steps, 1);
-        dg = soma_slice(out[0], 0, 0, steps, 1);
-        sums = soma_select(out[0], 0, steps);
+        static const int of[] = {W_HH, W_IH, B_HH, B_IH};
+        for (int i = 0; i < 4; i++)
+            g->gin[of[i]] = need[of[i]] ? out[3 + i] : NULL;
     }
-    g->gin[X] = out[1];
-    g->gin[H0] = g->need[H0] ? out[2] : NULL;
-    g->gin[C0] = g->need[C0] && lstm ? out[3] : NULL;
-    weight_gradients(g, rows, dg, sums);
+    g->gin[X] = g->need[X] ? out[0] : NULL;
+    g->gin[H0] = g->need[H0] ? out[1] : NULL;
+    g->gin[C0] = g->need[C0] && lstm ? out[2] : NULL;
 }
 
 /* ---- Samples --------------------------------------------------------------------------------------------------------- */
@@ -339,14 +330,14 @@ static bool back_samples(int i, soma_dtype dtype, soma_sample *s) {
         return false;
     *s = (soma_sample){.n_in = 8, .n_attrs = 4, .no_gradcheck = true};
     memcpy(s->attrs, way.attrs, 3 * sizeof *s->attrs);
-    s->attrs[KEEP] = SOMA_BOOLEAN("states", i % 3 > 0);
+    s->attrs[WANTED] = SOMA_INT("wanted", i % 4 == 3 ? 3 : i % 3 ? 7 : 4);
     s->in[GH] = soma__sample(dtype, -1, 1, 11, out[0]->ndim, out[0]->shape);
     s->in[GC] = mode == SOMA__RNN_LSTM && i > 4 ? soma__sample(dtype, -1, 1, 12, out[1]->ndim, out[1]->shape) : NULL;
-    s->in[STATE] = mode == SOMA__RNN_LSTM ? out[1] : mode == SOMA__RNN_GRU ? out[3] : NULL;
-    s->in[FIRST] = mode == SOMA__RNN_LSTM ? way.in[C0] : NULL;
+    s->in[STATE] = mode == SOMA__RNN_LSTM ? out[1] : NULL;
     s->in[ACT] = out[2];
+    s->in[ROWS] = out[3];
     s->in[BACK_W_HH] = way.in[W_HH];
-    s->in[BACK_W_IH] = i % 5 ? way.in[W_IH] : NULL;
+    s->in[BACK_W_IH] = way.in[W_IH];
     s->in[BACK_LENGTHS] = way.in[LENGTHS];
     return true;
 }
@@ -356,7 +347,7 @@ static bool back_errors(int i, soma_dtype dtype, soma_sample *s) {
         return false;
     s->in[i == 0 ? BACK_W_HH : STATE] = i == 0 ? soma__sample(dtype, -1, 1, 8, SOMA_SHAPE(9, 3)) : NULL;
     s->status = i == 0 ? SOMA_ESHAPE : SOMA_EINVAL;
-    s->error = i == 0 ? "weight_hh is [9, 3] f32, expected [3, 3]" : "LSTM and GRU need their states";
+    s->error = i == 0 ? "weight_hh is [9, 3] f32, expected [3, 3]" : "an LSTM needs its states";
     return true;
 }
 
@@ -382,11 +373,10 @@ const soma_op soma__rnn_steps_op = {
     .no_grad_in = 1u << LENGTHS, .no_grad_out = 4 | 8, .internal = true, .flops = steps_flops, .samples = steps_samples, .errors = steps_errors,
 };
 const soma_op soma__rnn_steps_backward_op = {
-    .name = "rnn_steps_backward", .family = "rnn",
-    .doc = "gradient of rnn_steps: of the sums behind the gates, of x if weight_ih is given, of h0 and c0",
-    .in = {{.name = "grad_h"}, {.name = "grad_c", .optional = true}, {.name = "state", .optional = true}, {.name = "first", .optional = true},
-           {.name = "activations"}, {.name = "weight_hh"}, {.name = "weight_ih", .optional = true}, LENGTH_INPUT},
-    .n_in = 8, .outputs = 4, .attrs = STEP_ATTRS(SOMA_DEF_BOOL("states", true, "the gradients of h0 and c0 are wanted")),
+    .name = "rnn_steps_backward", .family = "rnn", .doc = "gradients of rnn_steps: x, h0, c0, weight_hh, weight_ih, bias_hh, bias_ih",
+    .in = {{.name = "grad_h"}, {.name = "grad_c", .optional = true}, {.name = "c", .optional = true}, {.name = "activations"}, {.name = "rows"},
+           {.name = "weight_hh"}, {.name = "weight_ih"}, LENGTH_INPUT},
+    .n_in = 8, .outputs = 7, .attrs = STEP_ATTRS(SOMA_DEF_INT("wanted", 7, "which gradients: 1 x, 2 h0 and c0, 4 weights and biases, added up")),
     .dtypes = STEP_DTYPES, .promote = SOMA_PROMOTE_SAME, .shape = back_shape, .work = soma__rnn_backward_work, .cpu = {soma__rnn_backward},
     .backward = SOMA_NONDIFF, .internal = true, .flops = back_flops, .samples = back_samples, .errors = back_errors,
 };

@@ -16,11 +16,11 @@ typedef struct soma__rnn_inputs {
 bool soma__rnn_steps(int mode, bool batch_first, bool reverse, const soma__rnn_inputs *in, soma_tensor **h, soma_tensor **c);
 extern const soma_op soma__rnn_steps_op, soma__rnn_steps_backward_op;
 
-/* Of rnn_steps and rnn_steps_backward. `rows` are what each step multiplies, [T + 1, B, at least H + E]: h before it, then x, and maybe some
- * elements that do not count, as the rows of the last index do not. The activations of a step are `blocks` times [B, H], in an order of their own; a row of the gates'
- * gradients has `blocks` H elements (GRU: n of the state, r, z, n of the input) and maybe some more that do not count, `width` in all. */
+/* Of rnn_steps and rnn_steps_backward. The activations of a step are `blocks` times [B, H], in an order of their own. `rows` are what each
+ * step multiplies, [T + 1, B, at least H + E]: h before it, then x, and maybe some elements that do not count; those of the last index
+ * begin with c0. */
+typedef enum soma__rnn_wanted { SOMA__RNN_GX = 1, SOMA__RNN_STATES = 2, SOMA__RNN_WEIGHTS = 4 } soma__rnn_wanted;
 int soma__rnn_blocks(int mode);
-int64_t soma__rnn_width(int mode, int64_t n);
 int64_t soma__rnn_row(int64_t n, int64_t e);
 size_t soma__rnn_forward_work(soma_args *a);
 size_t soma__rnn_backward_work(soma_args *a);

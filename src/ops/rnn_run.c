@@ -16,7 +16,7 @@
 enum {
     UNIT_VECTOR = 16,  /* groups are cut at multiples: whole vectors of every instruction set */
     GROUP_VECTORS = SOMA__RNN_UNITS / UNIT_VECTOR, /* most of them in a group: as wide as AVX-512's tile */
-    ROW_BLOCK = 32,    /* rows of the batch in a pass: a group's gates stay in the first two levels of cache */
+    ROW_BLOCK = SOMA__RNN_ROWS, /* rows of the batch in a pass: a group's gates stay in the first two levels of cache */
     SMALL_BATCH = 8,   /* below it the input's products run over all steps */
     FEW_ROWS = 4,      /* batches and steps for which packing the weights does not pay */
     FEW_STEPS = 8,
@@ -36,17 +36,20 @@ typedef struct run {
     int64_t ld;                          /* elements of a row of `rows` */
     const soma_tensor *lengths;
     int64_t i, t, groups, row_blocks;    /* the pass at work, its step, and its parts */
-    bool no_h0, *quiet;                          /* quiet: steps to which no gradient comes from outside */
-    const char *x, *first, *w[2], *gh, *gc, *before; /* w: of h and of x */
-    char *rows, *packed_h, *packed_x, *bias;     /* rows: what each step multiplies; forward, packed_h has both weights */
-    char *h, *c, *act, *dg, *dh, *dc, *gx; /* behind dg's last step: its sums over the steps, a row for each block of rows */
+    bool no_h0, *quiet;                 /* quiet: steps to which no gradient comes from outside */
+    const char *x, *w[2], *gh, *gc;      /* w: of h and of x */
+    char *rows, *packed_h, *packed_x;    /* rows: what each step multiplies, behind the last c0; forward, packed_h has both weights */
+    char *bias, *spare;                  /* forward: sums of the biases; where h after the last step goes */
+    char *h, *c, *act, *dg, *dh, *dc, *gx, *sums; /* sums: of dg over the steps, a row for each block of rows */
+    int64_t window;                      /* steps whose dg is kept */
+    int wanted;                          /* soma__rnn_wanted */
 } run;
 
 static const double zeros[SOMA__RNN_UNITS]; /* also as float */
 
 int soma__rnn_blocks(int mode) { return mode == SOMA__RNN_LSTM || mode == SOMA__RNN_GRU ? 4 : 1; }
 
-int64_t soma__rnn_width(int mode, int64_t n) { /* rows a multiple of 4096 bytes apart would meet in the same few lines of the cache */
+static int64_t width_of(int mode, int64_t n) { /* rows a multiple of 4096 bytes apart would meet in the same few lines of the cache */
     const int64_t width = soma__rnn_blocks(mode) * n;
     return width % 1024 == 0 ? width + 16 : width;
 }
@@ -75,7 +78,7 @@ static run run_of(const soma_args *a, const soma_tensor *x, const soma_tensor *w
     r.batch = x->shape[!batch_first];
     r.n = w->shape[1];
     r.e = w_ih ? w_ih->shape[1] : 0;
-    r.width = soma__rnn_width(r.mode, r.n);
+    r.width = width_of(r.mode, r.n);
     r.step = batch_first ? 1 : r.batch;
     r.stride = batch_first ? r.steps : 1;
     r.ld = soma__rnn_row(r.n, r.e);
@@ -134,9 +137,9 @@ static void multiply(const run *r, int64_t rows, int64_t n, int64_t all, int64_t
             soma__tile t = {.k = to - from, .b = b + (j * all + (k0 + from) * (next - j)) * size, .b_step = next - j,
                             .n = (int)(SOMA_MIN(next, n) - j), .a_row = a_row, .a_step = 1, .c_row = c_row, .add = add || q > 0,
                             .last = bias && q == chunks - 1, .bias_col = bias ? bias + j * size : NULL};
-            for (int64_t s = 0; s < strips; s++) {
-                const int64_t i = soma__part(rows, strips, s);
-                t.m = (int)(soma__part(rows, strips, s + 1) - i);
+            for (int64_t s = 1, i = 0, end; s <= strips; s++, i = end) {
+                end = s == strips ? rows : s * rows / strips;
+                t.m = (int)(end - i);
                 t.a = a + (i * a_row + from) * size;
                 t.c = c + (i * c_row + j) * size;
                 o->tile(&t);
@@ -243,14 +246,13 @@ static soma__rnn_rows forward_rows(const run *r, int64_t t_act, int64_t column, 
     for (int q = 0; q < r->blocks; q++)
         s.act[q] = act_at(r, t_act, column, n, q, b);
     s.h = row_of(r, r->h, (r->t * r->step + b * r->stride) * r->n + column);
-    s.copy = row_of(r, rows_at(r, next, b), column);
+    s.copy = next < r->steps ? row_of(r, rows_at(r, next, b), column) : row_of(r, r->spare, b * r->ld + column);
     if (r->mode == SOMA__RNN_LSTM) {
         s.c = row_of(r, r->c, (r->t * r->batch + b) * r->n + column);
-        s.before = row_of(r, r->i == 0 ? r->first : r->c, ((r->i == 0 ? 0 : before * r->batch) + b) * r->n + column);
-        s.before_row = s.before ? r->n : 0;
-        s.before = s.before ? s.before : zeros;
-    } else {
-        s.before = row_of(r, rows_at(r, r->t, b), column);
+        s.before = row_of(r, r->c, (before * r->batch + b) * r->n + column);
+    }
+    if (r->mode != SOMA__RNN_LSTM || r->i == 0) { /* c0 is behind the last step */
+        s.before = row_of(r, rows_at(r, r->mode == SOMA__RNN_LSTM ? r->steps : r->t, b), column);
         s.before_row = r->ld;
     }
     return s;
@@ -306,15 +308,17 @@ static void add_biases(run *r, const void *b_ih, const void *b_hh) {
 }
 
 /* Before the first step. */
-static void start(run *r, const char *h0) {
+static void start(run *r, const char *h0, const char *c0) {
     const int64_t t = step_of(r, 0);
     soma__parallel(r->steps, SOMA_MAX(1, 16384 / SOMA_MAX(1, r->batch * r->e)), copy_x, r);
-    memset(rows_at(r, r->steps, 0), 0, (size_t)(r->batch * r->ld) * r->size); /* left behind after the last step; nobody's */
+    memset(rows_at(r, r->steps, 0), 0, (size_t)(r->batch * r->ld) * r->size);
     for (int64_t b = 0; b < r->batch; b++) {
         if (h0)
             memcpy(rows_at(r, t, b), row_of(r, h0, b * r->n), (size_t)r->n * r->size);
         else
             memset(rows_at(r, t, b), 0, (size_t)r->n * r->size);
+        if (c0)
+            memcpy(rows_at(r, r->steps, b), row_of(r, c0, b * r->n), (size_t)r->n * r->size);
     }
     if (r->packed)
         soma__parallel(r->groups, 1, pack_forward, r);
@@ -327,13 +331,14 @@ static void forward(soma_args *a, run *r) {
     r->keep = a->attrs[3].value.i != 0;
     r->packed = r->batch > FEW_ROWS || r->steps >= FEW_STEPS;
     r->no_h0 = !a->in[H0];
-    const char *h0 = dense(r, a->in[H0]), *b_ih = dense(r, a->in[B_IH]), *b_hh = dense(r, a->in[B_HH]);
-    r->first = dense(r, a->in[C0]);
+    const char *h0 = dense(r, a->in[H0]), *b_ih = dense(r, a->in[B_IH]), *b_hh = dense(r, a->in[B_HH]),
+               *c0 = dense(r, a->in[C0]);
     r->w[OF_H] = dense(r, a->in[W_HH]);
     r->w[OF_X] = dense(r, a->in[W_IH]);
     r->x = dense(r, a->in[X]);
     r->bias = take(r, (size_t)(r->blocks * r->n) * r->size);
     r->packed_h = r->packed ? take(r, packed_bytes(r, r->n, r->n + r->e, r->gates)) : NULL;
+    r->spare = take(r, (size_t)(r->batch * r->ld) * r->size);
     char *rows = r->keep ? NULL : take(r, (size_t)((r->steps + 1) * r->batch * r->ld) * r->size);
     char *act = r->keep ? NULL : take(r, r->whole_input ? (size_t)r->steps * row : row);
     if (!r->work)
@@ -344,7 +349,7 @@ static void forward(soma_args *a, run *r) {
     r->rows = r->keep ? a->out[3]->data : rows;
     r->kernel = (r->dtype == SOMA_F64 ? &soma__rnn_f64 : soma__rnn_pick())->forward[r->mode];
     add_biases(r, b_ih, b_hh);
-    start(r, h0);
+    start(r, h0, c0);
     for (r->i = 0; r->i < r->steps; r->i++) {
         r->t = step_of(r, r->i);
         pass(r, r->groups, forward_parts);
@@ -369,11 +374,17 @@ const char *soma__rnn_forward(soma_args *a) {
 
 /* ---- Backward --------------------------------------------------------------------------------------------------------- */
 
-enum { GH, GC, STATE, FIRST, ACT, BACK_W_HH, BACK_W_IH, BACK_LENGTHS };
+enum { GH, GC, STATE, ACT, ROWS, BACK_W_HH, BACK_W_IH, BACK_LENGTHS };
+enum { GX, DH0, DC0, DW_HH, DW_IH, DB_HH, DB_IH };
+enum { CHUNK_ROWS = 256 };
 
 /* Rows of the weights in the order of dg: GRU's n first for h, last for x. */
 static int64_t rows_of_h(const run *r) { return r->gates * r->n; }
 static int64_t dg_of_x(const run *r) { return r->mode == SOMA__RNN_GRU ? r->n : 0; }
+/* The gate of the weights of h or x to which block q of dg belongs; -1: to none. */
+static int gate_of(const run *r, int of, int q) {
+    return r->mode != SOMA__RNN_GRU ? q : of == OF_H ? (q + 2) % 3 - (q == 3 ? 3 : 0) : q - 1;
+}
 
 static void pack_backward(void *arg, int64_t begin, int64_t end) {
     const run *r = arg;
@@ -387,32 +398,35 @@ static void pack_backward(void *arg, int64_t begin, int64_t end) {
     }
 }
 
+/* Two windows in turn: a step reads what the step after it has written. */
+static char *dg_at(const run *r, int64_t t, int64_t b) {
+    return row_of(r, r->dg, ((t / r->window % 2 * r->window + t % r->window) * r->batch + b) * r->width);
+}
+
 static soma__rnn_rows backward_rows(const run *r, int64_t block, int64_t column, int64_t n, int64_t b, int64_t rows) {
     const int64_t before = r->reverse ? r->t + 1 : r->t - 1, of_group = column * r->batch + b * n;
-    const bool first = before < 0 || before >= r->steps, lstm = r->mode == SOMA__RNN_LSTM;
+    const bool c_row = r->mode == SOMA__RNN_LSTM && before >= 0 && before < r->steps, lstm = r->mode == SOMA__RNN_LSTM;
     const int64_t from = (r->t * r->step + b * r->stride) * r->n + column, c_from = (r->t * r->batch + b) * r->n + column;
     soma__rnn_rows s = {.rows = rows, .n = n, .c_row = r->n, .gh_row = r->stride * r->n, .gc_row = r->n, .dg_row = r->width, .dg_gate = r->n,
-                        .before_row = lstm ? r->n : r->ld};
+                        .before_row = c_row ? r->n : r->ld};
     for (int q = 0; q < r->blocks; q++)
         s.act[q] = act_at(r, r->t, column, n, q, b);
     s.gh = r->quiet[r->t] ? NULL : row_of(r, r->gh, from);
     s.gc = row_of(r, r->gc, c_from);
-    if (!lstm)
-        s.before = row_of(r, r->before, (r->t * r->batch + b) * r->ld + column);
-    else
-        s.before = row_of(r, first ? r->first : r->before, ((first ? 0 : before * r->batch) + b) * r->n + column);
-    s.c = lstm ? row_of(r, r->before, c_from) : NULL;
+    s.before = c_row ? row_of(r, r->c, (before * r->batch + b) * r->n + column) : row_of(r, rows_at(r, lstm ? r->steps : r->t, b), column);
+    s.c = lstm ? row_of(r, r->c, c_from) : NULL;
     s.dh = r->dh + (size_t)of_group * r->size;
     s.dc = r->dc + (size_t)of_group * r->size;
-    s.dg = r->dg + (size_t)((r->t * r->batch + b) * r->width + column) * r->size;
-    s.sum = r->dg + (size_t)((r->steps * r->batch + block) * r->width + column) * r->size;
-    const void **absent[] = {&s.before, &s.gh, &s.gc};
-    int64_t *strides[] = {&s.before_row, &s.gh_row, &s.gc_row};
-    for (int i = 0; i < 3; i++)
-        if (!*absent[i]) {
-            *absent[i] = zeros;
-            *strides[i] = 0;
-        }
+    s.dg = row_of(r, dg_at(r, r->t, b), column);
+    s.sum = row_of(r, r->sums, block * r->width + column);
+    if (!s.gh) {
+        s.gh = zeros;
+        s.gh_row = 0;
+    }
+    if (!s.gc) {
+        s.gc = zeros;
+        s.gc_row = 0;
+    }
     return s;
 }
 
@@ -438,15 +452,8 @@ static void hand_on(const run *r, const soma__rnn_rows *s) {
 /* Rows of dg times the weights of x. */
 static void input_gradient(const run *r, int64_t g, int64_t rows, int64_t t, int64_t b, int64_t dg_row, int64_t gx_row) {
     const int64_t column = group_at(r->e, g), n = group_at(r->e, g + 1) - column, k = rows_of_h(r);
-    multiply(r, rows, n, k, 0, k, row_of(r, r->dg, (t * r->batch + b) * r->width + dg_of_x(r)), dg_row,
+    multiply(r, rows, n, k, 0, k, row_of(r, dg_at(r, t, b), dg_of_x(r)), dg_row,
              packed_at(r, r->packed_x, 0, r->e, column, k), row_of(r, r->gx, (t * r->step + b * r->stride) * r->e + column), gx_row, false, NULL);
-}
-
-static void whole_gradient(void *arg, int64_t begin, int64_t end) {
-    const run *r = arg;
-    for (int64_t g = begin; g < end; g++)
-        for (int64_t b = 0; b < r->batch; b++)
-            input_gradient(r, g, r->steps, 0, b, r->batch * r->width, r->step * r->e);
 }
 
 /* Pass i: what the gates of the step that came before, i - 1, give, and then this step's gates. The last pass has only the former. */
@@ -459,7 +466,7 @@ static void backward_part(const run *r, int64_t g, int64_t block) {
     }
     const int64_t column = group_at(r->n, g), n = group_at(r->n, g + 1) - column, k = rows_of_h(r);
     if (r->i > 0 && (r->i < r->steps || r->keep))
-        multiply(r, b1 - b0, n, k, 0, k, row_of(r, r->dg, (after * r->batch + b0) * r->width), r->width,
+        multiply(r, b1 - b0, n, k, 0, k, dg_at(r, after, b0), r->width,
                  packed_at(r, r->packed_h, 0, r->n, column, k), r->dh + (size_t)(column * r->batch + b0 * n) * r->size, n, true, NULL);
     for (int64_t b = b0, next; b < b1 && r->i < r->steps; b = next) {
         next = alike(r, b, b1);
@@ -494,6 +501,71 @@ static void find_quiet(void *arg, int64_t begin, int64_t end) {
     }
 }
 
+/* ---- What follows when a window of steps is full ---- */
+
+typedef struct full {
+    const run *r;
+    int64_t t, steps;          /* the window */
+    int64_t k;                 /* rows at a time for the weights, and where they are */
+    const char *dg, *rows;
+    char *dw[2];
+    bool add;
+} full;
+
+static void window_input(void *arg, int64_t begin, int64_t end) {
+    const full *f = arg;
+    const run *r = f->r;
+    for (int64_t g = begin; g < end; g++)
+        for (int64_t b = 0; b < r->batch; b++)
+            input_gradient(r, g, f->steps, f->t, b, r->batch * r->width, r->step * r->e);
+}
+
+/* dw (+)= the m units packed in `a` over all rows times the n columns of h or x in the rows, which are read where they are. */
+static void add_weights(const full *f, const char *a, int64_t m, const char *rows, int64_t n, char *dw) {
+    const soma__gemm_ops *o = f->r->ops;
+    const int64_t vectors = soma__parts(n, o->lanes), panels = soma__parts(vectors, o->vectors), size = (int64_t)f->r->size;
+    for (int64_t p = 0; p < panels; p++) {
+        const int64_t j = soma__part(vectors, panels, p) * o->lanes, next = SOMA_MIN(n, soma__part(vectors, panels, p + 1) * o->lanes);
+        const soma__tile t = {.k = f->k, .a = a, .a_row = 1, .a_step = m, .b = rows + j * size, .b_step = f->r->ld, .c = dw + j * size, .c_row = n,
+                              .m = (int)m, .n = (int)(next - j), .add = f->add};
+        o->tile(&t);
+    }
+}
+
+/* Strips of units of one gate: packed once for both products. */
+static void window_weights(void *arg, int64_t begin, int64_t end) {
+    const full *f = arg;
+    const run *r = f->r;
+    const int64_t strips = soma__parts(r->n, r->ops->rows);
+    _Alignas(64) char a[8 * CHUNK_ROWS * sizeof(double) + 64];
+    for (int64_t s = begin; s < end; s++) {
+        const int q = (int)(s / strips), h = gate_of(r, OF_H, q), x = gate_of(r, OF_X, q);
+        const int64_t i = soma__part(r->n, strips, s % strips), m = soma__part(r->n, strips, s % strips + 1) - i;
+        r->ops->pack_a(a, row_of(r, f->dg, q * r->n + i), 1, r->width, (int)m, f->k);
+        if (h >= 0)
+            add_weights(f, a, m, f->rows, r->n, row_of(r, f->dw[OF_H], (h * r->n + i) * r->n));
+        if (x >= 0)
+            add_weights(f, a, m, row_of(r, f->rows, r->n), r->e, row_of(r, f->dw[OF_X], (x * r->n + i) * r->e));
+    }
+}
+
+static void window_done(full *f, int64_t x_groups) {
+    const run *r = f->r;
+    if (r->gx && r->whole_input)
+        soma__parallel(x_groups, 1, window_input, f);
+    const int64_t rows = f->steps * r->batch, chunks = soma__parts(rows, CHUNK_ROWS);
+    for (int64_t c = 0; c < chunks && f->dw[OF_H]; c++) {
+        const int64_t from = soma__part(rows, chunks, c);
+        f->k = soma__part(rows, chunks, c + 1) - from;
+        f->dg = row_of(r, dg_at(r, f->t, 0), from * r->width);
+        f->rows = row_of(r, rows_at(r, f->t, 0), from * r->ld);
+        soma__parallel(r->blocks * soma__parts(r->n, r->ops->rows), 4, window_weights, f);
+        f->add = true;
+    }
+}
+
+/* ---- The whole way back ---- */
+
 /* From groups of units to whole rows. */
 static void gather(const run *r, soma_tensor *out, const char *from) {
     char *to = out->data;
@@ -504,48 +576,74 @@ static void gather(const run *r, soma_tensor *out, const char *from) {
     }
 }
 
+static void bias_gradients(const run *r, soma_tensor *const out[2]) {
+    for (int of = OF_H; of <= OF_X; of++)
+        for (int q = 0; q < r->blocks && out[of]->numel > 0; q++)
+            for (int64_t i = 0, gate = gate_of(r, of, q); i < r->n && gate >= 0; i++) {
+                double sum = 0;
+                for (int64_t b = 0; b < r->row_blocks; b++) {
+                    const char *p = row_of(r, r->sums, b * r->width + q * r->n + i);
+                    sum += r->size == 8 ? *(const double *)p : *(const float *)p;
+                }
+                char *to = row_of(r, out[of]->data, gate * r->n + i);
+                if (r->size == 8)
+                    *(double *)to = sum;
+                else
+                    *(float *)to = (float)sum;
+            }
+}
+
 static void backward(soma_args *a, run *r) {
-    const size_t state = (size_t)(r->batch * r->n) * r->size;
-    const int64_t k = rows_of_h(r);
+    const size_t state = (size_t)(r->batch * r->n) * r->size, sums = (size_t)(r->row_blocks * r->width) * r->size;
+    const int64_t k = rows_of_h(r), x_groups = soma__parts(soma__parts(r->e, UNIT_VECTOR), GROUP_VECTORS);
+    full f = {.r = r};
+    r->ld = a->in[ROWS]->shape[2];
+    r->window = SOMA_MIN(r->steps, SOMA_MAX(1, CHUNK_ROWS / SOMA_MAX(1, r->batch)));
     r->gh = dense(r, a->in[GH]);
     r->gc = r->mode == SOMA__RNN_LSTM ? dense(r, a->in[GC]) : NULL;
-    r->before = dense(r, a->in[STATE]);
-    r->first = dense(r, a->in[FIRST]);
+    r->c = (char *)dense(r, a->in[STATE]);
     r->act = (char *)dense(r, a->in[ACT]);
-    r->ld = r->mode == SOMA__RNN_GRU ? a->in[STATE]->shape[2] : 0;
+    r->rows = (char *)dense(r, a->in[ROWS]);
     r->w[OF_H] = dense(r, a->in[BACK_W_HH]);
     r->w[OF_X] = dense(r, a->in[BACK_W_IH]);
     r->packed_h = take(r, packed_bytes(r, r->n, k, 1));
     r->packed_x = take(r, packed_bytes(r, r->e, k, 1));
+    r->dg = take(r, (size_t)(2 * r->window * r->batch * r->width) * r->size);
+    r->sums = take(r, sums);
     r->dh = take(r, state);
     r->dc = take(r, state);
     r->quiet = (bool *)take(r, (size_t)r->steps * sizeof *r->quiet);
     if (!r->work)
         return;
+    memset(r->sums, 0, sums);
     memset(r->dh, 0, state);
     memset(r->dc, 0, state);
-    r->dg = a->out[0]->data;
-    memset(r->dg + (size_t)(r->steps * r->batch * r->width) * r->size, 0, (size_t)(r->batch * r->width) * r->size);
-    r->gx = a->out[1]->data;
+    r->gx = r->wanted & SOMA__RNN_GX ? a->out[GX]->data : NULL;
+    f.dw[OF_H] = r->wanted & SOMA__RNN_WEIGHTS ? a->out[DW_HH]->data : NULL;
+    f.dw[OF_X] = r->wanted & SOMA__RNN_WEIGHTS ? a->out[DW_IH]->data : NULL;
     r->kernel = (r->dtype == SOMA_F64 ? &soma__rnn_f64 : soma__rnn_pick())->backward[r->mode];
     soma__parallel(r->steps, SOMA_MAX(1, 65536 / SOMA_MAX(1, r->batch * r->n)), find_quiet, r);
-    const int64_t of_x = r->e ? soma__parts(soma__parts(r->e, UNIT_VECTOR), GROUP_VECTORS) : 0;
+    const int64_t of_x = r->gx ? x_groups : 0, x_parts = r->whole_input ? 0 : of_x;
     soma__parallel(r->groups + of_x, 1, pack_backward, r);
     for (r->i = 0; r->i < r->steps; r->i++) {
         r->t = step_of(r, r->steps - 1 - r->i);
-        pass(r, r->groups + (r->i > 0 && !r->whole_input ? of_x : 0), backward_parts);
+        pass(r, r->groups + (r->i > 0 ? x_parts : 0), backward_parts);
+        f.t = r->t - r->t % r->window;
+        f.steps = SOMA_MIN(r->window, r->steps - f.t);
+        if (r->t == (r->reverse ? f.t + f.steps - 1 : f.t))
+            window_done(&f, x_groups);
     }
     r->t = r->reverse ? r->steps : -1;
-    pass(r, r->groups + (r->whole_input ? 0 : of_x), backward_parts);
-    if (r->whole_input)
-        soma__parallel(of_x, 1, whole_gradient, r);
-    gather(r, a->out[2], r->dh);
-    gather(r, a->out[3], r->dc);
+    pass(r, r->groups + x_parts, backward_parts);
+    gather(r, a->out[DH0], r->dh);
+    gather(r, a->out[DC0], r->dc);
+    bias_gradients(r, a->out + DB_HH);
 }
 
 static run backward_run(soma_args *a) {
     run r = run_of(a, a->in[GH], a->in[BACK_W_HH], a->in[BACK_W_IH], a->in[BACK_LENGTHS]);
-    r.keep = a->attrs[3].value.i != 0;
+    r.wanted = (int)a->attrs[3].value.i;
+    r.keep = (r.wanted & SOMA__RNN_STATES) != 0;
     return r;
 }
 
@@ -558,7 +656,11 @@ size_t soma__rnn_backward_work(soma_args *a) {
 const char *soma__rnn_backward(soma_args *a) {
     run r = backward_run(a);
     r.work = a->work;
-    if (r.steps * r.batch > 0)
+    if (r.batch > 0)
         backward(a, &r);
+    else
+        for (int i = DW_HH; i <= DB_IH; i++)
+            if (a->out[i]->numel > 0)
+                memset(a->out[i]->data, 0, (size_t)a->out[i]->numel * r.size);
     return NULL;
 }

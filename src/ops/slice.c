@@ -37,13 +37,33 @@ static bool slice_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
+/* slice_backward whose result lies in memory as x did: so the gradients of a projection's parts, seen through permutations, come together
+ * in its own order. */
+static soma_tensor *into_zeros(soma_tensor *g, const soma_meta *x, int64_t dim, int64_t start, int64_t step) {
+    int64_t order[SOMA_MAX_DIMS], place[SOMA_MAX_DIMS], shape[SOMA_MAX_DIMS];
+    bool moved = false;
+    for (int d = 0; d < x->ndim; d++) {
+        int at = d;
+        for (; at > 0 && x->stride[order[at - 1]] < x->stride[d]; at--)
+            order[at] = order[at - 1];
+        order[at] = d;
+        moved = moved || at < d;
+    }
+    if (!moved)
+        return soma__slice_backward(g, x->ndim, x->shape, dim, start, step);
+    for (int d = 0; d < x->ndim; d++) {
+        place[order[d]] = d;
+        shape[d] = x->shape[order[d]];
+    }
+    return soma_permute(soma__slice_backward(soma_permute(g, x->ndim, order), x->ndim, shape, place[dim], start, step), x->ndim, place);
+}
+
 static void slice_gradient(soma_grad_args *g) {
     const soma_meta *x = &g->in_meta[0];
     int64_t dim = g->attrs[0].value.i;
     dim += dim < 0 ? x->ndim : 0;
     if (g->gout[0])
-        g->gin[0] = soma__slice_backward(g->gout[0], x->ndim, x->shape, dim, clip(g->attrs[1].value.i, x->shape[dim]),
-                                         g->attrs[3].value.i);
+        g->gin[0] = into_zeros(g->gout[0], x, dim, clip(g->attrs[1].value.i, x->shape[dim]), g->attrs[3].value.i);
 }
 
 static const soma_attr_info slice_attrs[] = {
@@ -128,7 +148,7 @@ static void select_gradient(soma_grad_args *g) {
     dim += dim < 0 ? x->ndim : 0;
     index += index < 0 ? x->shape[dim] : 0;
     if (g->gout[0])
-        g->gin[0] = soma__slice_backward(soma_unsqueeze(g->gout[0], dim), x->ndim, x->shape, dim, index, 1);
+        g->gin[0] = into_zeros(soma_unsqueeze(g->gout[0], dim), x, dim, index, 1);
 }
 
 static const soma_attr_info select_attrs[] = {SOMA_NEED_INT("dim", "dimension that goes"),

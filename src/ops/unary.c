@@ -87,6 +87,10 @@ static void unary_backward(soma_grad_args *g) {
                                           : gradients[i](g->gout[0], g->in[0], g->out[0], g->attrs);
 }
 
+soma_tensor *soma__relu_gradient(soma_tensor *g, soma_tensor *y, bool create_graph) {
+    return create_graph ? grad_relu(g, NULL, y, NULL) : SOMA__RUN(&slope_ops[SOMA__U_relu], NULL, g, y);
+}
+
 #define SAVES_0 0
 #define SAVES_X SOMA_SAVE_IN(0)
 #define SAVES_Y SOMA_SAVE_OUT(0)

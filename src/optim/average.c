@@ -116,7 +116,7 @@ soma_status soma_average_update(soma_average *avg) {
     }
     soma_set_grad_enabled(grad);
     if (!soma__failed())
-        soma__optim_count(avg->updates);
+        soma__count_up(avg->updates);
     return soma__ctx()->error;
 }
 

@@ -322,7 +322,7 @@ soma_status soma__lbfgs_step(soma_optim *opt, soma_closure fn, void *user, doubl
     s->func_evals += q.evals;
     if (soma__failed())
         return soma__ctx()->error;
-    soma__optim_count(opt->steps);
+    soma__count_up(opt->steps);
     soma_optim_zero_grad(opt);
     return SOMA_OK;
 }

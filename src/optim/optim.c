@@ -11,13 +11,16 @@
 soma_tensor *soma__optim_number(double value, soma_dtype dtype) {
     soma_ctx *ctx = soma__ctx();
     bool shapes = ctx->shapes_only;
+    soma__recorder *recorder = ctx->recorder;
     ctx->shapes_only = false;
+    ctx->recorder = NULL; /* made once, whatever step it is in */
     soma_owner owner = soma__owner_set(SOMA_OWNER_OPTIM);
     soma_scope scope = soma_scope_begin();
     soma_tensor *t = scope.depth < 0 ? NULL : soma_keep(soma_full(SOMA_SCALAR, value, dtype));
     soma_scope_end(scope);
     soma__owner_set(owner);
     ctx->shapes_only = shapes;
+    ctx->recorder = recorder;
     return t;
 }
 
@@ -259,9 +262,12 @@ bool soma__optim_has_state(const soma_optim *opt, int group, int k) {
 
 soma_tensor *soma__optim_zeros(const soma_tensor *t) {
     soma_owner owner = soma__owner_set(SOMA_OWNER_OPTIM);
+    soma__recorder *recorder = soma__ctx()->recorder;
+    soma__ctx()->recorder = NULL;
     soma_scope scope = soma_scope_begin();
     soma_tensor *z = scope.depth < 0 ? NULL : soma_keep(soma_zeros(soma_ndim(t), soma_shape(t), soma_dtype_of(t)));
     soma_scope_end(scope);
+    soma__ctx()->recorder = recorder;
     soma__owner_set(owner);
     return z;
 }
@@ -276,10 +282,6 @@ soma_status soma__optim_ready(soma_optim *opt, int i) {
     return soma__ctx()->error;
 }
 
-void soma__optim_count(soma_tensor *step) {
-    ++*(int64_t *)soma_data(step);
-    soma_touch(step);
-}
 
 /* Which states the options of a group want, a bit each. */
 static unsigned states_of(const soma_optim *opt, int group) {
@@ -304,7 +306,7 @@ static soma_status update(soma_optim *opt, soma__optim_param *p, unsigned states
         in[n++] = states & 1u << k ? p->state[k] : NULL;
     in[n++] = g->lr;
     in[n++] = p->step;
-    soma__optim_count(p->step);
+    soma__count_up(p->step);
     soma__apply(opt->op, in, n, g->attrs, out, 0);
     return soma__ctx()->error;
 }
@@ -337,7 +339,7 @@ soma_status soma_optim_step(soma_optim *opt) {
     soma_set_grad_enabled(grad);
     if (ctx->error != SOMA_OK)
         return ctx->error;
-    soma__optim_count(opt->steps);
+    soma__count_up(opt->steps);
     soma_optim_zero_grad(opt);
     return SOMA_OK;
 }
@@ -417,7 +419,9 @@ soma_status soma_optim_set(soma_optim *opt, int group, const char *option, doubl
         return soma__ctx()->error;
     }
     soma_attr *attr = group_attr(opt, group, option);
-    if (attr && soma__optim_option_ok(opt->kind->name, option, value))
+    if (attr && soma__optim_option_ok(opt->kind->name, option, value)) {
         put_attr(attr, value);
+        soma__setup_changed();
+    }
     return soma__ctx()->error;
 }

@@ -74,7 +74,6 @@ bool soma__optim_state_is_number(const soma_optim *opt, int k);
 soma_status soma__optim_ready(soma_optim *opt, int i);
 void soma__optim_set_rate(soma_optim *opt, int group, double lr);
 double soma__optim_base_lr(const soma_optim *opt, int group);
-void soma__optim_count(soma_tensor *step);
 /* As soma_optim_load; with `only_check` nothing is changed. */
 soma_status soma__optim_load(soma_optim *opt, const char *name, soma_tensor *value, bool only_check);
 /* The value of an option in `attrs`, by name; `fallback` when there is none. */

@@ -162,8 +162,8 @@ size_t soma_format(const soma_tensor *t, char *out, size_t size) {
         return soma__text_take(&p.out, out, size);
     }
     soma__text_add(&p.out, "tensor(");
-    if (t->numel == 0 || !t->data) {
-        soma__text_add(&p.out, t->data ? "[], shape=%s" : "no data, shape=%s", soma__shape_text(t->ndim, t->shape, shape, sizeof shape));
+    if (t->numel == 0 || !t->data || !soma__may_read(t, "soma_format")) {
+        soma__text_add(&p.out, t->data && t->numel == 0 ? "[], shape=%s" : "no data, shape=%s", soma__shape_text(t->ndim, t->shape, shape, sizeof shape));
     } else {
         p.summary = t->numel > THRESHOLD;
         choose_style(&p);

@@ -20,16 +20,25 @@ static soma_storage *storage_new(size_t header, size_t bytes) {
         return NULL;
     *s = (soma_storage){.bytes = bytes, .data = (char *)s + header};
     atomic_init(&s->refs, 1);
+    soma__recorder *r = soma__ctx()->recorder;
+    if (r)
+        r->made(r, s);
     return s;
 }
+
+soma_storage *soma__storage_new(size_t bytes) { return storage_new(STORAGE_HEADER, bytes); }
 
 static void storage_release(soma_storage *s) {
     if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
         return;
+    if (s->slot && soma__ctx()->recorder)
+        soma__ctx()->recorder->gone(soma__ctx()->recorder, s);
     if (s->release)
         s->release(s->user);
     soma__free(s);
 }
+
+void soma__storage_release(soma_storage *s) { storage_release(s); }
 
 /* ---- Handles ---- */
 
@@ -148,6 +157,12 @@ static bool settle(soma_tensor *t) {
         memcpy(to.stride, stride, sizeof to.stride);
         soma__copy_memory(&to, t);
         atomic_store_explicit(&now->version, atomic_load_explicit(&old->version, memory_order_relaxed), memory_order_relaxed);
+        to.storage = now;
+        soma__recorder *r = soma__ctx()->recorder;
+        if (r && !r->moved(r, t, &to)) {
+            storage_release(now);
+            return false;
+        }
         t->storage = now;
         t->data = now->data;
     } else if (old) {
@@ -185,6 +200,17 @@ static soma_tensor *alias(soma_tensor *of, const soma_meta *meta) {
         t->storage = of->storage;
         t->data = (char *)of->data + meta->offset * (int64_t)soma_dtype_size((soma_dtype)of->dtype);
     }
+    return t;
+}
+
+soma_tensor *soma__tensor_on(soma_storage *s, const soma_tensor *like, int64_t offset) {
+    soma_tensor *t = handle_new((soma_dtype)like->dtype, like->ndim, like->shape);
+    if (!t)
+        return NULL;
+    memcpy(t->stride, like->stride, (size_t)like->ndim * sizeof *t->stride);
+    atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+    t->storage = s;
+    t->data = (char *)s->data + offset;
     return t;
 }
 
@@ -346,6 +372,8 @@ soma_status soma_to_array(const soma_tensor *t, void *out, int64_t n, soma_dtype
         return soma_fail(SOMA_EINVAL, "soma_to_array: room for %lld elements, the tensor has %lld", (long long)n, (long long)t->numel);
     if ((unsigned)dtype >= SOMA_DTYPE_COUNT)
         return soma_fail(SOMA_EDTYPE, "%d is not a dtype", (int)dtype);
+    if (!soma__may_read(t, "soma_to_array"))
+        return soma__ctx()->error;
     if (t->numel == 0)
         return SOMA_OK;
     if (!t->data)
@@ -372,7 +400,9 @@ soma_dtype soma_dtype_of(const soma_tensor *t) { return t ? (soma_dtype)t->dtype
 int64_t soma_numel(const soma_tensor *t) { return t ? t->numel : 0; }
 const int64_t *soma_shape(const soma_tensor *t) { return t ? t->shape : NULL; }
 /* What soma chose is undone at the latest when somebody looks. */
-void *soma_data(const soma_tensor *t) { return t && soma__settle((soma_tensor *)(uintptr_t)t) ? t->data : NULL; }
+void *soma_data(const soma_tensor *t) {
+    return t && soma__may_read(t, "soma_data") && soma__settle((soma_tensor *)(uintptr_t)t) ? t->data : NULL;
+}
 bool soma_is_contiguous(const soma_tensor *t) { return t && (t->chosen || soma__contiguous(t)); }
 bool soma_shares_storage(const soma_tensor *a, const soma_tensor *b) { return a && b && a->storage && a->storage == b->storage; }
 
@@ -418,7 +448,7 @@ static const void *only_element(const soma_tensor *t, const char *who) {
         soma_fail(SOMA_ESHAPE, "%s: %s has %lld elements, not one", who, soma__tensor_text(t, text), (long long)t->numel);
         return NULL;
     }
-    return t->data;
+    return soma__may_read(t, who) ? t->data : NULL;
 }
 
 double soma_item(const soma_tensor *t) {
@@ -433,7 +463,7 @@ int64_t soma_item_int(const soma_tensor *t) {
 
 double soma_at(const soma_tensor *t, int n, const int64_t *index) {
     char text[SOMA__SHAPE_TEXT];
-    if (!t || !t->data)
+    if (!t || !t->data || !soma__may_read(t, "soma_at"))
         return (double)NAN;
     if (n != t->ndim) {
         soma_fail(SOMA_ESHAPE, "soma_at: %d indices for %s", n, soma__tensor_text(t, text));
@@ -458,6 +488,14 @@ void *soma__element(const soma_tensor *t, int64_t i) {
         i /= t->shape[d];
     }
     return (char *)t->data + at * (int64_t)soma_dtype_size((soma_dtype)t->dtype);
+}
+
+void soma__count_up(soma_tensor *t) {
+    ++*(int64_t *)t->data;
+    soma__touch(t);
+    soma__recorder *r = soma__ctx()->recorder;
+    if (r)
+        r->host(r, soma__count_up, t);
 }
 
 void soma__hold(soma_tensor **slot, soma_tensor *t) {

@@ -11,6 +11,7 @@
 typedef struct soma_storage {
     _Atomic int32_t refs;
     _Atomic uint32_t version; /* counts writes in place; the tape compares it with what it saw when it saved a tensor */
+    uint32_t slot;            /* its number in the recording during which it was made; 0: none */
     size_t bytes;
     void *data;
     void (*release)(void *user); /* foreign memory; NULL: `data` follows this struct */
@@ -51,6 +52,32 @@ typedef struct soma_meta {
     int64_t offset;                /* view rules only, in elements from the input's first */
     bool laid;                     /* results of kernels: `stride` is the order in memory, dense; false: row-major */
 } soma_meta;
+
+/* What listens while a step is recorded (src/capture): all that a replay must know of, where it happens. */
+struct soma_args;
+struct soma__rows;
+typedef struct soma__recorder {
+    void (*made)(struct soma__recorder *r, soma_storage *s), (*gone)(struct soma__recorder *r, soma_storage *s);
+    /* False, with an error that names `who`: the values belong to the step. */
+    bool (*may_read)(struct soma__recorder *r, const soma_tensor *t, const char *who);
+    bool (*call)(struct soma__recorder *r, struct soma_args *a, int kernel);   /* the kernel has run; false with an error */
+    void (*rows)(struct soma__recorder *r, const struct soma__rows *rows);      /* inside a kernel: elementwise work */
+    bool (*moved)(struct soma__recorder *r, soma_tensor *from, soma_tensor *to); /* values went to other memory without an operator */
+    bool (*host)(struct soma__recorder *r, void (*fn)(soma_tensor *t), soma_tensor *t); /* fn(t) has run */
+    bool (*leaf)(struct soma__recorder *r, soma_tensor *leaf, bool cleared);    /* its gradient is about to change; cleared: whatever it was */
+} soma__recorder;
+/* Whether values may be read on the host; false with an error while they belong to a step that is recorded. */
+static inline bool soma__may_read(const soma_tensor *t, const char *who) {
+    soma__recorder *r = soma__ctx()->recorder;
+    return __builtin_expect(!r, 1) || r->may_read(r, t, who);
+}
+/* Adds one to an i64 that counts steps; a replay does so too. */
+void soma__count_up(soma_tensor *t);
+/* Storage of its own for `bytes`, one reference; what lies in front of the data is aligned. NULL with an error. */
+soma_storage *soma__storage_new(size_t bytes);
+void soma__storage_release(soma_storage *s);
+/* A handle on `s`, `offset` bytes in, of the dtype, sizes and strides of `like`; off the tape, owned by the caller. */
+soma_tensor *soma__tensor_on(soma_storage *s, const soma_tensor *like, int64_t offset);
 
 /* ---- Handles (tensor.c) ---- */
 

@@ -8,15 +8,16 @@
 #include <string.h>
 
 /* Queries and keys that meet at once: a block of scores fits in the first-level cache, and keys in whole panels of every instruction set. */
-enum { QUERIES = 32, KEYS = 240, SLACK = 16, AHEAD = 8 };
+enum { QUERIES = 32, KEYS = 240, SLACK = 16, AHEAD = 16 };
 
 typedef struct blocks {
     const soma__gemm_ops *gemm;
     const soma__attention_rows *rows;
     int64_t width;  /* of a panel */
-    float *keys, *values;              /* transposed, in panels of `width` keys */
-    float *plain;                      /* forward: values, backward: keys; [s, features] */
-    float *q, *g, *s, *gs;             /* of the block: scaled queries, gradient, scores, their gradient */
+    float *keys, *values;              /* scaled keys, values; transposed, in panels of `width` keys */
+    float *plain;                      /* forward: values, backward: scaled keys; [s, features] */
+    float *gk, *gv;                    /* sums of the gradients */
+    float *q, *g, *s, *gs;             /* of the block: queries, gradient, scores, their gradient */
     float *most, *sum, *part, *by;     /* a number a query */
 } blocks;
 
@@ -34,7 +35,7 @@ static int64_t lay_out(blocks *b, const soma__attention *a, bool backward, float
     b->rows = soma__attention_pick();
     b->width = (int64_t)b->gemm->vectors * b->gemm->lanes;
     b->keys = take(room, &used, s * a->e);
-    b->plain = take(room, &used, s * (backward ? a->e : a->ev));
+    b->plain = take(room, &used, s * SOMA_MAX(a->e, a->ev));
     b->q = take(room, &used, QUERIES * a->e);
     b->s = take(room, &used, QUERIES * KEYS);
     b->most = take(room, &used, QUERIES);
@@ -44,6 +45,8 @@ static int64_t lay_out(blocks *b, const soma__attention *a, bool backward, float
     if (backward) {
         b->values = take(room, &used, s * a->ev);
         b->g = take(room, &used, QUERIES * a->ev);
+        b->gk = take(room, &used, s * a->e);
+        b->gv = take(room, &used, s * a->ev);
         b->gs = take(room, &used, QUERIES * KEYS);
     }
     return used;
@@ -69,6 +72,14 @@ __attribute__((noinline)) static void gather(float *restrict to, soma__rows_at f
     }
 }
 
+__attribute__((noinline)) static void spread(soma__rows_to to, const float *restrict from, int64_t n, int64_t width, float by) {
+    for (int64_t i = 0; i < n; i++, from += width) {
+        float *restrict p = to.p + i * to.row;
+        for (int64_t j = 0; j < width; j++)
+            p[j] = from[j] * by;
+    }
+}
+
 __attribute__((noinline)) static void scale(float *restrict o, int64_t rows, int64_t n, const float *by) {
     for (int64_t r = 0; r < rows; r++, o += n)
         for (int64_t i = 0; i < n; i++)
@@ -89,9 +100,11 @@ __attribute__((noinline)) static void dots(const float *a, const float *b, float
     }
 }
 
-static void panels(const blocks *b, float *to, soma__rows_at from, int64_t n, int64_t width) {
+/* n rows of `width` values, together and times `by` in b->plain, and from there transposed in panels of b->width. */
+static void panels(const blocks *b, float *to, soma__rows_at from, int64_t n, int64_t width, float by) {
+    gather(b->plain, from, 0, n, width, by);
     for (int64_t j = 0; j < n; j += b->width)
-        b->gemm->pack_b(to + j * width, from.p + j * from.row, from.col, from.row, (int)SOMA_MIN(b->width, n - j), width);
+        b->gemm->pack_b(to + j * width, b->plain + j * width, 1, width, (int)SOMA_MIN(b->width, n - j), width);
 }
 
 /* C [m, n] in rows of c_row = A B, or added to C; a[i * a_row + p * a_step]. B's rows lie together, or, `in_panels`, as panels() has put all `have` columns. */
@@ -144,12 +157,12 @@ void soma__attention_forward(const soma__attention *of, int64_t begin, int64_t e
     blocks b;
     lay_out(&b, of, false, work);
     a.s = seen(of, end);
-    panels(&b, b.keys, a.k, a.s, a.e);
+    panels(&b, b.keys, a.k, a.s, a.e, a.scale);
     gather(b.plain, a.v, 0, a.s, a.ev, 1.0f);
     for (int64_t at = begin; at < end; at += QUERIES) {
         const int64_t m = SOMA_MIN(QUERIES, end - at), limit = seen(&a, at + m);
         float *out = a.out + at * a.ev;
-        gather(b.q, a.q, at, m, a.e, a.scale);
+        gather(b.q, a.q, at, m, a.e, 1.0f);
         for (int64_t i = 0; i < m; i++) {
             b.most[i] = -INFINITY;
             b.sum[i] = 0;
@@ -180,19 +193,18 @@ void soma__attention_forward(const soma__attention *of, int64_t begin, int64_t e
 void soma__attention_backward(const soma__attention *a, void *work) {
     blocks b;
     lay_out(&b, a, true, work);
-    panels(&b, b.keys, a->k, a->s, a->e);
-    panels(&b, b.values, a->v, a->s, a->ev);
-    gather(b.plain, a->k, 0, a->s, a->e, a->scale);
-    memset(a->gk, 0, (size_t)(a->s * a->e) * sizeof(float));
-    memset(a->gv, 0, (size_t)(a->s * a->ev) * sizeof(float));
+    panels(&b, b.values, a->v, a->s, a->ev, 1.0f);
+    panels(&b, b.keys, a->k, a->s, a->e, a->scale);
+    memset(b.gk, 0, (size_t)(a->s * a->e) * sizeof(float));
+    memset(b.gv, 0, (size_t)(a->s * a->ev) * sizeof(float));
     memset(b.gs, 0, QUERIES * KEYS * sizeof(float)); /* the padding stays finite */
     for (int64_t at = 0; at < a->l; at += QUERIES) {
         const int64_t m = SOMA_MIN(QUERIES, a->l - at), limit = seen(a, at + m);
-        float *gq = a->gq + at * a->e;
-        gather(b.q, a->q, at, m, a->e, a->scale);
+        gather(b.q, a->q, at, m, a->e, 1.0f);
         gather(b.g, a->g, at, m, a->ev, 1.0f);
         dots(b.g, a->out + at * a->ev, b.sum, m, a->ev);
-        memset(gq, 0, limit > 0 ? 0 : (size_t)(m * a->e) * sizeof(float));
+        for (int64_t i = 0; limit == 0 && i < m; i++)
+            memset(a->gq.p + (at + i) * a->gq.row, 0, (size_t)a->e * sizeof(float));
         for (int64_t from = 0; from < limit; from += KEYS) {
             const int64_t n = SOMA_MIN(KEYS, limit - from), row = padded(n);
             scores(&b, a, at, m, from, n);
@@ -200,11 +212,13 @@ void soma__attention_backward(const soma__attention *a, void *work) {
                                     .have = a->s - from, .in_panels = true, .c = b.gs, .c_row = row});
             b.rows->gradient(b.s, b.gs, a->lse + at, b.sum, m, row);
             multiply(&b, &(product){.m = n, .n = a->ev, .k = m, .a = b.s, .a_row = 1, .a_step = row, .b = b.g, .add = true,
-                                    .c = a->gv + from * a->ev, .c_row = a->ev});
+                                    .c = b.gv + from * a->ev, .c_row = a->ev});
             multiply(&b, &(product){.m = n, .n = a->e, .k = m, .a = b.gs, .a_row = 1, .a_step = row, .b = b.q, .add = true,
-                                    .c = a->gk + from * a->e, .c_row = a->e});
+                                    .c = b.gk + from * a->e, .c_row = a->e});
             multiply(&b, &(product){.m = m, .n = a->e, .k = n, .a = b.gs, .a_row = row, .a_step = 1, .b = b.plain + from * a->e,
-                                    .add = from > 0, .c = gq, .c_row = a->e});
+                                    .add = from > 0, .c = a->gq.p + at * a->gq.row, .c_row = a->gq.row});
         }
     }
+    spread(a->gk, b.gk, a->s, a->e, a->scale);
+    spread(a->gv, b.gv, a->s, a->ev, 1.0f);
 }

@@ -16,13 +16,19 @@ typedef struct soma__rows_at {
     int64_t row, col;
 } soma__rows_at;
 
+/* The same to write, columns together. */
+typedef struct soma__rows_to {
+    float *p;
+    int64_t row;
+} soma__rows_to;
+
 typedef struct soma__attention {
     int64_t l, s, e, ev; /* queries, keys, features of both, features of a value */
     bool causal;         /* query i sees keys 0 … i */
     float scale;
     soma__rows_at q, k, v, g;      /* g: gradient of the result (backward) */
     float *out, *lse;              /* [l, ev], [l]; read in backward */
-    float *gq, *gk, *gv;           /* [l, e], [s, e], [s, ev] */
+    soma__rows_to gq, gk, gv;      /* [l, e], [s, e], [s, ev] */
 } soma__attention;
 
 /* Bytes of workspace, 64-byte aligned, for one call at a time. */

@@ -36,7 +36,7 @@ typedef struct soma__conv_run {
     int64_t at, count;
 } soma__conv_run;
 
-/* One tile of a convolution on channels-last data: `rows` pixels (those of tiles[…].rows, always) by up to `vectors` vectors of
+/* One tile of a convolution on channels-last data: `rows` pixels (all of rows[…] below) by up to `vectors` vectors of
  * channels. c[c_at[i]][j] = act(sum over runs and their elements k of a[a_at[i] + k] * b[…][j] [+ c] + bias[j]); b's rows follow
  * one another, whole vectors wide. Pixels may repeat. */
 typedef struct soma__ctile {
@@ -47,7 +47,8 @@ typedef struct soma__ctile {
     const void *b;
     void *c;
     bool add;
-    bool last; /* bias and relu count */
+    bool fetch; /* c is called from memory while the sum runs */
+    bool last;  /* bias and relu count */
     bool relu;
     const void *bias; /* or NULL */
 } soma__ctile;

@@ -8,6 +8,11 @@
 #define SOMA__CONV_PARALLEL 300000.0 /* multiply-adds below which one thread does it */
 
 static inline size_t soma__conv_whole(size_t bytes) { return (bytes + 63) / 64 * 64; }
+/* Parts with a workspace each: two a thread, so that a thread that is held up holds up half of its share. */
+static inline int64_t soma__conv_slots(int64_t threads, int64_t items) {
+    const int64_t most = threads > 1 ? 2 * threads : 1;
+    return items < most ? items : most;
+}
 static inline const soma__gemm_ops *soma__conv_gemm(const soma__conv *c) {
     return c->dtype == SOMA_F64 ? &soma__gemm_pick()->f64 : &soma__gemm_pick()->f32;
 }

@@ -17,6 +17,7 @@ enum {
     FRAME_BYTES = 256 * 1024, /* of one band */
     ITEM_PIXELS = 1024,       /* of one band, at most */
     ITEMS = 4,                /* with fewer bands in all the panels are shared out, too */
+    FETCH_K = 64,             /* shorter sums are over before memory answers */
     MAX_ROWS = 8,             /* pixels of a tile, at most */
 };
 
@@ -82,7 +83,7 @@ static void plan_product(product *p, int64_t threads) {
     p->cuts = p->items >= ITEMS ? 1 : SOMA_MIN(p->panels, soma__parts(ITEMS, p->items));
     p->items *= p->cuts;
     const double work = (double)p->groups * (double)p->out * (double)p->k * (double)(p->batch * p->grid_h * p->grid_w);
-    p->slots = work < SOMA__CONV_PARALLEL ? 1 : SOMA_MIN(threads, p->items);
+    p->slots = work < SOMA__CONV_PARALLEL ? 1 : soma__conv_slots(threads, p->items);
     p->frame_bytes = p->framed ? soma__conv_whole((size_t)(p->images * bytes)) : 0;
     p->slot_bytes = SOMA_MAX(p->frame_bytes, soma__conv_pack_temp(p->weights.all, p->ops->vectors * p->gemm->lanes, p->size));
 }
@@ -179,7 +180,8 @@ static void run_panel(const product *p, int64_t group, int64_t q, const char *a,
         const int64_t k = soma__part(p->k, p->chunks, chunk), first = p->first[chunk];
         soma__ctile t = {.a = a, .runs = p->runs + first, .n_runs = (int)(p->first[chunk + 1] - first),
                          .n = (int)(SOMA_MIN(end, p->out) - j), .b = b + (size_t)(k * width) * p->size,
-                         .c = c + (size_t)(group * p->out + j) * p->size, .add = chunk > 0, .relu = p->relu, .bias = bias};
+                         .c = c + (size_t)(group * p->out + j) * p->size, .add = chunk > 0, .relu = p->relu, .bias = bias,
+                         .fetch = p->k >= FETCH_K};
         t.last = chunk + 1 == p->chunks && (p->bias || p->relu);
         for (int64_t i = 0; i < pixels; i += rows) {
             const bool whole = i + rows <= pixels;

@@ -17,11 +17,12 @@ enum {
     SIDE = SOMA__WINO_SIDE,
     ROUND = 24,              /* squares of a block: a multiple of what tiles take, 6 and 8 */
     NEAR_BYTES = 3 << 20,    /* weights in places that are made once */
-    BLOCK_BYTES = 400 << 10, /* squares of a block in places, before and after the product */
+    BLOCK_BYTES = 300 << 10, /* squares of a block in places, before and after the product */
     FAR_SQUARES = 128,       /* of a block where weights are made for each */
-    FAR_K = 64,              /* inputs of them made at a time */
+    FAR_K = 128,              /* inputs of them made at a time */
     SUM_SQUARES = 128,       /* of a block in the gradient of the weight */
-    SUM_ROWS = 48,           /* inputs of a panel there */
+    SUM_ROWS = 48,           /* inputs of a panel there, at most, */
+    SUM_PAIRS = 4,           /* and fewer until there is work for some threads */
     TAPS = 9,
     MAX_ROWS = 8,
 };
@@ -34,7 +35,7 @@ typedef struct plan {
     bool backward, near;
     int64_t batch, h, w, in, out_h, out_w, out, top, left; /* of the product: backward takes y to x */
     int64_t high, wide, squares;                           /* squares of an image, down and across; of all images */
-    int64_t vectors, panels, width, ld, ld_out;            /* width: of the widest panel; ld: from square to square in a place */
+    int64_t vectors, panels, width, ld, ld_out, ld_result; /* width: of the widest panel; ld: from square to square in a place */
     int64_t block, blocks, part, parts, slots;             /* part: inputs whose weights are made together; or rows of a panel of sums */
     size_t in_bytes, out_bytes, weight_bytes, slot_bytes, sum_bytes;
     const float *src, *gy, *bias;
@@ -127,8 +128,10 @@ static void plan_product(plan *p, const soma__conv *c, bool backward, int64_t th
     common(p, c, backward);
     const size_t all = whole((size_t)(PLACES * p->in * p->vectors * p->gemm->lanes) * 4);
     p->near = all <= NEAR_BYTES;
+    const bool over = p->near && p->panels == 1; /* results are written over the squares, whose places each tile has read by then */
+    p->ld_result = over ? (p->ld = spaced(p, SOMA_MAX(p->in, p->out))) : p->width;
     if (p->near) {
-        const int64_t bytes = PLACES * (p->ld + p->width) * 4;
+        const int64_t bytes = PLACES * (p->ld + (over ? 0 : p->width)) * 4;
         p->block = SOMA_MAX(1, BLOCK_BYTES / bytes / ROUND) * ROUND;
     } else {
         p->block = FAR_SQUARES;
@@ -139,11 +142,11 @@ static void plan_product(plan *p, const soma__conv *c, bool backward, int64_t th
     p->parts = soma__parts(p->in, p->part);
     p->weight_bytes = p->near ? all : whole((size_t)(PLACES * p->part * p->width) * 4);
     p->in_bytes = whole((size_t)(PLACES * p->block * p->ld) * 4);
-    p->out_bytes = whole((size_t)(PLACES * p->block * p->width) * 4);
+    p->out_bytes = over ? 0 : whole((size_t)(PLACES * p->block * p->width) * 4);
     /* A slot: places of squares or of weights, those of the result, packed weights and room to pack; near, weights come before the rest. */
     const size_t pack = whole((size_t)(TAPS * p->part * p->width) * 4) + soma__conv_pack_temp(TAPS, p->width, 4);
     p->slot_bytes = p->near ? p->in_bytes + SOMA_MAX(p->out_bytes, pack) : p->weight_bytes + p->out_bytes + pack;
-    p->slots = SOMA_MIN(threads, SOMA_MAX(p->near ? p->blocks : 1, p->panels));
+    p->slots = soma__conv_slots(threads, SOMA_MAX(p->near ? p->blocks : 1, p->panels));
 }
 
 static size_t product_bytes(const plan *p) {
@@ -177,10 +180,10 @@ static void multiply(const plan *p, int64_t width, int64_t k0, int64_t k1, int64
             for (int r = 0; r < rows; r++) {
                 const int64_t at = SOMA_MIN(i + r, count - 1) - i;
                 a_at[r] = at * p->ld;
-                c_at[r] = at * width;
+                c_at[r] = at * p->ld_result;
             }
             t.a = places + (place * p->block + i) * p->ld + k0;
-            t.c = result + (place * p->block + i) * width;
+            t.c = result + (place * p->block + i) * p->ld_result;
             p->ops->ctile(&t);
         }
     }
@@ -192,8 +195,8 @@ static void take_squares(const plan *p, int64_t q, int64_t first, int64_t count,
         soma__wino_square s = square_at(p, first + i, p->dst, p->out_h, p->out_w, p->out, 0, 0, STEP);
         s.image += j;
         s.n = SOMA_MIN(j + width, p->out) - j;
-        s.places = result + i * width;
-        s.place = p->block * width;
+        s.places = result + i * p->ld_result;
+        s.place = p->block * p->ld_result;
         s.bias = p->bias ? p->bias + j : NULL;
         s.relu = p->relu;
         p->wino->output(&s);
@@ -211,7 +214,7 @@ static void near_weights(void *arg, int64_t begin, int64_t end) {
 static void near_blocks(void *arg, int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; s++) {
         plan p = *(const plan *)arg; /* first and count differ */
-        float *places = slot_at(&p, s), *result = (float *)(void *)((char *)places + p.in_bytes);
+        float *places = slot_at(&p, s), *result = (float *)(void *)((char *)places + (p.out_bytes ? p.in_bytes : 0));
         for (int64_t b = soma__part(p.blocks, p.slots, s); b < soma__part(p.blocks, p.slots, s + 1); b++) {
             p.first = b * p.block;
             p.count = SOMA_MIN(p.block, p.squares - p.first);
@@ -286,12 +289,12 @@ static void plan_sums(plan *p, const soma__conv *c, int64_t threads) {
     common(p, c, false);
     p->block = SOMA_MIN(SUM_SQUARES, p->squares);
     p->blocks = soma__parts(p->squares, p->block);
-    p->parts = soma__parts(p->in, SUM_ROWS);
+    p->parts = SOMA_MAX(soma__parts(p->in, SUM_ROWS), SOMA_MIN(soma__parts(SUM_PAIRS, p->panels), soma__parts(p->in, MAX_ROWS)));
     p->part = soma__parts(p->in, p->parts);
     p->in_bytes = whole((size_t)(PLACES * p->block * p->ld) * 4);
     p->out_bytes = whole((size_t)(PLACES * p->block * p->ld_out) * 4);
     p->sum_bytes = whole((size_t)(PLACES * p->part * p->width) * 4); /* of one pair of (part, panel) */
-    p->slots = SOMA_MIN(threads, p->parts * p->panels);
+    p->slots = soma__conv_slots(threads, p->parts * p->panels);
     p->slot_bytes = whole((size_t)(TAPS * p->part * p->width) * 4) + (p->blocks == 1 ? p->sum_bytes : 0);
 }
 

@@ -15,6 +15,9 @@
 
 enum {
     CHUNK_BYTES = 2048, /* of one row of a strip: 512 floats, 256 doubles */
+    NARROW_BYTES = 64,  /* of one row of a panel, as with AVX2: half the k, so that the panel stays in the first-level cache */
+    PANEL_BYTES = 16384, /* of a panel that does, while */
+    PANEL_STRIPS = 32,  /* so many strips pass over it */
     BLOCK_PANELS = 4,   /* panels of B in a block: 4 * 48 columns * 2048 bytes = 384 KiB with AVX-512 */
     SLICE = 16,         /* rows of k packed at a time where rows of memory run across strips or panels: each is read once */
     MAX_ROWS = 2048,    /* of A packed at a time */
@@ -27,6 +30,9 @@ enum {
     DIRECT_A = 1 << 16,    /* so many bytes, in rows that do not all fall on one place, */
     DIRECT_WIDE = 1024,    /* and so many columns read it */
     DIRECT_SIDE = 64,      /* nor is anything in products whose three sizes are at most this */
+    TURN_ROWS = 128,       /* f32 with k together in both operands is computed as its transpose for at most so many rows of A, */
+    TURN_DEPTH = 1024,     /* so much k */
+    TURN_LEAST = 64,       /* and at least so many columns and so much k: packing the few rows of A is less than packing B */
     PARALLEL_WORK = 300000 /* multiply-adds below which waking a thread costs more than it brings */
 };
 
@@ -42,8 +48,10 @@ typedef struct plan {
                                                          tiled, by dots or by rows; swapped: the transposed product; by_rows:
                                                          its rows are shared out, else its columns */
     bool a_direct, b_direct;
+    bool turned;                /* computed as its transpose, A packed, B read as it lies */
     int64_t units;              /* of k: elements or pairs */
     int64_t chunks, chunk;      /* of the units; the longest */
+    int64_t group;              /* strips that pass over a panel before the next one */
     int64_t rows, columns;      /* of the largest rectangle */
     int64_t grid_m, grid_n;     /* rectangles of one product */
     int64_t batches;            /* products that run at the same time, each in a grid of 1 x 1 if above 1 */
@@ -90,6 +98,14 @@ static bool wastes_lanes(const soma__gemm *g, const soma__gemm_ops *ops) {
     return g->dtype == SOMA_F32 && g->n < 2 * lanes && g->n * (g->k + 3 * lanes) < g->k * soma__parts(g->n, lanes) * lanes;
 }
 
+/* At most a sixteenth of the lanes may go to waste. */
+static bool turns(const plan *p, const soma__gemm *g) {
+    const int64_t lanes = p->ops->lanes;
+    const int64_t most = p->ops->vectors * lanes * 4 <= NARROW_BYTES ? TURN_ROWS / 4 : TURN_ROWS;
+    return g->dtype == SOMA_F32 && !p->packs && !g->add && g->a_col == 1 && g->b_row == 1 && g->m <= most && g->k <= TURN_DEPTH &&
+           g->n >= TURN_LEAST && g->k >= TURN_LEAST && soma__parts(g->m, lanes) * lanes * 15 <= g->m * 16;
+}
+
 static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
     *p = (plan){.kernels = soma__gemm_pick(), .size = g->dtype == SOMA_F64 ? 8 : 4, .in_size = soma_dtype_size(g->dtype)};
     p->ops = g->dtype == SOMA_F64 ? &p->kernels->f64 : &p->kernels->f32;
@@ -115,21 +131,30 @@ static void make_plan(plan *p, const soma__gemm *g, int64_t threads) {
     p->by_rows = p->vector && !column && g->m > 4;
     if (p->vector)
         return;
+    p->turned = turns(p, g);
+    if (p->turned) {
+        p->grid_n = p->batches == 1 ? SOMA_MIN(threads, soma__parts(g->n, p->ops->lanes)) : 1;
+        p->slot_bytes = whole((size_t)(soma__parts(g->m, p->ops->lanes) * p->ops->lanes * g->k) * p->size + 64);
+        return;
+    }
     if (p->batches == 1)
         choose_grid(p, g, threads);
     const int64_t strips = soma__parts(g->m, p->ops->rows), vectors = soma__parts(g->n, p->ops->lanes);
     p->rows = SOMA_MIN(soma__parts(strips, p->grid_m) * p->ops->rows, g->m);
     p->columns = soma__parts(vectors, p->grid_n) * p->ops->lanes;
     p->units = p->pairs ? soma__parts(g->k, 2) : g->k;
-    p->chunks = SOMA_MAX(1, soma__parts(p->units, CHUNK_BYTES / (int64_t)p->size));
-    p->chunk = soma__parts(p->units, p->chunks);
     const int64_t panel = (int64_t)p->ops->vectors * p->ops->lanes;
+    const bool narrow = panel * 4 <= NARROW_BYTES && p->size == 4;
+    p->chunks = SOMA_MAX(1, soma__parts(p->units, CHUNK_BYTES / (narrow ? 2 : 1) / (int64_t)p->size));
+    p->chunk = soma__parts(p->units, p->chunks);
+    p->group = panel * p->chunk * (int64_t)p->size <= PANEL_BYTES ? PANEL_STRIPS : 1;
     /* By the whole product, not its rectangles: so fewer threads never need more workspace than more. */
     const bool little = g->m * g->k * (int64_t)p->size <= DIRECT_A && g->n <= DIRECT_WIDE && p->chunks == 1;
     p->a_direct = !p->packs && (g->n <= DIRECT_PANELS * panel || (little && g->a_row * (int64_t)p->size % DIRECT_PAGE != 0));
+    const bool tiny = g->k * g->n * (int64_t)p->size <= DIRECT_A;
     const bool near = g->k * g->n * (int64_t)p->size <= DIRECT_BYTES && g->b_row * (int64_t)p->size % DIRECT_PAGE != 0;
     p->b_direct = !p->packs && g->b_col == 1 &&
-                  (g->m <= DIRECT_STRIPS * p->ops->rows || (near && g->m <= DIRECT_STRIPS_NEAR * p->ops->rows));
+                  (g->m <= DIRECT_STRIPS * p->ops->rows || (near && g->m <= DIRECT_STRIPS_NEAR / (narrow && !tiny ? 4 : 1) * p->ops->rows));
     if (!p->a_direct)
         p->a_bytes = whole((size_t)(SOMA_MIN(p->rows, MAX_ROWS) * p->chunk) * p->size + 64);
     if (!p->b_direct || !p->ops->masks)
@@ -296,24 +321,24 @@ static void run_block(const area *r, int64_t i0, int64_t i1, int64_t q0, int64_t
     pack_block(r, panel, q1 - q0, k);
     const bool last = k0 + k == g->k && !p->half;
     void (*tile)(const soma__tile *) = p->pairs ? p->kernels->bf16->tile : p->ops->tile;
-    for (int64_t s = 0; s < strips; s++) {
-        int64_t i = soma__part(i1 - i0, strips, s), m = soma__part(i1 - i0, strips, s + 1) - i;
-        soma__tile t = {.k = units(p, k), .m = (int)m, .c_row = r->c_row, .add = g->add || k0 > 0, .last = last, .relu = g->relu};
-        t.a = p->a_direct ? at(r->a, (i0 + i) * g->a_row + k0 * g->a_col, size) : r->pack_a + (size_t)(i * units(p, k)) * size;
-        t.a_row = p->a_direct ? g->a_row : 1;
-        t.a_step = p->a_direct ? g->a_col : m;
-        t.bias_row = g->bias_row ? at(g->bias_row, i0 + i, size) : NULL;
-        t.last = last && (g->relu || g->bias_row || g->bias_col);
-        for (int64_t q = 0; q < q1 - q0; q++) {
-            t.b = panel[q].b;
-            t.b_step = panel[q].step;
-            t.n = (int)panel[q].n;
-            t.packed = panel[q].packed && !p->a_direct;
-            t.c = r->c + ((i0 + i) * r->c_row + panel[q].j) * (int64_t)size;
-            t.bias_col = g->bias_col ? at(g->bias_col, panel[q].j, size) : NULL;
-            tile(&t);
-        }
-    }
+    for (int64_t first = 0; first < strips; first += p->group)
+        for (int64_t q = 0; q < q1 - q0; q++)
+            for (int64_t s = first; s < strips && s < first + p->group; s++) {
+                int64_t i = soma__part(i1 - i0, strips, s), m = soma__part(i1 - i0, strips, s + 1) - i;
+                soma__tile t = {.k = units(p, k), .m = (int)m, .n = (int)panel[q].n, .c_row = r->c_row, .add = g->add || k0 > 0,
+                                .relu = g->relu, .last = last && (g->relu || g->bias_row || g->bias_col)};
+                t.a = p->a_direct ? at(r->a, (i0 + i) * g->a_row + k0 * g->a_col, size)
+                                  : r->pack_a + (size_t)(i * units(p, k)) * size;
+                t.a_row = p->a_direct ? g->a_row : 1;
+                t.a_step = p->a_direct ? g->a_col : m;
+                t.b = panel[q].b;
+                t.b_step = panel[q].step;
+                t.packed = panel[q].packed && !p->a_direct;
+                t.c = r->c + ((i0 + i) * r->c_row + panel[q].j) * (int64_t)size;
+                t.bias_row = g->bias_row ? at(g->bias_row, i0 + i, size) : NULL;
+                t.bias_col = g->bias_col ? at(g->bias_col, panel[q].j, size) : NULL;
+                tile(&t);
+            }
     if (last && g->mask)
         mask_area(r, i0, i1, panel[0].j, panel[q1 - q0 - 1].j + panel[q1 - q0 - 1].n);
 }
@@ -349,6 +374,33 @@ static void run_small(const soma__gemm *g, const soma__gemm_ops *ops, const char
         const plan p = {.size = g->dtype == SOMA_F64 ? 8 : 4};
         const area r = {.p = &p, .g = g, .c = c, .c_row = g->c_row, .mask = mask};
         mask_area(&r, 0, g->m, 0, g->n);
+    }
+}
+
+/* Columns [n0, n1) as rows of the transpose, as many at a time as a vector has, which are then turned. */
+static void run_turned(const plan *p, const soma__gemm *g, const char *a, const char *b, char *c, int64_t n0, int64_t n1,
+                       char *work) {
+    const int64_t lanes = p->ops->lanes, vectors = soma__parts(g->m, lanes), panels = soma__parts(vectors, p->ops->vectors);
+    const int64_t row = vectors * lanes;
+    float turned[16 * TURN_ROWS];
+    for (int64_t q = 0; q < panels; q++) {
+        const int64_t m0 = soma__part(vectors, panels, q) * lanes, m1 = SOMA_MIN(soma__part(vectors, panels, q + 1) * lanes, g->m);
+        p->ops->pack_b(work + (size_t)(m0 * g->k) * 4, at(a, m0 * g->a_row, 4), 1, g->a_row, (int)(m1 - m0), g->k);
+    }
+    for (int64_t n = n0; n < n1; n += lanes) {
+        const int64_t high = SOMA_MIN(lanes, n1 - n), strips = soma__parts(high, p->ops->rows);
+        for (int64_t s = 0; s < strips; s++)
+            for (int64_t q = 0; q < panels; q++) {
+                const int64_t i = soma__part(high, strips, s), v0 = soma__part(vectors, panels, q), v1 = soma__part(vectors, panels, q + 1);
+                const soma__tile t = {.k = g->k, .m = (int)(soma__part(high, strips, s + 1) - i),
+                                      .n = (int)(SOMA_MIN(v1 * lanes, g->m) - v0 * lanes), .a = at(b, (n + i) * g->b_col, 4),
+                                      .a_row = g->b_col, .a_step = 1, .b = work + (size_t)(v0 * lanes * g->k) * 4,
+                                      .b_step = (v1 - v0) * lanes, .c = turned + i * row + v0 * lanes, .c_row = row,
+                                      .last = g->relu || g->bias_row || g->bias_col, .relu = g->relu,
+                                      .bias_row = at(g->bias_col, n + i, 4), .bias_col = at(g->bias_row, v0 * lanes, 4)};
+                p->ops->tile(&t);
+            }
+        p->ops->turn(c + n * 4, g->c_row, turned, row, high, g->m);
     }
 }
 
@@ -448,6 +500,13 @@ static void run_slot(const job *j, int64_t product, int64_t slot, char *work, ch
     r.pack_a = work;
     r.pack_b = work + p->a_bytes;
     r.temp = (float *)(work + p->a_bytes + p->b_bytes);
+    if (p->turned) {
+        r.m0 = 0, r.m1 = g->m;
+        run_turned(p, g, r.a, r.b, r.c, r.n0, r.n1, work);
+        if (g->mask)
+            mask_area(&r, 0, g->m, r.n0, r.n1);
+        return;
+    }
     run_area(&r);
 }
 

@@ -6,7 +6,8 @@
 
 enum {
     BLOCK = 256,
-    GRAIN_ELEMENTS = 1 << 14
+    GRAIN_ELEMENTS = 1 << 14,
+    AHEAD = 8
 };
 
 typedef struct block {
@@ -40,13 +41,21 @@ static inline int64_t load_index(const soma__lanes *l, int64_t at) {
 
 /* ---- Gather: elements are only moved, so their size is all that matters ----------------------------------------- */
 
-static inline __attribute__((always_inline)) void gather_block(const soma__lanes *l, const block *b, size_t size) {
-    int64_t n = l->shape[l->dim], ts = l->to_stride[l->dim], fs = l->from_stride[l->dim], is = l->index_stride[l->dim];
+/* Places are anywhere: the lines of a row that is AHEAD are asked for meanwhile. */
+static inline void fetch(const char *p, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch(p + i);
+}
+
+static inline __attribute__((always_inline)) void gather_block(const soma__lanes *l, const block *b, size_t size, int64_t begin, int64_t end) {
+    int64_t ts = l->to_stride[l->dim], fs = l->from_stride[l->dim], is = l->index_stride[l->dim];
     char *to = l->to;
     const char *from = l->from;
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = begin; i < end; i++) {
         if (b->together) {
             int64_t at = b->from[0] + load_index(l, b->index[0] + i * is) * fs;
+            if (i + AHEAD < end)
+                fetch(from + (b->from[0] + load_index(l, b->index[0] + (i + AHEAD) * is) * fs) * (int64_t)size, (size_t)b->n * size);
             memcpy(to + (b->to[0] + i * ts) * (int64_t)size, from + at * (int64_t)size, (size_t)b->n * size);
             continue;
         }
@@ -57,18 +66,33 @@ static inline __attribute__((always_inline)) void gather_block(const soma__lanes
     }
 }
 
+static void gather_lanes(const soma__lanes *l, const block *b, int64_t begin, int64_t end) {
+    switch (soma_dtype_size(l->dtype)) {
+    case 1: gather_block(l, b, 1, begin, end); break;
+    case 2: gather_block(l, b, 2, begin, end); break;
+    case 4: gather_block(l, b, 4, begin, end); break;
+    default: gather_block(l, b, 8, begin, end); break;
+    }
+}
+
 static void gather_range(void *arg, int64_t begin, int64_t end) {
     const soma__lanes *l = arg;
     block b;
     for (int64_t first = begin; first < end; first += BLOCK) {
         find_lanes(l, first, (int)SOMA_MIN(BLOCK, end - first), &b);
-        switch (soma_dtype_size(l->dtype)) {
-        case 1: gather_block(l, &b, 1); break;
-        case 2: gather_block(l, &b, 2); break;
-        case 4: gather_block(l, &b, 4); break;
-        default: gather_block(l, &b, 8); break;
-        }
+        gather_lanes(l, &b, 0, l->shape[l->dim]);
     }
+}
+
+typedef struct few {
+    const soma__lanes *l;
+    block b;
+} few;
+
+/* Few lanes: their indices are shared out instead. */
+static void gather_rows(void *arg, int64_t begin, int64_t end) {
+    const few *f = arg;
+    gather_lanes(f->l, &f->b, begin, end);
 }
 
 /* ---- Put: the other way; of several that go to one place the last stays ---- */
@@ -188,7 +212,18 @@ static void run(const soma__lanes *l, soma__range_fn fn) {
     soma__parallel(lanes, SOMA_MAX(BLOCK / 4, GRAIN_ELEMENTS / l->shape[l->dim]), fn, (void *)l);
 }
 
-void soma__lanes_gather(const soma__lanes *l) { run(l, gather_range); }
+void soma__lanes_gather(const soma__lanes *l) {
+    int64_t lanes = 1, n = l->shape[l->dim];
+    for (int d = 0; d < l->ndim; d++)
+        lanes *= d == l->dim ? 1 : l->shape[d];
+    if (lanes == 0 || lanes > BLOCK || n == 0) {
+        run(l, gather_range);
+        return;
+    }
+    few f = {.l = l};
+    find_lanes(l, 0, (int)lanes, &f.b);
+    soma__parallel(n, SOMA_MAX(1, GRAIN_ELEMENTS / lanes), gather_rows, &f);
+}
 void soma__lanes_add(const soma__lanes *l) { run(l, add_range); }
 void soma__lanes_put(const soma__lanes *l) { run(l, put_range); }
 void soma__lanes_fold(const soma__lanes *l) { run(l, fold_range); }

@@ -254,24 +254,37 @@ bool soma__eigh(double *a, int64_t n, double *w, double *v, double *room) {
     return true;
 }
 
-/* ---- Singular values: one-sided Jacobi on the rows of R (Hestenes 1958; after a QR as Drmač & Veselić 2008) ------------------- */
+/* ---- Singular values: one-sided Jacobi on rows (Hestenes 1958) after two QR factorisations, the first with column pivoting (Drmač & Veselić 2008):
+ * what is left is nearly diagonal and falls in size, so that few sweeps are needed, and small values keep their relative accuracy ---- */
 
-/* Makes rows of r [n, n] orthogonal by rotations, which turn the rows of w too. */
-static bool orthogonal_rows(double *r, double *w, int64_t n) {
-    const double small = DBL_EPSILON * sqrt((double)n);
+enum { JACOBI_BLOCK = 32 }; /* rows that are turned against as many others while both lie in the cache */
+
+/* Makes rows p and q of r orthogonal by a rotation, which turns the rows of w too (NULL: none); size: the rows' squared lengths. False: they were. */
+static bool orthogonal_pair(double *r, double *w, double *size, int64_t n, int64_t p, int64_t q) {
+    double *x = r + p * n, *y = r + q * n;
+    const double xy = soma__dot(x, y, n), small = DBL_EPSILON * sqrt((double)n);
+    if (!(fabs(xy) > small * sqrt(size[p]) * sqrt(size[q])) || fabs(xy) < DBL_MIN)
+        return false;
+    const double z = (size[q] - size[p]) / (2 * xy), t = copysign(1, z) / (fabs(z) + hypot(1, z)), c = 1 / hypot(1, t);
+    rotate(x, y, c, c * t, n);
+    if (w)
+        rotate(w + p * n, w + q * n, c, c * t, n);
+    size[p] = fmax(size[p] - t * xy, 0);
+    size[q] += t * xy;
+    return true;
+}
+
+/* Makes all rows of r [n, n] orthogonal. */
+static bool orthogonal_rows(double *r, double *w, double *size, int64_t n) {
     for (int sweep = 0; sweep < SWEEPS; sweep++) {
         bool turned = false;
-        for (int64_t p = 0; p + 1 < n; p++)
-            for (int64_t q = p + 1; q < n; q++) {
-                double *x = r + p * n, *y = r + q * n;
-                const double xx = soma__dot(x, x, n), yy = soma__dot(y, y, n), xy = soma__dot(x, y, n);
-                if (!(fabs(xy) > small * sqrt(xx) * sqrt(yy)) || fabs(xy) < DBL_MIN)
-                    continue;
-                const double z = (yy - xx) / (2 * xy), t = copysign(1, z) / (fabs(z) + hypot(1, z)), c = 1 / hypot(1, t);
-                rotate(x, y, c, c * t, n);
-                rotate(w + p * n, w + q * n, c, c * t, n);
-                turned = true;
-            }
+        for (int64_t i = 0; i < n; i++)
+            size[i] = soma__dot(r + i * n, r + i * n, n);
+        for (int64_t i = 0; i < n; i += JACOBI_BLOCK)
+            for (int64_t j = i; j < n; j += JACOBI_BLOCK)
+                for (int64_t p = i; p < n && p < i + JACOBI_BLOCK; p++)
+                    for (int64_t q = j > p ? j : p + 1; q < n && q < j + JACOBI_BLOCK; q++)
+                        turned |= orthogonal_pair(r, w, size, n, p, q);
         if (!turned)
             return true;
     }
@@ -296,8 +309,86 @@ static void complete_row(double *v, int64_t n, int64_t i) {
     }
 }
 
+/* As soma__householder, and each reflection takes the longest column of what is left: column i of the result was column order[i]. left: room for n. */
+static void householder_pivoted(double *a, int64_t m, int64_t n, double *tau, double *row, double *left, int64_t *order) {
+    double trust = INFINITY; /* at or below it the columns' squared lengths, which are brought down step by step, are computed anew */
+    for (int64_t j = 0; j < n; j++) {
+        order[j] = j;
+        left[j] = 0;
+    }
+    for (int64_t k = 0; k < n; k++) {
+        int64_t best = k;
+        for (int pass = 0; pass < 2; pass++) {
+            for (int64_t j = k; j < n; j++)
+                best = left[j] > left[best] ? j : best;
+            if (pass > 0 || left[best] > trust)
+                break;
+            memset(left + k, 0, (size_t)(n - k) * sizeof *left);
+            for (int64_t i = k; i < m; i++)
+                for (int64_t j = k; j < n; j++)
+                    left[j] += a[i * n + j] * a[i * n + j];
+            trust = -1;
+        }
+        if (trust < 0)
+            trust = left[best] * 1e-6;
+        for (int64_t i = 0; i < m && best != k; i++) {
+            const double x = a[i * n + k];
+            a[i * n + k] = a[i * n + best];
+            a[i * n + best] = x;
+        }
+        const int64_t was = order[k];
+        order[k] = order[best];
+        order[best] = was;
+        left[best] = left[k];
+        tau[k] = reflector(a + k * n + k, m - k, n);
+        reflect(a, n, k, tau[k], a, m, n, k + 1, row);
+        for (int64_t j = k + 1; j < n; j++)
+            left[j] = fmax(left[j] - a[k * n + j] * a[k * n + j], 0);
+    }
+}
+
+/* The upper triangle of r can be divided by without loss: no row is much longer than its diagonal element. */
+static bool well_scaled(const double *r, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (!(fabs(r[i * n + i]) > 0.01 * sqrt(soma__dot(r + i * n, r + i * n, n))) || fabs(r[i * n + i]) < DBL_MIN)
+            return false;
+    return true;
+}
+
+/* Rows of z become the solutions x of x R = z, R the upper triangle of r. */
+static void divide_rows(const double *r, int64_t n, double *z) {
+    for (double *x = z; x < z + n * n; x += n)
+        for (int64_t j = 0; j < n; j++) {
+            x[j] /= r[j * n + j];
+            add_row(x + j + 1, r + j * n + j + 1, -x[j], n - j - 1);
+        }
+}
+
+static void turn(const double *from, int64_t n, double *to) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < n; j++)
+            to[j * n + i] = from[i * n + j];
+}
+
+/* Rows of z and w in the falling order of the lengths of z's, which become s and 1. */
+static void unit_rows(double *z, double *w, double *s, int64_t n, double top) {
+    for (int64_t i = 0; i < n; i++)
+        s[i] = sqrt(soma__dot(z + i * n, z + i * n, n));
+    sort_rows(s, n, true, z, n, w, n);
+    for (int64_t i = 0; i < n; i++) {
+        if (s[i] > DBL_MIN)
+            for (int64_t k = 0; k < n; k++)
+                z[i * n + k] /= s[i];
+        else
+            complete_row(z, n, i);
+        s[i] *= top;
+    }
+}
+
+/* A P = Q R, Rᵀ = Q2 R2 and W R2 = S Z with orthogonal rows of Z: A = Q Zᵀ S W Q2ᵀ Pᵀ. W is gathered from the rotations, or S Z / R2. */
 bool soma__svd(double *a, int64_t m, int64_t n, double *u, double *s, double *v, double *room) {
-    double *w = room, *tau = room + n * n, *row = tau + n, top = 0;
+    double *w = room, *z = w + n * n, *tau = z + n * n, *tau2 = tau + n, *row = tau2 + n, top = 0;
+    int64_t *order = (int64_t *)(row + n);
     for (int64_t i = 0; i < m * n; i++) {
         if (!isfinite(a[i]))
             return false;
@@ -305,30 +396,35 @@ bool soma__svd(double *a, int64_t m, int64_t n, double *u, double *s, double *v,
     }
     for (int64_t i = 0; i < m * n && top > 0; i++)
         a[i] /= top; /* squares neither overflow nor vanish */
-    soma__householder(a, m, n, tau, row);
-    soma__householder_q(a, m, n, tau, u, n, row);
+    householder_pivoted(a, m, n, tau, row, s, order);
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < n; j++)
-            v[i * n + j] = j < i ? 0 : a[i * n + j];
-    set_identity(w, n);
-    if (!orthogonal_rows(v, w, n))
-        return false;
+            v[i * n + j] = i < j ? 0 : a[j * n + i];
+    soma__householder(v, n, n, tau2, row);
     for (int64_t i = 0; i < n; i++)
-        s[i] = sqrt(soma__dot(v + i * n, v + i * n, n));
-    sort_rows(s, n, true, v, n, w, n);
-    for (int64_t i = 0; i < n; i++) {
-        if (s[i] > DBL_MIN)
-            for (int64_t k = 0; k < n; k++)
-                v[i * n + k] /= s[i];
-        else
-            complete_row(v, n, i);
-        s[i] *= top;
+        for (int64_t j = 0; j < n; j++)
+            z[i * n + j] = j < i ? 0 : v[i * n + j];
+    const bool divide = well_scaled(z, n);
+    if (!divide)
+        set_identity(w, n);
+    if (!orthogonal_rows(z, divide ? NULL : w, s, n))
+        return false;
+    if (divide) {
+        memcpy(w, z, (size_t)(n * n) * sizeof *w);
+        divide_rows(v, n, w);
     }
-    for (int64_t i = 0; i < m; i++) { /* u = Q wᵀ */
+    unit_rows(z, w, s, n, top);
+    for (int64_t i = 0; i < m; i++)
         for (int64_t k = 0; k < n; k++)
-            row[k] = soma__dot(u + i * n, w + k * n, n);
-        memcpy(u + i * n, row, (size_t)n * sizeof *row);
-    }
+            u[i * n + k] = i < n ? z[k * n + i] : 0;
+    for (int64_t k = n - 1; k >= 0; k--) /* u = Q Zᵀ */
+        reflect(a, n, k, tau[k], u, m, n, 0, row);
+    turn(w, n, z);
+    for (int64_t k = n - 1; k >= 0; k--) /* z = Q2 Wᵀ */
+        reflect(v, n, k, tau2[k], z, n, n, 0, row);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t k = 0; k < n; k++)
+            v[k * n + order[i]] = z[i * n + k];
     for (int64_t i = 0; i < n; i++)
         soma__largest_positive(u + i, m, n, v + i * n, n);
     return true;
@@ -338,5 +434,5 @@ int64_t soma__householder_room(int64_t m, int64_t n) { return m > n ? m : n; }
 int64_t soma__eigh_room(int64_t n) { return 4 * n; }
 int64_t soma__svd_room(int64_t m, int64_t n) {
     (void)m;
-    return n * n + 2 * n;
+    return 2 * n * n + 5 * n;
 }

@@ -2,6 +2,7 @@
 #include "kernels/cpu/rnn.h"
 
 #include <math.h>
+#include <string.h>
 
 static inline double sigmoid(double x) { return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x)); }
 

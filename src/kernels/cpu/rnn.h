@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-enum { SOMA__RNN_UNITS = 48 }; /* the most in a call */
+enum { SOMA__RNN_UNITS = 48, SOMA__RNN_ROWS = 32 }; /* the most in a call */
 
 /* All of one dtype. [rows, n] without a row stride: rows one after the other; strides are in elements. */
 typedef struct soma__rnn_rows {

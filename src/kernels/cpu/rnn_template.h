@@ -35,23 +35,30 @@ static void step_relu(const soma__rnn_rows *r) {
     copy_rows(r);
 }
 
-INLINE_ROW void lstm_row(const T *restrict i, const T *restrict f, const T *restrict g, const T *restrict o, const T *restrict before,
-                         T *restrict c, T *restrict h, T *restrict copy, int64_t n) {
-    for (int64_t k = 0; k < n; k++) {
-        c[k] = f[k] * before[k] + i[k] * g[k];
-        h[k] = copy[k] = o[k] * TANH(c[k]);
-    }
+INLINE_ROW void lstm_row(const T *restrict i, const T *restrict f, const T *restrict g, const T *restrict before, T *restrict c,
+                         T *restrict bent, int64_t n) {
+    for (int64_t k = 0; k < n; k++)
+        bent[k] = c[k] = f[k] * before[k] + i[k] * g[k];
+}
+
+INLINE_ROW void lstm_out(const T *restrict o, const T *restrict bent, T *restrict h, T *restrict copy, int64_t n) {
+    for (int64_t k = 0; k < n; k++)
+        h[k] = copy[k] = o[k] * bent[k];
 }
 
 static void step_lstm(const soma__rnn_rows *r) {
     const int64_t all = r->rows * r->n;
+    T bent[SOMA__RNN_ROWS * SOMA__RNN_UNITS];
     sigmoids(r->act[0], all);
     sigmoids(r->act[1], all);
     tanhs(r->act[2], all);
     sigmoids(r->act[3], all);
     for (int64_t b = 0; b < r->rows; b++)
-        lstm_row(FROM(r->act[0], r->n), FROM(r->act[1], r->n), FROM(r->act[2], r->n), FROM(r->act[3], r->n), FROM(r->before, r->before_row),
-                 ROW(r->c, r->c_row), ROW(r->h, r->h_row), ROW(r->copy, r->copy_row), r->n);
+        lstm_row(FROM(r->act[0], r->n), FROM(r->act[1], r->n), FROM(r->act[2], r->n), FROM(r->before, r->before_row), ROW(r->c, r->c_row),
+                 bent + b * r->n, r->n);
+    tanhs(bent, all);
+    for (int64_t b = 0; b < r->rows; b++)
+        lstm_out(FROM(r->act[3], r->n), bent + b * r->n, ROW(r->h, r->h_row), ROW(r->copy, r->copy_row), r->n);
 }
 
 INLINE_ROW void gru_row(const T *restrict z, const T *restrict c, const T *restrict before, T *restrict h, T *restrict copy, int64_t n) {
@@ -112,24 +119,28 @@ static void back_relu(const soma__rnn_rows *r) {
 }
 
 INLINE_ROW void lstm_row_back(const T *restrict i, const T *restrict f, const T *restrict g, const T *restrict o, const T *restrict before,
-                              const T *restrict c, const T *restrict gh, const T *restrict gc, T *restrict dh, T *restrict dc, T *restrict di,
+                              const T *restrict bent, const T *restrict gh, const T *restrict gc, T *restrict dh, T *restrict dc, T *restrict di,
                               T *restrict df, T *restrict dn, T *restrict dout, int64_t n) {
     for (int64_t k = 0; k < n; k++) {
-        T bent = TANH(c[k]), d = dh[k] + gh[k], e = dc[k] + gc[k] + d * o[k] * (1 - bent * bent);
+        T d = dh[k] + gh[k], e = dc[k] + gc[k] + d * o[k] * (1 - bent[k] * bent[k]);
         di[k] = e * g[k] * i[k] * (1 - i[k]);
         df[k] = e * before[k] * f[k] * (1 - f[k]);
         dn[k] = e * i[k] * (1 - g[k] * g[k]);
-        dout[k] = d * bent * o[k] * (1 - o[k]);
+        dout[k] = d * bent[k] * o[k] * (1 - o[k]);
         dc[k] = e * f[k];
         dh[k] = 0;
     }
 }
 
 static void back_lstm(const soma__rnn_rows *r) {
+    T bent[SOMA__RNN_ROWS * SOMA__RNN_UNITS];
+    for (int64_t b = 0; b < r->rows; b++)
+        memcpy(bent + b * r->n, FROM(r->c, r->c_row), (size_t)r->n * sizeof(T));
+    tanhs(bent, r->rows * r->n);
     for (int64_t b = 0; b < r->rows; b++) {
         T *dg = ROW(r->dg, r->dg_row);
         lstm_row_back(FROM(r->act[0], r->n), FROM(r->act[1], r->n), FROM(r->act[2], r->n), FROM(r->act[3], r->n), FROM(r->before, r->before_row),
-                      FROM(r->c, r->c_row), FROM(r->gh, r->gh_row), FROM(r->gc, r->gc_row), ROW(r->dh, r->n), ROW(r->dc, r->n), dg,
+                      bent + b * r->n, FROM(r->gh, r->gh_row), FROM(r->gc, r->gc_row), ROW(r->dh, r->n), ROW(r->dc, r->n), dg,
                       dg + r->dg_gate, dg + 2 * r->dg_gate, dg + 3 * r->dg_gate, r->n);
     }
     add_up(r, 4);

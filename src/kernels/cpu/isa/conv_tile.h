@@ -14,8 +14,11 @@ INLINE void FN(ctile_any)(const soma__ctile *t, const int m, const int nv) {
     const T *row[CTILE_ROWS], *b = t->b;
     UNROLL for (int i = 0; i < m; i++) {
         row[i] = (const T *)t->a + t->a_at[i];
-        UNROLL for (int v = 0; v < nv; v++)
+        UNROLL for (int v = 0; v < nv; v++) {
+            if (t->fetch)
+                __builtin_prefetch((const T *)t->c + t->c_at[i] + v * LANES, 1);
             acc[i][v] = FN(set)(0);
+        }
     }
     for (int r = 0; r < t->n_runs; r++) {
         const int64_t end = t->runs[r].at + t->runs[r].count;
@@ -73,11 +76,15 @@ static void FN(ctile)(const soma__ctile *t) {
 
 /* ---- Gradient of the weight ------------------------------------------------------------------------------------------- */
 
+/* Rows from t->m on repeat the last one, and write the same again. */
 INLINE void FN(wtile_any)(const soma__wtile *t, const int m, const int nv) {
     V acc[CTILE_ROWS][CTILE_VECTORS];
     const T *row[CTILE_ROWS];
+    T *c[CTILE_ROWS];
     UNROLL for (int i = 0; i < m; i++) {
-        row[i] = (const T *)t->a + t->offset[i];
+        const int r = i < t->m ? i : t->m - 1;
+        row[i] = (const T *)t->a + t->offset[r];
+        c[i] = (T *)t->c + t->c_at[r];
         UNROLL for (int v = 0; v < nv; v++)
             acc[i][v] = FN(set)(0);
     }
@@ -98,42 +105,33 @@ INLINE void FN(wtile_any)(const soma__wtile *t, const int m, const int nv) {
                 }
             }
         }
-    T *c = t->c;
+    if (t->add) {
+        UNROLL for (int i = 0; i < m; i++)
+            UNROLL for (int v = 0; v < nv; v++)
+                acc[i][v] += FN(load)(c[i] + v * LANES);
+    }
     UNROLL for (int i = 0; i < m; i++)
-        UNROLL for (int v = 0; v < nv; v++) {
-            T *d = c + t->c_at[i] + v * LANES;
-            FN(store)(d, t->add ? (V)(acc[i][v] + FN(load)(d)) : acc[i][v]);
-        }
+        UNROLL for (int v = 0; v < nv; v++)
+            FN(store)(c[i] + v * LANES, acc[i][v]);
 }
-
-#define WTILE(m, nv) \
-    static void PASTE1(FN(wtile_##m##x##nv), k)(const soma__wtile *t) { FN(wtile_any)(t, m, nv); }
-#define WNAME(m, nv) PASTE1(FN(wtile_##m##x##nv), k)
-#if CTILE_VECTORS == 4
-#define WTILES(m) WTILE(m, 1) WTILE(m, 2) WTILE(m, 3) WTILE(m, 4)
-#define WNAMES(m) {WNAME(m, 1), WNAME(m, 2), WNAME(m, 3), WNAME(m, 4)}
-#else
-#define WTILES(m) WTILE(m, 1) WTILE(m, 2)
-#define WNAMES(m) {WNAME(m, 1), WNAME(m, 2)}
-#endif
-WTILES(1) WTILES(2) WTILES(3) WTILES(4)
-#if ROWS > 4
-WTILES(5) WTILES(6)
-#endif
-#if ROWS > 6
-WTILE(7, 1) WTILE(7, 2) WTILE(7, 3) WTILE(8, 1) WTILE(8, 2) WTILE(8, 3)
-#endif
+/* Few sizes of m, for the sake of the code's size. */
+INLINE void FN(wtile_wide)(const soma__wtile *t, const int most, const int nv) {
+    if (t->m <= most / 2 - 1)
+        FN(wtile_any)(t, most / 2 - 1, nv);
+    else if (t->m <= most / 2 + 1)
+        FN(wtile_any)(t, most / 2 + 1, nv);
+    else
+        FN(wtile_any)(t, most, nv);
+}
 static void FN(wtile)(const soma__wtile *t) {
-    static void (*const tiles[ROWS][CTILE_VECTORS])(const soma__wtile *) = {
-        WNAMES(1), WNAMES(2), WNAMES(3), WNAMES(4),
-#if ROWS > 4
-        WNAMES(5), WNAMES(6),
+    switch ((t->n + LANES - 1) / LANES) {
+    case 1: FN(wtile_wide)(t, CTILE_ROWS, 1); break;
+    case 2: FN(wtile_wide)(t, CTILE_ROWS, 2); break;
+#if CTILE_VECTORS > 2
+    case 3: FN(wtile_wide)(t, CTILE_ROWS, 3); break;
+    case 4: FN(wtile_wide)(t, 6, 4); break;
 #endif
-#if ROWS > 6
-        {WNAME(7, 1), WNAME(7, 2), WNAME(7, 3)}, {WNAME(8, 1), WNAME(8, 2), WNAME(8, 3)},
-#endif
-    };
-    tiles[t->m - 1][(t->n - 1) / LANES](t);
+    }
 }
 
 /* ---- Rows, for groups of a channel or two ----------------------------------------------------------------------------- */
@@ -177,7 +175,3 @@ static double FN(dot)(const void *left, int64_t a_step, const void *right, int64
 #undef FN
 #undef V
 #undef LANES
-#undef WTILE
-#undef WNAME
-#undef WTILES
-#undef WNAMES

@@ -333,21 +333,21 @@ static void FN(dots)(const soma__dots *d) {
             FN(dots_row)(d, j);
         return;
     }
-    enum { TALL = LANES / 2, FLAT = LANES > 2 ? LANES / 4 : 1, WIDE = LANES / FLAT, BAND = 64 };
+    enum { TALL = LANES / 2, FLAT = LANES > 2 ? LANES / 4 : 1, WIDE = LANES / FLAT, ROOM = 64 };
     const bool tall = soma__parts(d->m, TALL) * soma__parts(d->n, 2) < soma__parts(d->m, FLAT) * soma__parts(d->n, WIDE);
     const int high = tall ? TALL : FLAT;
-    T sum[TALL * BAND];
+    T sum[TALL * ROOM];
     for (int64_t i = 0; i < d->m; i += high)
-        for (int64_t j0 = 0; j0 < d->n; j0 += BAND) {
-            const int n = d->n - j0 < BAND ? (int)(d->n - j0) : BAND;
+        for (int64_t j0 = 0; j0 < d->n; j0 += ROOM) {
+            const int n = d->n - j0 < ROOM ? (int)(d->n - j0) : ROOM;
             for (int j = 0; j < n; j += tall ? 2 : WIDE) {
                 if (tall)
-                    FN(dots_any)(d, i, j0 + j, TALL, 2, sum + j, BAND);
+                    FN(dots_any)(d, i, j0 + j, TALL, 2, sum + j, ROOM);
                 else
-                    FN(dots_any)(d, i, j0 + j, FLAT, WIDE, sum + j, BAND);
+                    FN(dots_any)(d, i, j0 + j, FLAT, WIDE, sum + j, ROOM);
             }
             for (int r = 0; r < high && i + r < d->m; r++)
-                FN(finish_dots)(d, i + r, j0, n, sum + r * BAND);
+                FN(finish_dots)(d, i + r, j0, n, sum + r * ROOM);
         }
 }
 
@@ -362,7 +362,7 @@ INLINE void FN(row_any)(const soma__dots *d, int64_t j, const int nv, int rest) 
     for (int64_t p = 0; p < d->k; p++, a += d->a_row, b += d->b_row) {
         V x = FN(set)(*a);
         if (nv == 16) /* bands are pieces of rows: nothing else foresees the next ones */
-            UNROLL for (int v = 0; v < nv; v++)
+            UNROLL for (int v = 0; v < nv; v += 64 / (LANES * (int)sizeof(T)))
                 __builtin_prefetch(b + 8 * d->b_row + v * LANES, 0, 2);
         UNROLL for (int v = 0; v < nv; v++) acc[v] =
             FN(fma)(x, v < nv - 1 || rest == LANES ? FN(load)(b + v * LANES) : FN(load_n)(b + v * LANES, rest), acc[v]);

@@ -38,12 +38,14 @@ static void NAME(sgd)(const soma__sgd_numbers *c, TYPE *p, const TYPE *g, TYPE *
 static void NAME(adam)(const soma__adam_numbers *c, TYPE *restrict p, const TYPE *restrict g, TYPE *restrict m, TYPE *restrict v, int64_t n) {
     const TYPE beta1 = (TYPE)c->beta1, beta2 = (TYPE)c->beta2, take1 = (TYPE)(1 - c->beta1), take2 = (TYPE)(1 - c->beta2);
     const TYPE eps = (TYPE)c->eps, decay = (TYPE)c->weight_decay, keep = (TYPE)c->keep, size = (TYPE)c->step_size, root = (TYPE)c->root;
+    const bool once = sizeof(TYPE) == 4; /* f32: one division for two, with root in rate and eps */
+    const TYPE rate = (TYPE)(c->step_size * c->root), least = (TYPE)(c->eps * c->root);
     for (int64_t i = 0; i < n; i++) {
         TYPE x = p[i], d = decay != 0 ? g[i] + decay * x : g[i];
         x *= keep;
         m[i] = beta1 * m[i] + take1 * d;
         v[i] = beta2 * v[i] + take2 * d * d;
-        p[i] = x - size * (m[i] / (SQRT(v[i]) / root + eps));
+        p[i] = once ? x - rate * (m[i] / (SQRT(v[i]) + least)) : x - size * (m[i] / (SQRT(v[i]) / root + eps));
     }
 }
 

@@ -3,6 +3,8 @@
 
 #include "kernels/cpu/math.h"
 
+#include <string.h>
+
 #define T float
 #define TANH soma__tanhf
 #define SIGMOID soma__sigmoidf

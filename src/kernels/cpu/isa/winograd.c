@@ -61,33 +61,57 @@ INLINE void weight_gradient_line(const V m[6], V o[6]) {
 
 /* Columns first, then rows; `from` and `to` are the sides of the squares. */
 typedef void line(const V *d, V *o);
+
+/* Rows [first, last] of places: few enough at a time that what comes of the columns stays in registers. */
+INLINE void put_rows(const float *p, int64_t row, int64_t pixel, float *places, int64_t place, const int from, line *one, const int first,
+                     const int last) {
+    V t[2][SIDE], d[SIDE], o[SIDE];
+    UNROLL for (int j = 0; j < from; j++) {
+        UNROLL for (int i = 0; i < from; i++)
+            d[i] = load_f32(p + i * row + j * pixel);
+        one(d, o);
+        UNROLL for (int i = first; i <= last; i++)
+            t[i - first][j] = o[i];
+    }
+    UNROLL for (int i = first; i <= last; i++) {
+        one(t[i - first], o);
+        UNROLL for (int j = 0; j < SIDE; j++)
+            store_f32(places + (i * SIDE + j) * place, o[j]);
+    }
+}
 INLINE void to_places(const soma__wino_square *s, const int from, line *one) {
+    float own[SIDE * SIDE * LANES];
+    const bool inside = s->y0 == 0 && s->y1 == from && s->x0 == 0 && s->x1 == from;
     for (int64_t c = 0; c < s->n; c += LANES) {
         const int n = s->n - c < LANES ? (int)(s->n - c) : LANES;
-        V t[SIDE][SIDE], d[SIDE], o[SIDE];
-        for (int j = 0; j < from; j++) {
-            const float *p = s->image + c + j * s->pixel;
-            const bool there = j >= s->x0 && j < s->x1;
-            UNROLL for (int i = 0; i < from; i++) {
-                d[i] = set_f32(0);
-                if (there && i >= s->y0 && i < s->y1)
-                    d[i] = n == LANES ? load_f32(p + i * s->row) : load_n_f32(p + i * s->row, n);
-            }
-            one(d, o);
-            UNROLL for (int i = 0; i < SIDE; i++)
-                t[i][j] = o[i];
+        const float *p = s->image + c;
+        int64_t row = s->row, pixel = s->pixel;
+        if (!inside || n < LANES) { /* a copy with zeros */
+            for (int i = 0; i < from; i++)
+                for (int j = 0; j < from; j++) {
+                    const bool there = i >= s->y0 && i < s->y1 && j >= s->x0 && j < s->x1;
+                    store_f32(own + (i * SIDE + j) * LANES, there ? load_n_f32(p + i * row + j * pixel, n) : set_f32(0));
+                }
+            p = own;
+            row = SIDE * LANES;
+            pixel = LANES;
+        } else if (from == SIDE) { /* the next square's new pixels */
+            for (int i = 0; i < from; i++)
+                for (int j = SIDE; j < SIDE + SOMA__WINO_STEP; j++)
+                    __builtin_prefetch(p + i * row + j * pixel);
         }
-        for (int i = 0; i < SIDE; i++) {
-            one(t[i], o);
-            UNROLL for (int j = 0; j < SIDE; j++)
-                store_f32(s->places + (i * SIDE + j) * s->place + c, o[j]);
-        }
+        float *q = s->places + c;
+        put_rows(p, row, pixel, q, s->place, from, one, 0, 0);
+        put_rows(p, row, pixel, q, s->place, from, one, 1, 2);
+        put_rows(p, row, pixel, q, s->place, from, one, 3, 4);
+        put_rows(p, row, pixel, q, s->place, from, one, 5, 5);
     }
 }
 INLINE void from_places(const soma__wino_square *s, const int to, line *one) {
     const V low = set_f32(s->relu ? 0 : -INFINITY);
     for (int64_t c = 0; c < s->n; c += LANES) {
         const int n = s->n - c < LANES ? (int)(s->n - c) : LANES;
+        const bool whole = n == LANES && s->x0 == 0 && s->x1 == to;
         const V bias = s->bias ? load_n_f32(s->bias + c, n) : set_f32(0);
         V t[SIDE][SIDE], d[SIDE], o[SIDE];
         for (int j = 0; j < SIDE; j++) {
@@ -101,13 +125,14 @@ INLINE void from_places(const soma__wino_square *s, const int to, line *one) {
             float *p = s->image + i * s->row + c;
             one(t[i], o);
             UNROLL for (int j = 0; j < to; j++)
-                if (j >= s->x0 && j < s->x1) {
-                    const V y = atleast_f32(low, o[j] + bias);
-                    if (n == LANES)
-                        store_f32(p + j * s->pixel, y);
-                    else
-                        store_n_f32(p + j * s->pixel, y, n);
-                }
+                o[j] = atleast_f32(low, o[j] + bias);
+            if (whole) {
+                UNROLL for (int j = 0; j < to; j++)
+                    store_f32(p + j * s->pixel, o[j]);
+            } else {
+                for (int j = s->x0; j < s->x1; j++)
+                    store_n_f32(p + j * s->pixel, o[j], n);
+            }
         }
     }
 }
