@@ -540,7 +540,7 @@ static int fit(session *s)
     }
     soma_loss_opts loss;
     soma_fit_opts o = {
-        .loss = recipe_loss(&s->r, &loss), .loss_user = &loss, .sched = s->sched, .run_dir = s->run, .config_json = s->config,
+        .loss = recipe_loss(&s->r, &loss), .loss_user = &loss, .sched = s->sched, .run_dir = s->run, .config_json = s->config, .capture = true,
         .meta = s->pairs, .n_meta = s->n_pairs, .resume = s->resume, .overwrite = arg_flag(s->a, "force"),
         .callbacks = {.user = s, .on_step = on_step, .on_epoch = on_epoch, .should_stop = should_stop}, .size = sizeof o};
     recipe_fit(&s->r, &o);

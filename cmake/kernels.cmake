@@ -26,6 +26,9 @@ else()
   set(SOMA_FLAGS_generic "")
 endif()
 set(SOMA_KERNEL_OBJECTS)
+# These wait for memory: unrolled loops would only make them three times as large.
+set_property(SOURCE src/kernels/cpu/isa/norm_last.c src/kernels/cpu/isa/pool_last.c APPEND PROPERTY
+             COMPILE_OPTIONS -O2 -ftree-vectorize $<$<C_COMPILER_ID:GNU>:-fvect-cost-model=dynamic>)
 foreach(isa ${SOMA_ISAS})
   if(SOMA_ISA_SOURCES)
     add_library(soma_kernels_${isa} OBJECT ${SOMA_ISA_SOURCES})
@@ -37,11 +40,14 @@ foreach(isa ${SOMA_ISAS})
   endif()
   set_property(SOURCE src/kernels/cpu/isa.c APPEND PROPERTY COMPILE_DEFINITIONS SOMA_HAVE_${isa}=1)
 endforeach()
+# Many short loops over whole vectors: what is left over needs no vectors of its own.
+set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/kernels/cpu/isa/rnn.c APPEND PROPERTY COMPILE_OPTIONS
+    $<$<C_COMPILER_ID:GNU>:--param=vect-epilogues-nomask=0>)
 # Kernels that exist once in all: the same rules. Rare dtypes are built for size, since they are many.
 file(GLOB SOMA_PLAIN_KERNELS CONFIGURE_DEPENDS src/kernels/cpu/*.c)
 set_property(SOURCE ${SOMA_PLAIN_KERNELS} APPEND PROPERTY COMPILE_OPTIONS ${SOMA_KERNEL_OPTIONS})
 if(NOT SOMA_SANITIZE AND NOT SOMA_FUZZ)
-  set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/kernels/cpu/elementwise_wide.c APPEND PROPERTY COMPILE_OPTIONS -Os)
+  set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/kernels/cpu/elementwise_wide.c ${CMAKE_SOURCE_DIR}/src/kernels/cpu/rnn.c APPEND PROPERTY COMPILE_OPTIONS -Os)
 endif()
 set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/kernels/cpu/optim_rules.c APPEND PROPERTY COMPILE_OPTIONS -O2)
 set_property(SOURCE ${CMAKE_SOURCE_DIR}/src/kernels/cpu/linalg.c APPEND PROPERTY COMPILE_OPTIONS -O2 -ftree-vectorize

@@ -390,10 +390,50 @@ static void test_allocations(void **state) {
     assert_true(k > 100);
 }
 
+/* ---- Training ---- */
+
+/* A network whose forward looks at a value cannot be captured; training goes on without, as if nothing had been tried. */
+static soma_tensor *curious_forward(soma_module *m, soma_tensor *const *in, int n) {
+    soma_tensor *y = n == 1 ? soma_nn_forward(soma_nn_child(m, 0, NULL), in[0]) : NULL;
+    return soma_item(soma_sum(y, SOMA_ALL, false)) > 1e30 ? NULL : y;
+}
+static const soma_module_class curious = {.size = sizeof(soma_module_class), .name = "Curious", .forward = curious_forward};
+
+static soma_module *trained(bool capture, bool curiously) {
+    soma_seed(11);
+    soma_module *net = parse("conv 6 3, batchnorm, relu, maxpool 2, dropout 0.3, flatten, linear 3"), *all = net;
+    soma_nn_build(net, 4, (const int64_t[]){8, 1, 9, 9});
+    if (curiously) {
+        all = soma_nn_module_new(&curious);
+        soma_nn_add_child(all, "net", net);
+    }
+    soma_optim *opt = soma_adam(all, .lr = 0.01);
+    soma_dataset *d = soma_data_tensors(soma_randn(SOMA_SHAPE(45, 1, 9, 9), SOMA_F32), soma_randint(0, 3, SOMA_SHAPE(45), SOMA_I64));
+    soma_loader *l = soma_loader_new(d, .batch_size = 8, .shuffle = true), *val = soma_loader_new(d, .batch_size = 16);
+    soma_fit(all, opt, l, val, NULL, .epochs = 3, .capture = capture, .accumulate = 2, .clip_norm = 1);
+    check_ok();
+    soma_loader_free(l);
+    soma_loader_free(val);
+    soma_data_free(d);
+    soma_optim_free(opt);
+    check_ok();
+    return all;
+}
+
+static void test_fit(void **state) {
+    (void)state;
+    for (int curiously = 0; curiously < 2; curiously++) {
+        soma_module *a = trained(false, curiously), *b = trained(true, curiously);
+        same_networks(a, b);
+        soma_nn_free(a);
+        soma_nn_free(b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_mlp), TEST(test_conv), TEST(test_sequences), TEST(test_gradients), TEST(test_chains), TEST(test_signatures), TEST(test_errors),
-        TEST(test_checks), TEST(test_modes), TEST(test_places), TEST(test_allocations),
+        TEST(test_checks), TEST(test_modes), TEST(test_places), TEST(test_allocations), TEST(test_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -275,8 +275,7 @@ static void same_bits(soma_tensor *a, soma_tensor *b, const char *what) {
 static void looking_changes_nothing(void **state) {
     (void)state;
     static const char *const nets[] = {
-        "conv 12 3 same nobias, batchnorm relu, residual relu (conv 12 3 same nobias, batchnorm relu, conv 12 3 same nobias, batchnorm), "
-        "residual relu (conv 18 3 same nobias, batchnorm relu, conv 18 3 same nobias, batchnorm | conv 18 1 nobias, batchnorm), gap, linear 5",
+        "conv 12 3 same nobias, batchnorm relu, residual relu (conv 12 3 same nobias, batchnorm relu, conv 12 3 same nobias, batchnorm), residual relu (conv 18 3 same nobias, batchnorm relu, conv 18 3 same nobias, batchnorm | conv 18 1 nobias, batchnorm), gap, linear 5",
         "conv 12 3 relu, conv 10 3 relu, maxpool 2, dropout 0.3, flatten, linear 7 relu, linear 5",
         "conv 9 3, batchnorm relu, maxpool 3 stride 2 pad 1, conv 8 3, relu, maxpool 2 stride 1, flatten, linear 5",
     };

@@ -130,6 +130,8 @@ typedef struct soma_fit_opts {
                                        the end then have the average; checkpoints have both */
     int64_t swa_start;              /* from this epoch on, soma_swa at each epoch's end, with batch norm's statistics; 0: none */
     double activity_kl, activity_rho; /* weight of soma_kl_sparsity of these outputs, which must be in 0 ... 1, and its rho (0: 0.05) */
+    bool capture;                   /* forward, loss and backward are captured (soma/capture.h): the same bits, faster. For networks and losses whose C
+                                       code does the same at every batch, as all of soma's do; those that look at values run as without */
     size_t size;
 } soma_fit_opts;
 /* The run folder: config.json; model.safetensors, the best epoch's network (without validation the last one's), with its

@@ -4,7 +4,7 @@
  * - batch norm and relu, and the sum of a residual block between them: one operator;
  * - relu and max pooling: the other way round, since the largest of relu's values is relu of the largest value, and there are fewer of
  *   them. Gradients are the same: where the largest is not above 0 nothing comes through either way;
- * - convolution and relu: one operator.
+ * - convolution and relu, linear and relu: one operator.
  *
  * Off the tape and in evaluation, a convolution and the batch norm behind it are one convolution with scaled weights: the same to rounding. */
 #include "nn/nn.h"
@@ -113,7 +113,9 @@ int soma__nn_run_together(soma_module *m, int i, int end, soma_tensor *x, soma_t
         *y = soma__nn_conv_relu(first, x, NULL, NULL, true);
         return 2;
     }
-    if (is(first, &soma__nn_batch_norm_class) && is(second, &soma__nn_relu_class) && soma__norm_last(x))
+    if (is(first, &soma__nn_linear_class) && is(second, &soma__nn_relu_class))
+        *y = soma__nn_linear_relu(first, x);
+    else if (is(first, &soma__nn_batch_norm_class) && is(second, &soma__nn_relu_class) && soma__norm_last(x))
         *y = soma__nn_batch_norm_relu(first, x, NULL);
     else if (is(first, &soma__nn_relu_class) && pools(second) && soma_ndim(x) == 4)
         *y = soma_nn_forward(first, soma_nn_forward(second, x));

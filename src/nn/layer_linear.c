@@ -1,6 +1,8 @@
 /* Linear: weight [out, in] and bias [out], named and filled as PyTorch's. */
 #include "nn/nn.h"
 
+#include "ops/op.h"
+
 #include <math.h>
 
 static bool made(soma_module *m) {
@@ -36,7 +38,8 @@ static void reset(soma_module *m) {
         soma_init_uniform_(bias, -bound, bound);
 }
 
-static soma_tensor *forward(soma_module *m, soma_tensor *const *in, int n) {
+/* `relu`: not NULL when it is to come behind. */
+static soma_tensor *run_with(soma_module *m, soma_tensor *const *in, int n, void *relu) {
     const soma__nn_linear_state *s = m->state;
     if (!soma__nn_one_input(m, in, n, 1, 0))
         return NULL;
@@ -55,8 +58,12 @@ static soma_tensor *forward(soma_module *m, soma_tensor *const *in, int n) {
         soma__nn_fail_fit(in[0], weight);
         return NULL;
     }
-    return soma_linear(in[0], weight, soma__nn_slot(m, "bias"));
+    return (relu ? soma__linear_relu : soma_linear)(in[0], weight, soma__nn_slot(m, "bias"));
 }
+
+static soma_tensor *forward(soma_module *m, soma_tensor *const *in, int n) { return run_with(m, in, n, NULL); }
+
+soma_tensor *soma__nn_linear_relu(soma_module *m, soma_tensor *x) { return soma__nn_run(m, &x, 1, run_with, m, NULL, 0); }
 
 const soma_module_class soma__nn_linear_class = {
     .size = sizeof(soma_module_class), .name = "Linear", .state_bytes = sizeof(soma__nn_linear_state),

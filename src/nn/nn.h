@@ -75,6 +75,8 @@ bool soma__nn_unseen(const soma_module *m);
 int soma__nn_run_together(soma_module *m, int i, int end, soma_tensor *x, soma_tensor **y);
 /* A batch norm layer, [+ add] and relu, for x of soma__norm_last. */
 soma_tensor *soma__nn_batch_norm_relu(soma_module *m, soma_tensor *x, soma_tensor *add);
+/* A Linear layer and relu. */
+soma_tensor *soma__nn_linear_relu(soma_module *m, soma_tensor *x);
 /* A Conv2d layer, with another weight and bias if `weight` is given, and relu behind it. */
 soma_tensor *soma__nn_conv_relu(soma_module *m, soma_tensor *x, soma_tensor *weight, soma_tensor *bias, bool relu);
 /* The convolution of Conv2d m with batch norm `norm` behind it, for evaluation off the tape: weights scaled once and kept with m until a

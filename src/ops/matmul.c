@@ -2,7 +2,7 @@
  * transposes nor broadcast batches are ever copied, and their gradients are matrix products over the same operands. */
 #include "kernels/cpu/gemm.h"
 #include "ops/fold.h"
-#include "ops/op.h"
+#include "ops/elementwise.h"
 
 #include <string.h>
 
@@ -43,9 +43,8 @@ static void join_batches(batched *p) {
 }
 
 /* a [..., m, k] and b [..., k, n] (1-d ones count as a row and a column) into `out`, row-major. With `turned` b is [n, k]. */
-static batched plan(const soma_args *args, const soma_tensor *a, const soma_tensor *b, const soma_tensor *out, bool turned) {
-    batched p;
-    soma__gemm *g = &p.g;
+static void plan(batched *p, const soma_args *args, const soma_tensor *a, const soma_tensor *b, const soma_tensor *out, bool turned) {
+    soma__gemm *g = &p->g;
     *g = (soma__gemm){.dtype = (soma_dtype)a->dtype, .a = a->data, .b = b->data, .c = out->data, .batch = 1, .bf16 = args->bf16};
     g->k = a->shape[a->ndim - 1];
     g->a_col = a->stride[a->ndim - 1];
@@ -56,30 +55,31 @@ static batched plan(const soma_args *args, const soma_tensor *a, const soma_tens
     g->b_row = b->ndim > 1 ? b->stride[rows] : b->stride[0];
     g->b_col = b->ndim > 1 ? b->stride[columns] : 1;
     g->c_row = g->n;
-    p.ndim = SOMA_MAX(SOMA_MAX(a->ndim, b->ndim) - 2, 0);
+    p->ndim = SOMA_MAX(SOMA_MAX(a->ndim, b->ndim) - 2, 0);
+    if (p->ndim == 0)
+        return;
     int64_t step = g->m * g->n;
-    for (int i = p.ndim - 1; i >= 0; i--) { /* the batch comes first in the output */
-        p.size[i] = out->shape[i];
-        p.a[i] = stride_at(a, p.ndim, i);
-        p.b[i] = stride_at(b, p.ndim, i);
-        p.c[i] = step;
-        step *= p.size[i];
+    for (int i = p->ndim - 1; i >= 0; i--) { /* the batch comes first in the output */
+        p->size[i] = out->shape[i];
+        p->a[i] = stride_at(a, p->ndim, i);
+        p->b[i] = stride_at(b, p->ndim, i);
+        p->c[i] = step;
+        step *= p->size[i];
     }
-    join_batches(&p);
-    int last = p.ndim - 1;
-    if (last >= 0 && p.b[last] == 0 && (g->m == 1 || p.a[last] == g->m * g->a_row)) { /* one b for all: more rows of a */
-        g->a_row = g->m == 1 ? p.a[last] : g->a_row;
-        g->m *= p.size[last];
-        p.ndim = last--;
+    join_batches(p);
+    int last = p->ndim - 1;
+    if (last >= 0 && p->b[last] == 0 && (g->m == 1 || p->a[last] == g->m * g->a_row)) { /* one b for all: more rows of a */
+        g->a_row = g->m == 1 ? p->a[last] : g->a_row;
+        g->m *= p->size[last];
+        p->ndim = last--;
     }
     if (last >= 0) {
-        g->batch = p.size[last];
-        g->a_batch = p.a[last];
-        g->b_batch = p.b[last];
-        g->c_batch = p.c[last];
-        p.ndim = last;
+        g->batch = p->size[last];
+        g->a_batch = p->a[last];
+        g->b_batch = p->b[last];
+        g->c_batch = p->c[last];
+        p->ndim = last;
     }
-    return p;
 }
 
 static void run_batched(const batched *p, void *work, size_t bytes) {
@@ -123,7 +123,7 @@ static void reference_one(const soma__gemm *g, int64_t q, int64_t i, int64_t j) 
     double sum = g->bias_col ? soma__load((const char *)g->bias_col + j * (int64_t)size, g->dtype) : 0;
     for (int64_t p = 0; p < g->k; p++)
         sum += soma__load(a + p * a_step, g->dtype) * soma__load(b + p * b_step, g->dtype);
-    soma__store(c, g->dtype, sum);
+    soma__store(c, g->dtype, g->relu && sum <= 0 ? 0 : sum);
 }
 
 static void run_reference(const batched *p) {
@@ -181,13 +181,15 @@ static bool matmul_shape(soma_args *a, soma_meta *out) {
 }
 
 static size_t matmul_work(soma_args *a) {
-    batched p = plan(a, a->in[0], a->in[1], a->out[0], false);
+    batched p;
+    plan(&p, a, a->in[0], a->in[1], a->out[0], false);
     return a->out[0]->numel > 0 ? soma__gemm_work(&p.g) : 0;
 }
 
 static const char *matmul_packed(soma_args *a) {
     if (a->out[0]->numel > 0) {
-        batched p = plan(a, a->in[0], a->in[1], a->out[0], false);
+        batched p;
+        plan(&p, a, a->in[0], a->in[1], a->out[0], false);
         run_batched(&p, a->work, a->work_bytes);
     }
     return NULL;
@@ -195,7 +197,8 @@ static const char *matmul_packed(soma_args *a) {
 
 static const char *matmul_plain(soma_args *a) {
     if (a->out[0]->numel > 0) {
-        batched p = plan(a, a->in[0], a->in[1], a->out[0], false);
+        batched p;
+        plan(&p, a, a->in[0], a->in[1], a->out[0], false);
         run_reference(&p);
     }
     return NULL;
@@ -349,23 +352,26 @@ static bool linear_shape(soma_args *a, soma_meta *out) {
 }
 
 static size_t linear_work(soma_args *a) {
-    batched p = plan(a, a->in[0], a->in[1], a->out[0], true);
+    batched p;
+    plan(&p, a, a->in[0], a->in[1], a->out[0], true);
     return a->out[0]->numel > 0 ? soma__gemm_work(&p.g) + soma__packed_bytes(a->in[2]) : 0;
 }
 
-static batched linear_plan(soma_args *a) {
-    batched p = plan(a, a->in[0], a->in[1], a->out[0], true);
+static const soma_op linear_relu_op;
+
+static void linear_plan(batched *p, soma_args *a) {
+    plan(p, a, a->in[0], a->in[1], a->out[0], true);
+    p->g.relu = a->op == &linear_relu_op;
     const soma_tensor *bias = a->in[2];
     if (!bias)
-        return p;
-    p.g.bias_col = bias->data;
+        return;
+    p->g.bias_col = bias->data;
     if (soma__packed_bytes(bias) > 0) {
         const size_t size = soma_dtype_size((soma_dtype)bias->dtype);
         for (int64_t i = 0; i < bias->numel; i++)
             memcpy((char *)a->work + (size_t)i * size, (const char *)bias->data + i * bias->stride[0] * (int64_t)size, size);
-        p.g.bias_col = a->work;
+        p->g.bias_col = a->work;
     }
-    return p;
 }
 
 static const char *linear_packed(soma_args *a) {
@@ -373,7 +379,8 @@ static const char *linear_packed(soma_args *a) {
         return NULL;
     if (!soma_dtype_is_float((soma_dtype)a->in[0]->dtype) && a->in[2])
         return "the fused bias is for floats";
-    batched p = linear_plan(a);
+    batched p;
+    linear_plan(&p, a);
     const size_t skip = soma__packed_bytes(a->in[2]);
     if (p.ndim == 0) {
         soma__gemm_run(&p.g, a->work ? (char *)a->work + skip : NULL, a->work_bytes - skip);
@@ -387,7 +394,8 @@ static const char *linear_packed(soma_args *a) {
 
 static const char *linear_plain(soma_args *a) {
     if (a->out[0]->numel > 0) {
-        batched p = linear_plan(a);
+        batched p;
+        linear_plan(&p, a);
         run_reference(&p);
     }
     return NULL;
@@ -424,6 +432,13 @@ static void linear_backward(soma_grad_args *g) {
         g->gin[2] = soma_sum(rows, SOMA_DIMS(0), false);
 }
 
+static void linear_relu_backward(soma_grad_args *g) {
+    soma_tensor *masked = g->gout[0] ? soma__relu_gradient(g->gout[0], g->out[0], g->create_graph) : NULL;
+    soma_grad_args inner = *g;
+    inner.gout = &masked;
+    linear_backward(&inner);
+}
+
 /* All gradients that are wanted of a matrix of rows; those that are not are empty. */
 enum { NEED_X = 1, NEED_WEIGHT = 2, NEED_BIAS = 4 };
 
@@ -448,20 +463,22 @@ static bool linear_backward_shape(soma_args *a, soma_meta *out) {
     return true;
 }
 
-static batched plan_weight(soma_args *a) {
+static void plan_weight(batched *p, soma_args *a) {
     soma_tensor turned = {.ndim = 2, .dtype = a->in[0]->dtype, .data = a->in[0]->data, .shape = {a->in[0]->shape[1], a->in[0]->shape[0]},
                           .stride = {a->in[0]->stride[1], a->in[0]->stride[0]}};
-    return plan(a, &turned, a->in[1], a->out[1], false);
+    plan(p, a, &turned, a->in[1], a->out[1], false);
 }
 
 static size_t linear_backward_work(soma_args *a) {
     size_t most = 0;
     if (a->out[0]->numel > 0) {
-        batched p = plan(a, a->in[0], a->in[2], a->out[0], false);
+        batched p;
+        plan(&p, a, a->in[0], a->in[2], a->out[0], false);
         most = soma__gemm_work(&p.g);
     }
     if (a->out[1]->numel > 0) {
-        batched p = plan_weight(a);
+        batched p;
+        plan_weight(&p, a);
         most = SOMA_MAX(most, soma__gemm_work(&p.g));
     }
     if (a->out[2]->numel > 0) {
@@ -477,7 +494,11 @@ static const char *run_linear_backward(soma_args *a, bool reference) {
     for (int i = 0; i < 2; i++) {
         if (a->out[i]->numel == 0)
             continue;
-        batched p = i == 0 ? plan(a, a->in[0], a->in[2], a->out[0], false) : plan_weight(a);
+        batched p;
+        if (i == 0)
+            plan(&p, a, a->in[0], a->in[2], a->out[0], false);
+        else
+            plan_weight(&p, a);
         if (reference)
             run_reference(&p);
         else
@@ -545,28 +566,26 @@ static bool linear_errors(int i, soma_dtype dtype, soma_sample *s) {
     return i < 2 && linear_sample(c, (int)SOMA_LEN(c), i, dtype, s);
 }
 
+#define LINEAR                                                                                                                 \
+    .family = "matmul", .in = {{.name = "x"}, {.name = "weight"}, {.name = "bias", .optional = true}}, .n_in = 3, .outputs = 1,  \
+    .dtypes = SOMA_FLOATS, .promote = SOMA_PROMOTE_SAME, .shape = linear_shape, .work = linear_work,                           \
+    .cpu = {linear_packed, linear_plain}, .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)}, .flops = linear_flops,               \
+    .samples = linear_samples, .errors = linear_errors
 static const soma_op linear_op = {
-    .name = "linear",
-    .family = "matmul",
-    .onnx = "Gemm",
+    .name = "linear", LINEAR, .onnx = "Gemm", .backward = linear_backward,
     .doc = "x [..., in] times the transpose of weight [out, in], plus bias [out]: a fully connected layer.",
-    .in = {{.name = "x"}, {.name = "weight"}, {.name = "bias", .optional = true}},
-    .n_in = 3,
-    .outputs = 1,
-    .dtypes = SOMA_FLOATS,
-    .promote = SOMA_PROMOTE_SAME,
-    .shape = linear_shape,
-    .work = linear_work,
-    .cpu = {linear_packed, linear_plain},
-    .backward = linear_backward,
-    .saves_if = {SOMA_SAVE_IN(1), SOMA_SAVE_IN(0)},
-    .flops = linear_flops,
-    .samples = linear_samples,
-    .errors = linear_errors,
+};
+/* With relu behind it, which costs nothing there. */
+static const soma_op linear_relu_op = {
+    .name = "linear_relu", LINEAR, .backward = linear_relu_backward, .saves = SOMA_SAVE_OUT(0), .internal = true, .doc = "relu(linear)",
 };
 
 soma_tensor *soma_linear(soma_tensor *x, soma_tensor *weight, soma_tensor *bias) {
     return x && weight ? SOMA__RUN(&linear_op, NULL, x, weight, bias) : NULL;
+}
+
+soma_tensor *soma__linear_relu(soma_tensor *x, soma_tensor *weight, soma_tensor *bias) {
+    return x && weight ? SOMA__RUN(&linear_relu_op, NULL, x, weight, bias) : NULL;
 }
 
 /* ---- Composites ------------------------------------------------------------------------------------------------------- */
@@ -609,4 +628,4 @@ static const soma_op outer_op = {
 
 soma_tensor *soma_outer(soma_tensor *a, soma_tensor *b) { return SOMA__RUN(&outer_op, NULL, a, b); }
 
-const soma_op *const soma__matmul_ops[] = {&matmul_op, &linear_op, &linear_backward_op, &outer_op, NULL};
+const soma_op *const soma__matmul_ops[] = {&matmul_op, &linear_op, &linear_relu_op, &linear_backward_op, &outer_op, NULL};

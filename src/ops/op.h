@@ -178,6 +178,8 @@ soma_tensor *soma__sum_to(soma_tensor *g, const soma_meta *meta);
 bool soma__expected(const soma_tensor *t, const char *name, const char *what);
 /* f16 or bf16: sums are kept in f32. */
 static inline bool soma__is_half(const soma_tensor *t) { return t->dtype == SOMA_F16 || t->dtype == SOMA_BF16; }
+/* relu(linear), matmul.c. */
+soma_tensor *soma__linear_relu(soma_tensor *x, soma_tensor *weight, soma_tensor *bias);
 /* Workspace for a row-major copy of t in its own dtype; 0 when it is row-major already, or NULL. */
 size_t soma__packed_bytes(const soma_tensor *t);
 /* A row of i64 in the current scope, to be filled (NULL data while only shapes are wanted). */

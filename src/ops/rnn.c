@@ -56,7 +56,7 @@ static bool steps_shape(soma_args *a, soma_meta *out) {
         !fits(a, B_IH, 1, rows, 0, 0) || !fits(a, B_HH, 1, rows, 0, 0) || !fits(a, LENGTHS, 1, batch, 0, 0))
         return false;
     meta_of(&out[0], true, 3, x->shape[0], x->shape[1], n);
-    meta_of(&out[1], mode == SOMA__RNN_LSTM, 3, steps, batch, n);
+    meta_of(&out[1], mode == SOMA__RNN_LSTM, 3, a->attrs[KEEP].value.i != 0 ? steps : 1, batch, n);
     meta_of(&out[2], a->attrs[KEEP].value.i != 0, 3, steps, batch, soma__rnn_blocks(mode) * n);
     meta_of(&out[3], a->attrs[KEEP].value.i != 0, 3, steps + 1, batch, soma__rnn_row(n, x->shape[2]));
     return true;
@@ -381,7 +381,7 @@ const soma_op soma__rnn_steps_backward_op = {
     .backward = SOMA_NONDIFF, .internal = true, .flops = back_flops, .samples = back_samples, .errors = back_errors,
 };
 
-bool soma__rnn_steps(int mode, bool batch_first, bool reverse, const soma__rnn_inputs *p, soma_tensor **h, soma_tensor **c) {
+bool soma__rnn_steps(int mode, bool batch_first, bool reverse, const soma__rnn_inputs *p, soma_tensor **h, soma_tensor **cn) {
     soma_tensor *in[] = {p->x, p->h0, p->c0, p->w_ih, p->w_hh, p->b_ih, p->b_hh, p->lengths}, *out[SOMA_MAX_OUTPUTS] = {0};
     bool keep = false;
     for (size_t i = 0; i < LENGTHS && soma_grad_enabled(); i++)
@@ -390,6 +390,6 @@ bool soma__rnn_steps(int mode, bool batch_first, bool reverse, const soma__rnn_i
     if (!soma__apply(&soma__rnn_steps_op, in, 8, attrs, out, 0))
         return false;
     *h = out[0];
-    *c = mode == SOMA__RNN_LSTM ? out[1] : NULL;
-    return true;
+    *cn = mode == SOMA__RNN_LSTM ? soma_select(out[1], 0, keep && !reverse ? -1 : 0) : NULL;
+    return !soma__failed();
 }

@@ -8,12 +8,12 @@ typedef enum soma__rnn_mode { SOMA__RNN_TANH, SOMA__RNN_RELU, SOMA__RNN_LSTM, SO
 static inline int soma__rnn_gates(int mode) { return mode == SOMA__RNN_LSTM ? 4 : mode == SOMA__RNN_GRU ? 3 : 1; }
 
 /* x [T, B, E] (batch_first: [B, T, E]); h0, c0 [B, H] or NULL for zeros (c0 for the LSTM only); w_ih [G H, E], w_hh [G H, H]; b_ih, b_hh
- * [G H] or NULL; lengths i64 [B] or NULL. *h are the states after each step, [T, B, H] (batch_first: [B, T, H]), *c (NULL unless LSTM) is
- * [T, B, H] in any case; beyond its length a row keeps its state. f32 and f64. False with the error recorded. */
+ * [G H] or NULL; lengths i64 [B] or NULL. *h are the states after each step, [T, B, H] (batch_first: [B, T, H]), *cn (NULL unless LSTM)
+ * is c after the last, [B, H]; beyond its length a row keeps its state. f32 and f64. False with the error recorded. */
 typedef struct soma__rnn_inputs {
     soma_tensor *x, *h0, *c0, *w_ih, *w_hh, *b_ih, *b_hh, *lengths;
 } soma__rnn_inputs;
-bool soma__rnn_steps(int mode, bool batch_first, bool reverse, const soma__rnn_inputs *in, soma_tensor **h, soma_tensor **c);
+bool soma__rnn_steps(int mode, bool batch_first, bool reverse, const soma__rnn_inputs *in, soma_tensor **h, soma_tensor **cn);
 extern const soma_op soma__rnn_steps_op, soma__rnn_steps_backward_op;
 
 /* Of rnn_steps and rnn_steps_backward. The activations of a step are `blocks` times [B, H], in an order of their own. `rows` are what each

@@ -93,7 +93,7 @@ static bool sequence(soma_args *a, int mode) {
     int64_t last = reverse ? 0 : steps - 1;
     a->out[1] = back_to(soma_select(h, batch_first, last), p.dtype);
     if (mode == SOMA__RNN_LSTM)
-        a->out[2] = back_to(soma_select(c, 0, last), p.dtype);
+        a->out[2] = back_to(c, p.dtype);
     a->out[0] = back_to(p.in.lengths ? cut(h, p.in.lengths, batch_first) : h, p.dtype);
     return !soma__failed();
 }
@@ -112,7 +112,7 @@ static bool cell(soma_args *a, int mode) {
         return false;
     a->out[0] = back_to(soma_select(h, 0, 0), p.dtype);
     if (mode == SOMA__RNN_LSTM)
-        a->out[1] = back_to(soma_select(c, 0, 0), p.dtype);
+        a->out[1] = back_to(c, p.dtype);
     return !soma__failed();
 }
 

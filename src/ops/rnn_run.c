@@ -36,10 +36,10 @@ typedef struct run {
     int64_t ld;                          /* elements of a row of `rows` */
     const soma_tensor *lengths;
     int64_t i, t, groups, row_blocks;    /* the pass at work, its step, and its parts */
-    bool no_h0, *quiet;                 /* quiet: steps to which no gradient comes from outside */
+    bool no_h0, ring, *quiet;                 /* quiet: steps to which no gradient comes from outside */
     const char *x, *w[2], *gh, *gc;      /* w: of h and of x */
     char *rows, *packed_h, *packed_x;    /* rows: what each step multiplies, behind the last c0; forward, packed_h has both weights */
-    char *bias, *spare;                  /* forward: sums of the biases; where h after the last step goes */
+    char *bias, *spare, *other_c;        /* forward: sums of the biases; where h after the last step goes */
     char *h, *c, *act, *dg, *dh, *dc, *gx, *sums; /* sums: of dg over the steps, a row for each block of rows */
     int64_t window;                      /* steps whose dg is kept */
     int wanted;                          /* soma__rnn_wanted */
@@ -128,12 +128,12 @@ static void pack(const run *r, char *to, const stack *part, int parts, int64_t n
 static void multiply(const run *r, int64_t rows, int64_t n, int64_t all, int64_t k0, int64_t k, const char *a, int64_t a_row, const char *b,
                      char *c, int64_t c_row, bool add, const char *bias) {
     const soma__gemm_ops *o = r->ops;
-    const int64_t size = (int64_t)r->size, vectors = soma__parts(n, o->lanes), panels = soma__parts(vectors, o->vectors),
-                  strips = soma__parts(rows, o->rows), chunks = SOMA_MAX(1, soma__parts(k * size, CHUNK_BYTES));
-    for (int64_t p = 0; p < panels; p++) {
-        const int64_t j = soma__part(vectors, panels, p) * o->lanes, next = soma__part(vectors, panels, p + 1) * o->lanes;
-        for (int64_t q = 0; q < chunks; q++) {
-            const int64_t from = soma__part(k, chunks, q), to = soma__part(k, chunks, q + 1);
+    const int64_t size = (int64_t)r->size, vectors = soma__parts(n, o->lanes), panels = vectors <= o->vectors ? 1 : soma__parts(vectors, o->vectors),
+                  strips = rows <= o->rows ? 1 : soma__parts(rows, o->rows), chunks = SOMA_MAX(1, soma__parts(k * size, CHUNK_BYTES));
+    for (int64_t p = 0, j = 0, next; p < panels; p++, j = next) {
+        next = (p + 1 == panels ? vectors : soma__part(vectors, panels, p + 1)) * o->lanes;
+        for (int64_t q = 0, from = 0, to; q < chunks; q++, from = to) {
+            to = q + 1 == chunks ? k : soma__part(k, chunks, q + 1);
             soma__tile t = {.k = to - from, .b = b + (j * all + (k0 + from) * (next - j)) * size, .b_step = next - j,
                             .n = (int)(SOMA_MIN(next, n) - j), .a_row = a_row, .a_step = 1, .c_row = c_row, .add = add || q > 0,
                             .last = bias && q == chunks - 1, .bias_col = bias ? bias + j * size : NULL};
@@ -168,8 +168,10 @@ static char *act_at(const run *r, int64_t t, int64_t column, int64_t n, int64_t 
     return r->act + (size_t)((t * r->blocks * r->batch * r->n) + column * r->blocks * r->batch + (q * r->batch + b) * n) * r->size;
 }
 
-/* Parts are groups, in each the blocks of rows. Every other pass goes backwards: what a pass has read last is still near. */
-static void pass(run *r, int64_t parts, soma__range_fn fn) { soma__parallel(parts * r->row_blocks, 1, fn, r); }
+/* Parts are groups, in each the blocks of rows; in small batches a pass is short, and handing out many costs more than waiting. Every other pass goes backwards: what a pass has read last is still near. */
+static void pass(run *r, int64_t parts, soma__range_fn fn) {
+    soma__parallel(parts * r->row_blocks, r->whole_input ? soma__parts(parts, soma_threads()) : 1, fn, r);
+}
 static int64_t part_of(const run *r, int64_t begin, int64_t end, int64_t k) { return r->i % 2 ? end - 1 - (k - begin) : k; }
 
 static char *row_of(const run *r, const char *p, int64_t row) { return p ? (char *)p + (size_t)row * r->size : NULL; }
@@ -179,7 +181,18 @@ static char *row_of(const run *r, const char *p, int64_t row) { return p ? (char
 enum { X, H0, C0, W_IH, W_HH, B_IH, B_HH, LENGTHS };
 enum { OF_H, OF_X, OF_BOTH };
 
-static char *rows_at(const run *r, int64_t t, int64_t b) { return row_of(r, r->rows, (t * r->batch + b) * r->ld); }
+/* Without a gradient only two steps are there, and c0. */
+static char *rows_at(const run *r, int64_t t, int64_t b) {
+    if (r->ring)
+        t = t == r->steps ? 2 : t % 2;
+    return row_of(r, r->rows, (t * r->batch + b) * r->ld);
+}
+/* c after pass i; without a gradient only the last is there, and another to take turns with. */
+static char *c_at(const run *r, int64_t i, int64_t b) {
+    if (!r->keep)
+        return row_of(r, (r->steps - 1 - i) % 2 ? r->other_c : r->c, b * r->n);
+    return row_of(r, r->c, (step_of(r, i) * r->batch + b) * r->n);
+}
 
 static void copy_x(void *arg, int64_t begin, int64_t end) {
     const run *r = arg;
@@ -241,15 +254,15 @@ static void step_sums(const run *r, int64_t t_act, int64_t column, int64_t n, in
 }
 
 static soma__rnn_rows forward_rows(const run *r, int64_t t_act, int64_t column, int64_t n, int64_t b, int64_t rows) {
-    const int64_t before = step_of(r, r->i - 1), next = r->i + 1 < r->steps ? step_of(r, r->i + 1) : r->steps;
+    const int64_t next = r->i + 1 < r->steps ? step_of(r, r->i + 1) : r->steps;
     soma__rnn_rows s = {.rows = rows, .n = n, .h_row = r->stride * r->n, .copy_row = r->ld, .before_row = r->n, .c_row = r->n};
     for (int q = 0; q < r->blocks; q++)
         s.act[q] = act_at(r, t_act, column, n, q, b);
     s.h = row_of(r, r->h, (r->t * r->step + b * r->stride) * r->n + column);
     s.copy = next < r->steps ? row_of(r, rows_at(r, next, b), column) : row_of(r, r->spare, b * r->ld + column);
     if (r->mode == SOMA__RNN_LSTM) {
-        s.c = row_of(r, r->c, (r->t * r->batch + b) * r->n + column);
-        s.before = row_of(r, r->c, (before * r->batch + b) * r->n + column);
+        s.c = row_of(r, c_at(r, r->i, b), column);
+        s.before = r->i > 0 ? row_of(r, c_at(r, r->i - 1, b), column) : NULL;
     }
     if (r->mode != SOMA__RNN_LSTM || r->i == 0) { /* c0 is behind the last step */
         s.before = row_of(r, rows_at(r, r->mode == SOMA__RNN_LSTM ? r->steps : r->t, b), column);
@@ -310,7 +323,8 @@ static void add_biases(run *r, const void *b_ih, const void *b_hh) {
 /* Before the first step. */
 static void start(run *r, const char *h0, const char *c0) {
     const int64_t t = step_of(r, 0);
-    soma__parallel(r->steps, SOMA_MAX(1, 16384 / SOMA_MAX(1, r->batch * r->e)), copy_x, r);
+    if (!r->ring)
+        soma__parallel(r->steps, SOMA_MAX(1, 16384 / SOMA_MAX(1, r->batch * r->e)), copy_x, r);
     memset(rows_at(r, r->steps, 0), 0, (size_t)(r->batch * r->ld) * r->size);
     for (int64_t b = 0; b < r->batch; b++) {
         if (h0)
@@ -339,7 +353,9 @@ static void forward(soma_args *a, run *r) {
     r->bias = take(r, (size_t)(r->blocks * r->n) * r->size);
     r->packed_h = r->packed ? take(r, packed_bytes(r, r->n, r->n + r->e, r->gates)) : NULL;
     r->spare = take(r, (size_t)(r->batch * r->ld) * r->size);
-    char *rows = r->keep ? NULL : take(r, (size_t)((r->steps + 1) * r->batch * r->ld) * r->size);
+    r->ring = !r->keep && !r->whole_input;
+    char *rows = r->keep ? NULL : take(r, (size_t)((r->ring ? 3 : r->steps + 1) * r->batch * r->ld) * r->size);
+    r->other_c = take(r, r->keep ? 0 : (size_t)(r->batch * r->n) * r->size);
     char *act = r->keep ? NULL : take(r, r->whole_input ? (size_t)r->steps * row : row);
     if (!r->work)
         return;
@@ -352,6 +368,8 @@ static void forward(soma_args *a, run *r) {
     start(r, h0, c0);
     for (r->i = 0; r->i < r->steps; r->i++) {
         r->t = step_of(r, r->i);
+        if (r->ring)
+            copy_x(r, r->t, r->t + 1);
         pass(r, r->groups, forward_parts);
     }
 }

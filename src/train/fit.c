@@ -339,9 +339,11 @@ soma_status soma_fit_ex(soma_module *net, soma_optim *opt, soma_loader *train_lo
     bool training = soma_nn_training(net);
     soma_scope scope = soma_scope_begin();
     soma__activity_begin(&f.activity, net);
+    soma__fit_capture_begin(&f);
     status = soma__fit_averages_begin(&f);
     if (status == SOMA_OK) status = train(&f);
     soma__fit_averages_end(&f);
+    soma__fit_capture_end(&f);
     soma__activity_end(&f.activity);
     soma_scope_end(scope);
     soma_nn_train(net, training);

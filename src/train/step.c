@@ -61,19 +61,24 @@ soma_tensor *soma__fit_loss(soma__fit_run *f, const soma_batch *b, soma__mixed *
     return soma_error() == SOMA_OK ? loss : NULL;
 }
 
+soma_status soma__fit_backward(soma__fit_run *f, const soma_batch *b, soma_tensor *total) {
+    return soma_backward(f->accumulate > 1 ? soma_mul_scalar(total, (double)b->count) : total);
+}
+
 /* With several batches a step, each counts as much as it has samples; soma__fit_update divides by their sum. */
 soma_status soma__fit_batch(soma__fit_run *f, const soma_batch *b) {
-    soma__mixed mixed;
-    soma_tensor *prediction, *total;
+    soma__mixed mixed = {.y = b->y};
+    soma_tensor *prediction, *total, *loss;
     f->rng = soma_rng_get();
     if (f->o.sched && f->group == 0) soma_sched_apply(f->o.sched, f->opt, f->state.total_step);
     f->lr = soma_optim_lr(f->opt, 0);
-    soma_tensor *loss = soma__fit_loss(f, b, &mixed, &prediction, &total);
+    bool captured = soma__fit_captured(f, b, &loss, &prediction);
+    if (!captured) loss = soma__fit_loss(f, b, &mixed, &prediction, &total);
     if (!loss) return soma_error();
     double number = soma_item(loss);
     if (soma_error() != SOMA_OK) return soma_error();
     if (!isfinite(number)) return soma__nan_find(f, b);
-    soma_status status = soma_backward(f->accumulate > 1 ? soma_mul_scalar(total, (double)b->count) : total);
+    soma_status status = captured ? SOMA_OK : soma__fit_backward(f, b, total);
     if (status == SOMA_OK) status = soma__score_add(&f->score, prediction, mixed.y, number, b->count);
     if (status != SOMA_OK) return status;
     f->group++;

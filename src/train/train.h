@@ -2,6 +2,7 @@
 #ifndef SOMA_SRC_TRAIN_H
 #define SOMA_SRC_TRAIN_H
 
+#include <soma/capture.h>
 #include <soma/train.h>
 
 #include "base/base.h"
@@ -164,7 +165,13 @@ typedef struct soma__fit_run {
     double val_seconds;         /* of the last validation */
     double lr, grad_norm, batch_loss;
     soma_rng rng;               /* before this batch's forward */
+    soma_capture *capture;      /* NULL: none */
 } soma__fit_run;
+/* The captured step (captured.c). */
+void soma__fit_capture_begin(soma__fit_run *f);
+void soma__fit_capture_end(soma__fit_run *f);
+/* Forward, loss and backward of a batch; false: not captured, and nothing has happened. With an error pending the loss is NULL. */
+bool soma__fit_captured(soma__fit_run *f, const soma_batch *b, soma_tensor **loss, soma_tensor **prediction);
 /* Averages of the weights (averages.c): made and freed; after an update; in the network's place at an epoch's end, and back. */
 soma_status soma__fit_averages_begin(soma__fit_run *f);
 void soma__fit_averages_end(soma__fit_run *f);
@@ -174,6 +181,7 @@ soma_status soma__fit_average_hide(soma__fit_run *f);
 double soma__clock(void);       /* seconds, monotonic */
 /* Mixing, forward and loss of one batch. `total` gets what to differentiate: loss and penalties. The loss itself is returned, NULL on error. */
 soma_tensor *soma__fit_loss(soma__fit_run *f, const soma_batch *b, soma__mixed *mixed, soma_tensor **prediction, soma_tensor **total);
+soma_status soma__fit_backward(soma__fit_run *f, const soma_batch *b, soma_tensor *total);
 /* One batch: forward, loss, backward, scores. */
 soma_status soma__fit_batch(soma__fit_run *f, const soma_batch *b);
 /* The step that the batches since the last one make: clipping, noise, update, proximal step, limits. `b` is the last batch, NULL when it is gone. */

@@ -20,7 +20,9 @@ enum {
     BLOCK_BYTES = 300 << 10, /* squares of a block in places, before and after the product */
     FAR_SQUARES = 128,       /* of a block where weights are made for each */
     FAR_K = 128,              /* inputs of them made at a time */
-    SUM_SQUARES = 128,       /* of a block in the gradient of the weight */
+    SUM_SQUARES = 128,       /* of a block in the gradient of the weight, */
+    SUM_SQUARES_NEAR = 48,   /* and where all sums in places stay in the second-level cache: so that the squares do, too */
+    SUM_NEAR = 4096,         /* pairs of input and output: 590 kB */
     SUM_ROWS = 48,           /* inputs of a panel there, at most, */
     SUM_PAIRS = 4,           /* and fewer until there is work for some threads */
     TAPS = 9,
@@ -49,6 +51,9 @@ static inline size_t whole(size_t bytes) { return soma__conv_whole(bytes); }
 static int64_t panel_at(const plan *p, int64_t q) { return soma__part(p->vectors, p->panels, q) * p->gemm->lanes; }
 /* Elements from one square to the next: whole vectors, and not a power of two apart, which would fall on the same lines of the cache. */
 static int64_t spaced(const plan *p, int64_t n) { return soma__parts(n, p->gemm->lanes) * p->gemm->lanes + 16; }
+
+/* Rows from one place to the next: with a power of two, or 4096 bytes, all places of a square would fall on the same lines. */
+static int64_t apart(int64_t rows) { return rows + 1; }
 
 static void common(plan *p, const soma__conv *c, bool backward) {
     *p = (plan){.c = c, .gemm = soma__conv_gemm(c), .ops = soma__conv_ops(c), .wino = soma__wino_pick(), .backward = backward};
@@ -109,7 +114,7 @@ static void put_squares(const plan *p, int64_t begin, int64_t end, float *places
     for (int64_t i = begin; i < end; i++) {
         soma__wino_square s = square_at(p, p->first + i, p->src, p->h, p->w, p->in, p->top, p->left, SIDE);
         s.places = places + i * p->ld;
-        s.place = p->block * p->ld;
+        s.place = apart(p->block) * p->ld;
         p->wino->input(&s);
     }
 }
@@ -117,7 +122,7 @@ static void put_gradients(const plan *p, int64_t begin, int64_t end, float *plac
     for (int64_t i = begin; i < end; i++) {
         soma__wino_square s = square_at(p, p->first + i, p->gy, p->out_h, p->out_w, p->out, 0, 0, STEP);
         s.places = places + i * p->ld_out;
-        s.place = p->block * p->ld_out;
+        s.place = apart(p->block) * p->ld_out;
         p->wino->output_gradient(&s);
     }
 }
@@ -126,7 +131,7 @@ static void put_gradients(const plan *p, int64_t begin, int64_t end, float *plac
 
 static void plan_product(plan *p, const soma__conv *c, bool backward, int64_t threads) {
     common(p, c, backward);
-    const size_t all = whole((size_t)(PLACES * p->in * p->vectors * p->gemm->lanes) * 4);
+    const size_t all = whole((size_t)(PLACES * apart(p->in) * p->vectors * p->gemm->lanes) * 4);
     p->near = all <= NEAR_BYTES;
     const bool over = p->near && p->panels == 1; /* results are written over the squares, whose places each tile has read by then */
     p->ld_result = over ? (p->ld = spaced(p, SOMA_MAX(p->in, p->out))) : p->width;
@@ -140,11 +145,11 @@ static void plan_product(plan *p, const soma__conv *c, bool backward, int64_t th
     p->blocks = soma__parts(p->squares, p->block);
     p->part = p->near ? p->in : SOMA_MIN(p->in, FAR_K);
     p->parts = soma__parts(p->in, p->part);
-    p->weight_bytes = p->near ? all : whole((size_t)(PLACES * p->part * p->width) * 4);
-    p->in_bytes = whole((size_t)(PLACES * p->block * p->ld) * 4);
-    p->out_bytes = over ? 0 : whole((size_t)(PLACES * p->block * p->width) * 4);
+    p->weight_bytes = p->near ? all : whole((size_t)(PLACES * apart(p->part) * p->width) * 4);
+    p->in_bytes = whole((size_t)(PLACES * apart(p->block) * p->ld) * 4);
+    p->out_bytes = over ? 0 : whole((size_t)(PLACES * apart(p->block) * p->width) * 4);
     /* A slot: places of squares or of weights, those of the result, packed weights and room to pack; near, weights come before the rest. */
-    const size_t pack = whole((size_t)(TAPS * p->part * p->width) * 4) + soma__conv_pack_temp(TAPS, p->width, 4);
+    const size_t pack = whole((size_t)(TAPS * apart(p->part) * p->width) * 4) + soma__conv_pack_temp(TAPS, p->width, 4);
     p->slot_bytes = p->near ? p->in_bytes + SOMA_MAX(p->out_bytes, pack) : p->weight_bytes + p->out_bytes + pack;
     p->slots = soma__conv_slots(threads, SOMA_MAX(p->near ? p->blocks : 1, p->panels));
 }
@@ -157,9 +162,10 @@ static size_t product_bytes(const plan *p) {
 static void put_weights(const plan *p, int64_t q, int64_t k0, int64_t k1, float *places, char *room) {
     static const int64_t forward[TAPS] = {0, 1, 2, 3, 4, 5, 6, 7, 8}, flipped[TAPS] = {8, 7, 6, 5, 4, 3, 2, 1, 0};
     const int64_t j = panel_at(p, q), width = panel_at(p, q + 1) - j, rows = k1 - k0;
-    char *temp = room + whole((size_t)(TAPS * p->part * p->width) * 4);
-    soma__conv_pack(&p->packed, j, (int)(SOMA_MIN(j + width, p->out) - j), k0, k1, p->backward ? flipped : forward, TAPS, rows, room, temp);
-    soma__wino_square s = {.row = 3 * rows * width, .pixel = rows * width, .y1 = 3, .x1 = 3, .place = rows * width, .n = width};
+    char *temp = room + whole((size_t)(TAPS * apart(p->part) * p->width) * 4);
+    soma__conv_pack(&p->packed, j, (int)(SOMA_MIN(j + width, p->out) - j), k0, k1, p->backward ? flipped : forward, TAPS, apart(rows), room, temp);
+    soma__wino_square s = {.row = 3 * apart(rows) * width, .pixel = apart(rows) * width, .y1 = 3, .x1 = 3, .place = apart(rows) * width,
+                           .n = width};
     for (int64_t k = 0; k < rows; k++) {
         s.image = (float *)(void *)room + k * width;
         s.places = places + k * width;
@@ -175,15 +181,15 @@ static void multiply(const plan *p, int64_t width, int64_t k0, int64_t k1, int64
     int64_t a_at[MAX_ROWS], c_at[MAX_ROWS];
     soma__ctile t = {.a_at = a_at, .c_at = c_at, .runs = &run, .n_runs = 1, .n = (int)width, .add = k0 > 0};
     for (int64_t place = 0; place < PLACES; place++) {
-        t.b = weights + place * (k1 - k0) * width;
+        t.b = weights + place * apart(k1 - k0) * width;
         for (int64_t i = 0; i < count; i += rows) {
             for (int r = 0; r < rows; r++) {
                 const int64_t at = SOMA_MIN(i + r, count - 1) - i;
                 a_at[r] = at * p->ld;
                 c_at[r] = at * p->ld_result;
             }
-            t.a = places + (place * p->block + i) * p->ld + k0;
-            t.c = result + (place * p->block + i) * p->ld_result;
+            t.a = places + (place * apart(p->block) + i) * p->ld + k0;
+            t.c = result + (place * apart(p->block) + i) * p->ld_result;
             p->ops->ctile(&t);
         }
     }
@@ -196,7 +202,7 @@ static void take_squares(const plan *p, int64_t q, int64_t first, int64_t count,
         s.image += j;
         s.n = SOMA_MIN(j + width, p->out) - j;
         s.places = result + i * p->ld_result;
-        s.place = p->block * p->ld_result;
+        s.place = apart(p->block) * p->ld_result;
         s.bias = p->bias ? p->bias + j : NULL;
         s.relu = p->relu;
         p->wino->output(&s);
@@ -209,7 +215,7 @@ static void near_weights(void *arg, int64_t begin, int64_t end) {
     const plan *p = arg;
     for (int64_t s = begin; s < end; s++)
         for (int64_t q = soma__part(p->panels, p->slots, s); q < soma__part(p->panels, p->slots, s + 1); q++)
-            put_weights(p, q, 0, p->in, p->weights + PLACES * p->in * panel_at(p, q), (char *)slot_at(p, s) + p->in_bytes);
+            put_weights(p, q, 0, p->in, p->weights + PLACES * apart(p->in) * panel_at(p, q), (char *)slot_at(p, s) + p->in_bytes);
 }
 static void near_blocks(void *arg, int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; s++) {
@@ -221,7 +227,7 @@ static void near_blocks(void *arg, int64_t begin, int64_t end) {
             put_squares(&p, 0, p.count, places);
             for (int64_t q = 0; q < p.panels; q++) {
                 multiply(&p, panel_at(&p, q + 1) - panel_at(&p, q), 0, p.in, p.count, places,
-                         p.weights + PLACES * p.in * panel_at(&p, q), result);
+                         p.weights + PLACES * apart(p.in) * panel_at(&p, q), result);
                 take_squares(&p, q, p.first, p.count, result);
             }
         }
@@ -287,13 +293,13 @@ void soma__conv_winograd(const soma__conv *c, bool backward, const void *src, co
 
 static void plan_sums(plan *p, const soma__conv *c, int64_t threads) {
     common(p, c, false);
-    p->block = SOMA_MIN(SUM_SQUARES, p->squares);
+    p->block = SOMA_MIN(p->in * p->out <= SUM_NEAR ? SUM_SQUARES_NEAR : SUM_SQUARES, p->squares);
     p->blocks = soma__parts(p->squares, p->block);
     p->parts = SOMA_MAX(soma__parts(p->in, SUM_ROWS), SOMA_MIN(soma__parts(SUM_PAIRS, p->panels), soma__parts(p->in, MAX_ROWS)));
     p->part = soma__parts(p->in, p->parts);
-    p->in_bytes = whole((size_t)(PLACES * p->block * p->ld) * 4);
-    p->out_bytes = whole((size_t)(PLACES * p->block * p->ld_out) * 4);
-    p->sum_bytes = whole((size_t)(PLACES * p->part * p->width) * 4); /* of one pair of (part, panel) */
+    p->in_bytes = whole((size_t)(PLACES * apart(p->block) * p->ld) * 4);
+    p->out_bytes = whole((size_t)(PLACES * apart(p->block) * p->ld_out) * 4);
+    p->sum_bytes = whole((size_t)(PLACES * apart(p->part) * p->width) * 4); /* of one pair of (part, panel) */
     p->slots = soma__conv_slots(threads, p->parts * p->panels);
     p->slot_bytes = whole((size_t)(TAPS * p->part * p->width) * 4) + (p->blocks == 1 ? p->sum_bytes : 0);
 }
@@ -323,9 +329,9 @@ static void add_products(const plan *p, int64_t k0, int64_t k1, int64_t q, float
         for (int64_t s = 0; s < strips; s++) {
             const int64_t i = soma__part(k1 - k0, strips, s);
             t.m = (int)(soma__part(k1 - k0, strips, s + 1) - i);
-            t.a = p->from + place * p->block * p->ld + k0 + i;
-            t.b = p->from_gy + place * p->block * p->ld_out + j;
-            t.c = sums + (place * (k1 - k0) + i) * width;
+            t.a = p->from + place * apart(p->block) * p->ld + k0 + i;
+            t.b = p->from_gy + place * apart(p->block) * p->ld_out + j;
+            t.c = sums + (place * apart(k1 - k0) + i) * width;
             p->ops->wtile(&t);
         }
 }
@@ -333,7 +339,7 @@ static void add_products(const plan *p, int64_t k0, int64_t k1, int64_t q, float
 /* The sums of inputs [k0, k1) and panel `q` become taps, and those are turned: weights lie [output][input][tap]. */
 static void take_taps(const plan *p, int64_t k0, int64_t k1, int64_t q, float *sums, float *temp) {
     const int64_t j = panel_at(p, q), width = panel_at(p, q + 1) - j;
-    soma__wino_square s = {.row = 3 * width, .pixel = width, .y1 = 3, .x1 = 3, .place = (k1 - k0) * width, .n = width};
+    soma__wino_square s = {.row = 3 * width, .pixel = width, .y1 = 3, .x1 = 3, .place = apart(k1 - k0) * width, .n = width};
     for (int64_t k = 0; k < k1 - k0; k++) {
         s.image = temp + k * TAPS * width;
         s.places = sums + k * width;

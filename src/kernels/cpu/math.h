@@ -157,7 +157,7 @@ SOMA__INLINE float soma__tanhf(float x) {
     float p = SOMA__FMA(-0.051424734f, z, 0.13324186f);
     p = SOMA__FMA(p, z, -0.3333324f);
     float small = SOMA__FMA(p * z, x, x);
-    return fabsf(x) < 0.25f ? small : x != x ? x : large;
+    return fabsf(x) >= 0.25f ? large : small; /* NaN is small */
 }
 
 SOMA__INLINE float soma__sigmoidf(float x) {

@@ -2,82 +2,52 @@
  * are met in the order of ref/, and sums are divided as there: the same bits. */
 #include "kernels/cpu/pool.h"
 
-#include "kernels/cpu/isa/pool_vec.h"
+#include <string.h>
 
-#define INLINE static inline __attribute__((always_inline))
-enum { WIDE = 4 }; /* vectors of channels at a time */
+static __attribute__((noinline)) soma__window window(const soma__pool *p, int axis, int64_t o) { return soma__pool_window(p, axis, o); }
 
-/* ---- Maximum ---------------------------------------------------------------------------------------------------- */
+/* ---- Maximum: a later element wins when it is larger, or NaN ------------------------------------------------------ */
 
-INLINE void max_vectors(const soma__pool *p, soma__window v, soma__window h, int64_t channels, const float *x, float *y, int32_t *index,
-                        const int n) {
-    v8f top[WIDE];
-    v8i at[WIDE];
-    const int64_t first = v.start * p->in[1] + h.start;
-    for (int q = 0; q < n; q++) {
-        top[q] = load(x + first * channels + 8 * q);
-        at[q] = (v8i){0} + (int32_t)first;
+static void take(const float *restrict x, int64_t n, int32_t place, float *restrict y, int32_t *restrict index) {
+    for (int64_t k = 0; k < n; k++) {
+        const float v = x[k];
+        const int32_t better = -(int32_t)((v > y[k]) | (v != v));
+        y[k] = better ? v : y[k];
+        index[k] = (better & place) | (~better & index[k]);
     }
-    for (int64_t i = v.start; i < v.end; i += p->dilation[0])
-        for (int64_t j = h.start; j < h.end; j += p->dilation[1]) {
-            const int64_t place = i * p->in[1] + j;
-            for (int q = 0; q < n; q++)
-                better(&top[q], &at[q], load(x + place * channels + 8 * q), (int32_t)place);
-        }
-    for (int q = 0; q < n; q++) {
-        store(y + 8 * q, top[q]);
-        memcpy(index + 8 * q, &at[q], sizeof at[q]);
-    }
-}
-
-static void max_one(const soma__pool *p, soma__window v, soma__window h, int64_t channels, const float *x, float *y, int32_t *index) {
-    int64_t best = v.start * p->in[1] + h.start;
-    for (int64_t i = v.start; i < v.end; i += p->dilation[0])
-        for (int64_t j = h.start; j < h.end; j += p->dilation[1]) {
-            const int64_t place = i * p->in[1] + j;
-            const float value = x[place * channels];
-            best = value > x[best * channels] || value != value ? place : best;
-        }
-    *y = x[best * channels];
-    *index = (int32_t)best;
 }
 
 static void max(const soma__pool *p, int64_t channels, int64_t row, const float *x, float *y, int32_t *index) {
-    const soma__window v = soma__pool_window(p, 0, row);
+    const soma__window v = window(p, 0, row);
     for (int64_t c = 0; c < p->out[1]; c++, y += channels, index += channels) {
-        const soma__window h = soma__pool_window(p, 1, c);
-        int64_t k = 0;
-        for (; k + 8 * WIDE <= channels; k += 8 * WIDE)
-            max_vectors(p, v, h, channels, x + k, y + k, index + k, WIDE);
-        for (; k + 8 <= channels; k += 8)
-            max_vectors(p, v, h, channels, x + k, y + k, index + k, 1);
-        for (; k < channels; k++)
-            max_one(p, v, h, channels, x + k, y + k, index + k);
+        const soma__window h = window(p, 1, c);
+        const int64_t first = v.start * p->in[1] + h.start;
+        memcpy(y, x + first * channels, (size_t)channels * sizeof *y);
+        for (int64_t k = 0; k < channels; k++)
+            index[k] = (int32_t)first;
+        for (int64_t i = v.start; i < v.end; i += p->dilation[0])
+            for (int64_t j = h.start; j < h.end; j += p->dilation[1])
+                take(x + (i * p->in[1] + j) * channels, channels, (int32_t)(i * p->in[1] + j), y, index);
+    }
+}
+
+/* Of a window's four places, the one that `index` names gets g and the others zero. */
+static void give(const float *restrict g, const int32_t *restrict index, int64_t n, int32_t base, int32_t width, float *restrict a,
+                 float *restrict b) {
+    for (int64_t k = 0; k < n; k++) {
+        const int32_t at = index[k] - base;
+        a[k] = at == 0 ? g[k] : 0;
+        a[n + k] = at == 1 ? g[k] : 0;
+        b[k] = at == width ? g[k] : 0;
+        b[n + k] = at == width + 1 ? g[k] : 0;
     }
 }
 
 static void max2x2_backward(const soma__pool *p, int64_t channels, int64_t row, const float *g, const int32_t *index, float *gx) {
     const int64_t width = p->in[1], line = width * channels;
     float *a = gx + 2 * row * line, *b = a + line;
-    for (int64_t j = 0; j < p->out[1]; j++, a += 2 * channels, b += 2 * channels) {
-        const int32_t base = (int32_t)(2 * row * width + 2 * j);
-        int64_t k = 0;
-        for (; k + 8 <= channels; k += 8, g += 8, index += 8) {
-            v8i at;
-            const v8f v = load(g), zero = {0};
-            memcpy(&at, index, sizeof at);
-            store(a + k, choose(at == base, v, zero));
-            store(a + channels + k, choose(at == base + 1, v, zero));
-            store(b + k, choose(at == base + (int32_t)width, v, zero));
-            store(b + channels + k, choose(at == base + (int32_t)width + 1, v, zero));
-        }
-        for (; k < channels; k++, g++, index++) {
-            a[k] = *index == base ? *g : 0;
-            a[channels + k] = *index == base + 1 ? *g : 0;
-            b[k] = *index == base + width ? *g : 0;
-            b[channels + k] = *index == base + width + 1 ? *g : 0;
-        }
-    }
+    for (int64_t j = 0; j < p->out[1]; j++, a += 2 * channels, b += 2 * channels)
+        give(g + j * channels, index + j * channels, channels, (int32_t)(2 * row * width + 2 * j), (int32_t)width, a, b);
     if (2 * p->out[1] < width) { /* what no window covers */
         memset(a, 0, sizeof *a * (size_t)channels);
         memset(b, 0, sizeof *b * (size_t)channels);
@@ -88,33 +58,21 @@ static void max2x2_backward(const soma__pool *p, int64_t channels, int64_t row, 
 
 /* ---- Average ---------------------------------------------------------------------------------------------------- */
 
-INLINE void avg_vectors(const soma__pool *p, soma__window v, soma__window h, int64_t channels, const float *x, float *y, const int n) {
-    v8f sum[WIDE] = {{0}};
-    for (int64_t i = v.start; i < v.end; i++)
-        for (int64_t j = h.start; j < h.end; j++)
-            for (int q = 0; q < n; q++)
-                sum[q] += load(x + (i * p->in[1] + j) * channels + 8 * q);
-    const float count = (float)(v.count * h.count);
-    for (int q = 0; q < n; q++)
-        store(y + 8 * q, sum[q] / count);
-}
-
 static void avg(const soma__pool *p, int64_t channels, int64_t row, const float *x, float *y) {
-    const soma__window v = soma__pool_window(p, 0, row);
+    const soma__window v = window(p, 0, row);
     for (int64_t c = 0; c < p->out[1]; c++, y += channels) {
-        const soma__window h = soma__pool_window(p, 1, c);
-        int64_t k = 0;
-        for (; k + 8 * WIDE <= channels; k += 8 * WIDE)
-            avg_vectors(p, v, h, channels, x + k, y + k, WIDE);
-        for (; k + 8 <= channels; k += 8)
-            avg_vectors(p, v, h, channels, x + k, y + k, 1);
-        for (; k < channels; k++) {
-            float sum = 0;
-            for (int64_t i = v.start; i < v.end; i++)
-                for (int64_t j = h.start; j < h.end; j++)
-                    sum += x[(i * p->in[1] + j) * channels + k];
-            y[k] = sum / (float)(v.count * h.count);
-        }
+        const soma__window h = window(p, 1, c);
+        const float count = (float)(v.count * h.count);
+        memset(y, 0, (size_t)channels * sizeof *y);
+        for (int64_t i = v.start; i < v.end; i++)
+            for (int64_t j = h.start; j < h.end; j++) {
+                const float *restrict from = x + (i * p->in[1] + j) * channels;
+                float *restrict to = y;
+                for (int64_t k = 0; k < channels; k++)
+                    to[k] += from[k];
+            }
+        for (int64_t k = 0; k < channels; k++)
+            y[k] /= count;
     }
 }
 
@@ -122,9 +80,9 @@ static void avg_backward(const soma__pool *p, int64_t channels, int64_t n, const
     for (int64_t i = 0; i < p->in[0] * p->in[1]; i++)
         memset(gx + i * channels, 0, sizeof *gx * (size_t)n);
     for (int64_t r = 0; r < p->out[0]; r++) {
-        const soma__window v = soma__pool_window(p, 0, r);
+        const soma__window v = window(p, 0, r);
         for (int64_t c = 0; c < p->out[1]; c++, g += channels) {
-            const soma__window h = soma__pool_window(p, 1, c);
+            const soma__window h = window(p, 1, c);
             const float count = (float)(v.count * h.count);
             for (int64_t i = v.start; i < v.end; i++)
                 for (int64_t j = h.start; j < h.end; j++) {
