@@ -8,7 +8,7 @@ GENERATOR := $(if $(shell command -v ninja 2>/dev/null),Ninja,Unix Makefiles)
 LAUNCHER := $(if $(shell command -v ccache 2>/dev/null),-DCMAKE_C_COMPILER_LAUNCHER=ccache)
 
 .DEFAULT_GOAL := all
-.PHONY: all setup configure demo examples test bench install docs clean help
+.PHONY: all setup configure demo examples test bench doctor-suite install docs clean help
 
 all: configure ## build the tool and the library: build/soma, build/libsoma.so
 	@cmake --build $(BUILD) -j $(JOBS) --target soma soma_cli soma_manual
@@ -40,6 +40,10 @@ bench: all ## time soma beside its peers (ONLY=lenet: one workload; bench/run sa
 	@cmake --build $(BUILD) -j $(JOBS) --target bench_programs
 	@bench/run $(BUILD)
 
+doctor-suite: configure ## trainings with planted faults and healthy ones: what the doctor finds (a few minutes)
+	@cmake --build $(BUILD) -j $(JOBS) --target doctor_suite
+	@$(BUILD)/doctor_suite
+
 install: all ## install into PREFIX (/usr/local), or below DESTDIR
 	@cmake --install $(BUILD) --prefix $(PREFIX)
 
@@ -50,4 +54,4 @@ clean: ## remove what was built (runs/ and downloaded data stay)
 	@rm -rf $(BUILD)
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile

@@ -9,10 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-extern const command cmd_train, cmd_fit, cmd_eval, cmd_predict, cmd_summary, cmd_data, cmd_plot, cmd_ops, cmd_layers, cmd_models, cmd_info, cmd_docs;
+extern const command cmd_train, cmd_fit, cmd_check, cmd_doctor, cmd_eval, cmd_predict, cmd_summary, cmd_data, cmd_plot, cmd_ops, cmd_layers, cmd_models, cmd_info, cmd_docs;
 static const command cmd_help, cmd_version;
 
-const command *const all_commands[] = {&cmd_train, &cmd_fit, &cmd_eval, &cmd_predict, &cmd_summary, &cmd_data,    &cmd_plot,
+const command *const all_commands[] = {&cmd_train, &cmd_check, &cmd_doctor, &cmd_fit, &cmd_eval, &cmd_predict, &cmd_summary, &cmd_data, &cmd_plot,
                                        &cmd_ops,   &cmd_layers, &cmd_models, &cmd_info, &cmd_help, &cmd_version, &cmd_docs};
 const int n_commands = (int)(sizeof all_commands / sizeof all_commands[0]);
 

@@ -5,6 +5,7 @@
 #include "options.h"
 #include "plots.h"
 #include "recipe.h"
+#include "session.h"
 #include "term.h"
 
 #include <errno.h>
@@ -18,80 +19,9 @@
 #include <unistd.h>
 
 static const option options[] = {
-    {"data", 'd', OPT_TEXT, "PATH", "data to train on: a folder, a .csv table, a .npy file, or drawn", NULL},
-    {"net", 'n', OPT_TEXT, "TEXT|FILE", "the network, such as \"flatten, linear 128 relu, linear 10\", or a file with it", NULL},
-    {"epochs", 'e', OPT_INT, "N", "passes over the data", "10"},
-    {"batch", 'b', OPT_TEXT, "all|N|1", "samples in a step: all (batch descent), N (mini-batches) or 1 (stochastic descent)", "64"},
-    {"accumulate", 0, OPT_INT, "N", "batches whose gradients make one step, as a batch N times as large", "1"},
-    {"lr", 0, OPT_NUMBER, "RATE", "learning rate", "(the optimiser's: adam 0.001, sgd 0.001 …)"},
-    {"optim", 0, OPT_TEXT, "NAME", "optimiser, with its options, such as sgd, adamw or \"rmsprop alpha=0.9 centered\"; list shows all", "adam"},
-    {"momentum", 0, OPT_NUMBER, "M", "of sgd, rmsprop and lars", "(0; lars: 0.9)"},
-    {"nesterov", 0, OPT_FLAG, NULL, "Nesterov's momentum for sgd", NULL},
-    {"weight-decay", 0, OPT_NUMBER, "W", "pull of the weights to 0", "(0; adamw, lamb: 0.01)"},
-    {"schedule", 0, OPT_TEXT, "NAME", "how the learning rate changes, with options, such as cosine, onecycle or \"plateau patience=3\"; list shows all", "constant"},
-    {"step-every", 0, OPT_INT, "EPOCHS", "for --schedule step: epochs between the steps", "10"},
-    {"gamma", 0, OPT_NUMBER, "G", "for --schedule step, multi_step and exponential: the factor of each fall", "(0.1; exponential: 0.95)"},
-    {"warmup", 0, OPT_INT, "STEPS", "steps in which the learning rate rises from 0", "0"},
-    {"clip", 0, OPT_NUMBER, "NORM", "largest norm of all gradients together; 0: no limit", "0"},
-    {"clip-value", 0, OPT_NUMBER, "V", "largest element of a gradient; 0: no limit", "0"},
-    {"l1", 0, OPT_NUMBER, "W", "added to the loss: W times the sum of |weights| (lasso; with --l2 the elastic net)", "0"},
-    {"l2", 0, OPT_NUMBER, "W", "added to the loss: W/2 times the sum of squared weights (ridge)", "0"},
-    {"prox-l1", 0, OPT_NUMBER, "W", "pull weights by rate x W to 0 after each step: small ones become 0 exactly", "0"},
-    {"prox-l2", 0, OPT_NUMBER, "W", "shrink weights by rate x W after each step", "0"},
-    {"max-norm", 0, OPT_NUMBER, "NORM", "largest norm of the weights of one unit; 0: no limit", "0"},
-    {"label-smoothing", 0, OPT_NUMBER, "S", "cross_entropy: share of the target spread over all classes", "0"},
-    {"mixup", 0, OPT_NUMBER, "ALPHA", "train on mixtures of two samples, shares from Beta(ALPHA, ALPHA); 0.2 is usual", "0"},
-    {"grad-noise", 0, OPT_NUMBER, "ETA", "noise on gradients of variance ETA / (1 + step)^0.55; 0.01 to 1 are usual", "0"},
-    {"activity-l1", 0, OPT_NUMBER, "W", "added to the loss: W times the sum of |activities| of hidden units, a sample", "0"},
-    {"activity-kl", 0, OPT_TEXT, "RHO:W", "added to the loss: W times the divergence of hidden units' mean activity from RHO (sigmoid)", NULL},
-    {"init", 0, OPT_TEXT, "NAME", "initial weights, such as auto, kaiming, xavier, lecun, orthogonal; list shows all", "default"},
-    {"ema", 0, OPT_NUMBER, "DECAY", "validate and keep an exponential average of the weights, such as 0.999; 0: the weights themselves", "0"},
-    {"swa", 0, OPT_INT, "EPOCH", "from this epoch on, validate and keep the mean of the weights at the epochs' ends; 0: never", "0"},
-    {"loss", 0, OPT_TEXT, "NAME", "loss, with its options, such as mse or \"huber delta=2\"; list shows all", "(cross_entropy; regression: mse)"},
-    {"val", 0, OPT_NUMBER, "FRACTION", "share of the data that is kept for validation, class by class", "0.1"},
-    {"val-data", 0, OPT_TEXT, "PATH", "validate on this data instead", NULL},
-    {"patience", 0, OPT_INT, "EPOCHS", "stop when the validation loss has not improved for so long; 0: never", "0"},
-    {"out", 'o', OPT_TEXT, "DIR", "the run folder", "(runs/NAME-N)"},
-    {"force", 'f', OPT_FLAG, NULL, "replace the run that is in the folder", NULL},
-    {"checkpoint-every", 0, OPT_INT, "STEPS", "steps between checkpoints; 0: each epoch", "0"},
-    {"resume", 0, OPT_TEXT, "RUN", "go on with that run; --epochs may be larger", NULL},
-    {"workers", 0, OPT_INT, "N", "threads that prepare batches", "0"},
-    {"flip", 0, OPT_FLAG, NULL, "images: mirror half of them", NULL},
-    {"shift", 0, OPT_INT, "N", "images: move by up to N pixels", "0"},
-    {"crop", 0, OPT_INT, "N", "images: random crop after padding by N pixels", "0"},
-    {"erase", 0, OPT_NUMBER, "P", "images: erase a random rectangle with this probability", "0"},
-    {"cutout", 0, OPT_INT, "N", "images: erase a square of N pixels at a random place", "0"},
-    {"precision", 0, OPT_TEXT, "f32|bf16", "numbers in which products are computed; weights and sums are f32 in both. bf16 is faster where the processor has AVX-512 BF16", "f32"},
-    {"no-normalise", 0, OPT_FLAG, NULL, "leave inputs as they are, not scaled to mean 0 and deviation 1", NULL},
-    {"size", 0, OPT_TEXT, "HxW", "images: resize to this height and width", NULL},
-    {"channels", 0, OPT_INT, "1|3", "images: grey or colour", "(as the first image)"},
-    {"target", 0, OPT_TEXT, "COLUMN", "tables: the column to predict", "(the last)"},
-    {"task", 0, OPT_TEXT, "auto|classify|regress|reconstruct", "what to learn: classes, numbers, or to give back the input (autoencoders)", "auto"},
-    {"skip-bad", 0, OPT_FLAG, NULL, "leave out samples that cannot be read", NULL},
-    {"seed", 0, OPT_SEED, "N", "seed of all random numbers", "0"},
+#include "train_options.def"
+    {"no-doctor", 0, OPT_FLAG, NULL, "do not look for faults before and during the training", NULL},
 };
-
-typedef struct session {
-    const args *a;
-    recipe r;
-    bool resume, reconstruct;
-    char run[PATH_MAX];
-    bool made_run;                  /* the folder is new: removed again when nothing came to be in it */
-    soma_dataset *all, *train, *val;
-    char described[1024];
-    soma_norm_stats norm;
-    soma_module *net;
-    soma_optim *opt;
-    soma_sched *sched;
-    soma_loader *train_loader, *val_loader;
-    json_t *keep;                   /* owns the texts of pairs */
-    soma_pair pairs[MODEL_PAIRS];
-    int n_pairs;
-    char *config, *target;
-    soma_history history;
-    progress bar;
-    double started, last_line;
-} session;
 
 /* ---- Ctrl-C: the first asks for the end of the step and a checkpoint, the second ends the process ----------------------- */
 
@@ -136,143 +66,6 @@ static bool should_stop(void *user)
 {
     (void)user;
     return stop_wanted;
-}
-
-/* ---- Data and network ---------------------------------------------------------------------------------------------------- */
-
-static int split_data(session *s)
-{
-    if (s->r.val_data) {
-        s->train = s->all;
-        s->all = NULL;
-        s->val = recipe_open_data(&s->r, s->r.val_data, SOMA_TEST, s->train);
-        return s->val ? 0 : library_error(s->a);
-    }
-    int64_t count = soma_data_count(s->all);
-    if (!(s->r.val > 0) || count < 2 || s->r.val * (double)count < 1) {
-        s->train = s->all;
-        s->all = NULL;
-        if (s->r.val > 0)
-            note(s->a, "%lld samples are too few to keep a share of %g for validation: training without", (long long)count, s->r.val);
-        return 0;
-    }
-    if (soma_data_split(s->all, s->r.val, s->r.seed, false, &s->train, &s->val) != SOMA_OK)
-        return library_error(s->a);
-    if (soma_data_count(s->val) == 0) {
-        soma_data_free(s->val);
-        s->val = NULL;
-    }
-    return 0;
-}
-
-static int open_data(session *s)
-{
-    s->all = recipe_open_data(&s->r, s->r.data, SOMA_TRAIN, NULL);
-    if (!s->all)
-        return library_error(s->a);
-    snprintf(s->described, sizeof s->described, "%s", soma_data_describe(s->all));
-    s->reconstruct = !strcmp(s->r.task, "reconstruct");
-    s->r.no_normalise |= s->reconstruct && soma_data_ndim(s->all) == 3; /* pixels stay between 0 and 1 */
-    if (soma_data_task(s->all) == SOMA_UNLABELLED && !s->reconstruct)
-        return work_error(s->a, "%s: has no labels to learn from", s->r.data);
-    if (soma_data_count(s->all) == 0)
-        return work_error(s->a, "%s: has no samples", s->r.data);
-    int code = split_data(s);
-    if (code)
-        return code;
-    if (!s->r.no_normalise && soma_data_stats(s->train, &s->norm) != SOMA_OK)
-        return library_error(s->a);
-    for (int i = 0; i < s->norm.n; i++)
-        if (!(s->norm.std[i] > 0))
-            s->norm.std[i] = 1; /* a constant feature: only moved to 0 */
-    int64_t batch = s->r.batch ? s->r.batch : soma_data_count(s->train);
-    s->train_loader = soma_loader_new(s->train, .batch_size = batch, .shuffle = true, .seed = s->r.seed,
-                                      .workers = (int)s->r.workers, .norm = s->r.no_normalise ? NULL : &s->norm, .flip = s->r.flip,
-                                      .shift = (int)s->r.shift, .crop = (int)s->r.crop, .erase = s->r.erase, .cutout = (int)s->r.cutout,
-                                      .reconstruct = s->reconstruct);
-    if (s->train_loader && s->val)
-        s->val_loader = soma_loader_new(s->val, .batch_size = s->r.batch ? s->r.batch : soma_data_count(s->val), .seed = s->r.seed, .workers = (int)s->r.workers,
-                                        .norm = s->r.no_normalise ? NULL : &s->norm, .reconstruct = s->reconstruct);
-    return soma_error() == SOMA_OK ? 0 : library_error(s->a);
-}
-
-/* A network that ends in softmax and a loss that takes raw scores: it trains, but slowly and not far. */
-static void warn_of_softmax(const session *s, int ndim, const int64_t *shape, const soma_loss_info *loss)
-{
-    int n = soma_nn_layers(s->net, ndim, shape, NULL, 0);
-    soma_layer_info *layers = n > 0 ? calloc((size_t)n, sizeof *layers) : NULL;
-    if (layers && soma_nn_layers(s->net, ndim, shape, layers, n) == n && loss && !strncmp(loss->output, "raw score", 9)) {
-        int last = n - 1;
-        while (last > 0 && (!strcmp(layers[last].type, "Unflatten") || !strcmp(layers[last].type, "Flatten")))
-            last--;
-        const char *type = layers[last].type;
-        if (!strcmp(type, "Softmax") || !strcmp(type, "Sigmoid"))
-            note(s->a, "the network ends in %s, but %s takes raw scores and does that itself: leave it out", type, loss->name);
-    }
-    free(layers);
-}
-
-/* What is learnt: an autoencoder's targets are numbers, whatever labels the data has. */
-static soma_task task_of(const session *s) { return s->reconstruct ? SOMA_REGRESS : soma_data_task(s->train); }
-
-static int check_reconstruction(const session *s, int ndim, const int64_t *shape, const soma_layer_info *out)
-{
-    char want[128], have[128];
-    if (out->out_ndim == ndim && !memcmp(out->out_shape + 1, shape + 1, (size_t)(ndim - 1) * sizeof *shape))
-        return 0;
-    return work_error(s->a, "--task reconstruct: the network gives [N, %s] for [N, %s], but must give back its input: \"unflatten %s\" at the end "
-                            "shapes rows", sizes_text(out->out_ndim - 1, out->out_shape + 1, have, sizeof have),
-                      sizes_text(ndim - 1, shape + 1, want, sizeof want), ndim == 4 ? "CxHxW" : "FEATURES");
-}
-
-static int check_outputs(const session *s, int ndim, const int64_t *shape)
-{
-    soma_layer_info out;
-    if (soma_nn_layers(s->net, ndim, shape, &out, 1) < 0)
-        return library_error(s->a);
-    const soma_loss_info *loss = soma_loss_find(s->r.loss ? s->r.loss : task_of(s) == SOMA_CLASSIFY ? "cross_entropy" : "mse");
-    bool classify = task_of(s) == SOMA_CLASSIFY;
-    if (loss && !(classify ? loss->classes : loss->numbers))
-        return work_error(s->a, "--loss %s is for %s, but the data has %s as targets: see soma train --loss list", loss->name,
-                          classify ? "numbers" : "classes", classify ? "classes" : "numbers");
-    if (s->r.label_smoothing > 0 && loss && strcmp(loss->name, "cross_entropy"))
-        return work_error(s->a, "--label-smoothing goes with --loss cross_entropy, not with %s", loss->name);
-    warn_of_softmax(s, ndim, shape, loss);
-    if (s->reconstruct)
-        return check_reconstruction(s, ndim, shape, &out);
-    if (!classify)
-        return 0;
-    int classes = soma_data_classes(s->train);
-    bool one = classes == 2 && loss && !loss->per_class;
-    if (out.out_ndim == 2 && (out.out_shape[1] == classes || (one && out.out_shape[1] == 1)))
-        return 0;
-    char text[128];
-    if (out.out_ndim != 2)
-        return work_error(s->a, "the network's output has shape [N, %s], but must be one row of %d scores a sample: let it end in "
-                          "\"flatten, linear %d\"", sizes_text(out.out_ndim - 1, out.out_shape + 1, text, sizeof text), classes, classes);
-    return work_error(s->a, "the network ends in %lld outputs, but the data has %d classes: let it end in \"linear %d\"",
-                      (long long)out.out_shape[1], classes, classes);
-}
-
-static int make_network(session *s)
-{
-    int ndim = soma_data_ndim(s->train) + 1;
-    int64_t shape[SOMA_MAX_DIMS] = {1};
-    memcpy(shape + 1, soma_data_shape(s->train), (size_t)(ndim - 1) * sizeof *shape);
-    soma_seed(s->r.seed);
-    s->net = soma_nn_parse(s->r.net);
-    if (!s->net || soma_nn_build(s->net, ndim, shape) != SOMA_OK)
-        return library_error(s->a);
-    if (s->r.init && strcmp(s->r.init, "default") && soma_nn_init(s->net, s->r.init) != SOMA_OK)
-        return library_error(s->a);
-    int code = check_outputs(s, ndim, shape);
-    if (code)
-        return code;
-    if (soma_nn_count(s->net) == 0)
-        return work_error(s->a, "the network has no parameters: there is nothing to train");
-    s->opt = recipe_optim(&s->r, s->net);
-    s->sched = s->opt ? recipe_sched(&s->r, (soma_loader_batches(s->train_loader) + s->r.accumulate - 1) / s->r.accumulate) : NULL;
-    return s->sched ? 0 : library_error(s->a);
 }
 
 /* ---- The run folder -------------------------------------------------------------------------------------------------------- */
@@ -438,6 +231,37 @@ static int on_epoch(void *user, const soma_epoch *e)
     return 0;
 }
 
+/* ---- The doctor ------------------------------------------------------------------------------------------------------------- */
+
+static int look_before(session *s)
+{
+    int code = session_check(s, false);
+    if (code)
+        return code;
+    findings_brief(s->a, s->doctor, SOMA_WARNING);
+    if (soma_doctor_count(s->doctor) == 0)
+        note(s->a, "check: %d rules, all well", session_rules(false));
+    return 0;
+}
+
+/* While it trains: errors and warnings, as they come. */
+static void on_finding(void *user, const soma_finding *f)
+{
+    session *s = user;
+    char text[1024];
+    if (f->first == 0 || f->severity < SOMA_WARNING)
+        return;
+    soma_finding_text(f, true, text, sizeof text);
+    progress_line(&s->bar, "step %lld: %s", (long long)f->first, text);
+}
+
+static void print_findings(const session *s)
+{
+    int n = soma_doctor_count(s->doctor);
+    if (n > 0)
+        printf("doctor      %d finding%s: soma doctor %s\n", n, n > 1 ? "s" : "", s->run);
+}
+
 /* ---- Results ------------------------------------------------------------------------------------------------------------------- */
 
 static json_t *epoch_json(const soma_epoch *e)
@@ -456,10 +280,10 @@ static int print_result_json(const session *s, bool stopped)
         json_array_append_new(epochs, epoch_json(&h->epochs[i]));
     char path[PATH_MAX + 32];
     snprintf(path, sizeof path, "%s/model.safetensors", s->run);
-    json_t *out = json_pack("{s:s, s:s, s:s, s:b, s:I, s:o, s:o, s:o}", "status", stopped ? "stopped" : "done", "run", s->run, "model",
+    json_t *out = json_pack("{s:s, s:s, s:s, s:b, s:I, s:o, s:o, s:o, s:o}", "status", stopped ? "stopped" : "done", "run", s->run, "model",
                             path, "stopped_early", (int)h->stopped_early, "parameters", (json_int_t)soma_nn_count(s->net),
                             "best_epoch", h->best >= 0 ? json_integer(h->epochs[h->best].epoch) : json_null(), "seconds",
-                            json_figure(clock_seconds() - s->started), "epochs", epochs);
+                            json_figure(clock_seconds() - s->started), "epochs", epochs, "findings", findings_json(s->doctor));
     return print_json(s->a, out);
 }
 
@@ -494,7 +318,7 @@ static void draw(const session *s)
 /* A run that failed before its first steps were written leaves nothing to go on with: its files go again. */
 static void drop_begun(const session *s)
 {
-    static const char *const files[] = {"metrics.jsonl", "config.json", "checkpoint-000000000.safetensors"};
+    static const char *const files[] = {"metrics.jsonl", "doctor.jsonl", "config.json", "checkpoint-000000000.safetensors"};
     char path[PATH_MAX + 64];
     struct stat info;
     snprintf(path, sizeof path, "%s/metrics.jsonl", s->run);
@@ -524,6 +348,8 @@ static int finish(session *s, soma_status status)
     if (!arg_flag(s->a, "json"))
         print_result_text(s);
     draw(s);
+    if (s->doctor && !arg_flag(s->a, "json"))
+        print_findings(s);
     return arg_flag(s->a, "json") ? print_result_json(s, false) : 0;
 }
 
@@ -544,11 +370,17 @@ static int fit(session *s)
         .meta = s->pairs, .n_meta = s->n_pairs, .resume = s->resume, .overwrite = arg_flag(s->a, "force"),
         .callbacks = {.user = s, .on_step = on_step, .on_epoch = on_epoch, .should_stop = should_stop}, .size = sizeof o};
     recipe_fit(&s->r, &o);
-    soma_set_autocast(!strcmp(s->r.precision, "bf16") ? SOMA_BF16 : SOMA_F32);
+    if (s->doctor)
+        o.observer = soma_doctor_observer(s->doctor);
     char parameters[HUMAN], train[HUMAN], val[HUMAN];
     note(s->a, "%s", s->described);
     note(s->a, "%s parameters, %s samples to train on, %s to validate; run folder %s", human_count(parameters, soma_nn_count(s->net)),
          human_count(train, soma_data_count(s->train)), human_count(val, s->val ? soma_data_count(s->val) : 0), s->run);
+    if (s->doctor && !s->resume) {
+        int code = look_before(s);
+        if (code)
+            return code;
+    }
     catch_signals();
     s->started = clock_seconds();
     progress_begin(&s->bar, arg_flag(s->a, "quiet"), 10);
@@ -564,11 +396,15 @@ static int prepare(session *s)
     if (!code)
         code = choose_run(s);
     if (!code)
-        code = open_data(s);
+        code = session_open_data(s);
     if (!code && s->resume)
         code = check_same_data(s);
     if (!code)
-        code = make_network(s);
+        code = session_make_network(s);
+    if (!code && !arg_flag(s->a, "no-doctor"))
+        code = session_make_doctor(s);
+    if (!code && s->doctor)
+        soma_doctor_on_finding(s->doctor, on_finding, s);
     if (!code)
         code = write_config(s);
     if (code)
@@ -580,24 +416,6 @@ static int prepare(session *s)
                              s->pairs);
     json_decref(names);
     return s->n_pairs >= 0 ? 0 : work_error(s->a, "no memory for the model's description");
-}
-
-static void session_free(session *s)
-{
-    soma_history_free(&s->history);
-    soma_loader_free(s->train_loader);
-    soma_loader_free(s->val_loader);
-    soma_sched_free(s->sched);
-    soma_optim_free(s->opt);
-    soma_nn_free(s->net);
-    soma_norm_stats_free(&s->norm);
-    soma_data_free(s->val);
-    soma_data_free(s->train);
-    soma_data_free(s->all);
-    recipe_free(&s->r);
-    json_decref(s->keep);
-    free(s->config);
-    free(s->target);
 }
 
 /* --loss list */
@@ -659,6 +477,8 @@ const command cmd_train = {
         "Everything about the run goes to its folder: config.json, metrics.jsonl (a line an epoch and every 50 steps), "
         "model.safetensors (the best epoch by validation accuracy; in regression by loss), the last two checkpoints, and the curves. "
         "Ctrl-C saves a checkpoint; --resume goes on from it and ends in the same bits as if nothing had happened.\n\n"
+        "The doctor looks at network, loss and data first and at the training as it goes on, and says what is wrong and what to try (soma help doctor); "
+        "--no-doctor does without, and changes no result.\n\n"
         "Weights in --l1, --l2, --prox-l1, --prox-l2 and --max-norm are those of layers, not biases. --l1 pulls weights near 0, --prox-l1 to 0 "
         "exactly; soma summary RUN counts them. The losses shown are without penalties. Steps are updates: with --accumulate several batches.",
     .example = "soma train --data fashion-mnist --net \"conv 32 3 relu, maxpool 2, flatten, linear 10\" --epochs 5 --out runs/a\n"

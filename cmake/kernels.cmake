@@ -14,8 +14,8 @@ set(SOMA_KERNEL_OPTIONS ${SOMA_KERNEL_LEVEL} -fno-asynchronous-unwind-tables -fn
     $<$<C_COMPILER_ID:Clang>:-Wno-pass-failed>)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(SOMA_ISAS sse2 avx2 avx512)
-  # For machines of before 2013: smaller rather than the last per cent.
-  set(SOMA_FLAGS_sse2 -O2 -ftree-vectorize $<$<C_COMPILER_ID:GNU>:-fvect-cost-model=dynamic>)
+  # For machines of before 2013: small rather than fast.
+  set(SOMA_FLAGS_sse2 -Os -ftree-vectorize $<$<C_COMPILER_ID:GNU>:-fvect-cost-model=dynamic>)
   set(SOMA_FLAGS_avx2 -mavx2 -mfma -mf16c)
   set(SOMA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")

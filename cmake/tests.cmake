@@ -21,6 +21,9 @@ if(CMOCKA_FOUND)
 else()
   message(WARNING "cmocka not found: no unit tests")
 endif()
+# How well the doctor finds planted faults: make doctor-suite.
+add_executable(doctor_suite EXCLUDE_FROM_ALL tests/doctor_suite.c)
+target_link_libraries(doctor_suite PRIVATE soma m)
 # Short runs of those that learn for minutes.
 set(SOMA_EXAMPLE_ARGS_adding_problem short)
 set(SOMA_EXAMPLE_ARGS_copy_memory short)

@@ -65,6 +65,14 @@ static void texts(void) {
     put_text("csv", "numbers", "n\n123456789012345678\n1e-320\n.5\n+7.\n1e22\n");
     put_text("json", "all", "{\"a\":[1,2.5e3,true,false,null],\"b\":{\"c\":\"x\\u00e4\\n\"}}");
     put_text("json", "number", " -0.5 ");
+    put_text("doctor", "look",
+             "{\"kind\":\"look\",\"step\":32,\"epoch\":1,\"batch\":64,\"output\":1,\"loss\":2.5,\"spread\":0.1,\"lr\":0.1,\"grad_norm\":3,\"clip\":1,\"penalty\":0.9,"
+             "\"waiting\":0.5,\"layers\":[{\"path\":\"0\",\"type\":\"ReLU\",\"kind\":4,\"units\":8,\"mean\":0,\"std\":1,\"largest\":2,\"zero\":0.5,\"dead\":0.75,"
+             "\"saturated\":0}],\"params\":[{\"name\":\"0.weight\",\"ndim\":2,\"n\":8,\"weight\":1,\"grad\":1e-9,\"update\":0.5}]}\n"
+             "{\"kind\":\"epoch\",\"step\":64,\"epoch\":2,\"train_loss\":1,\"val_loss\":2}\n{\"kind\":\"nan\",\"step\":65,\"lr\":0.1,\"where\":\"in the loss\"}\n");
+    put_text("doctor", "finding",
+             "{\"kind\":\"finding\",\"rule\":\"dead-units\",\"severity\":\"warning\",\"layer\":\"1 (ReLU)\",\"first\":0,\"last\":0,\"times\":1,\"value\":0.5,\"weight\":1.5,"
+             "\"evidence\":\"x\",\"picture\":\"\",\"flag\":\"--lr 1\",\"code\":\"y\"}\n");
     put_text("network", "cnn",
              "conv 32 3 relu, maxpool 2, conv 64 3 relu, maxpool 2, flatten, linear 128 relu, dropout 0.5, linear 10");
     put_text("network", "mlp", "flatten, linear 784 128 tanh, linear 10");

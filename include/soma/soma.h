@@ -15,5 +15,6 @@
 #include <soma/data.h>
 #include <soma/io.h>
 #include <soma/train.h>
+#include <soma/doctor.h>
 
 #endif

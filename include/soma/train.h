@@ -97,6 +97,33 @@ typedef struct soma_callbacks {
     bool (*should_stop)(void *user);
 } soma_callbacks;
 
+/* One step of a training as an observer sees it. */
+typedef struct soma_watch {
+    soma_module *net;
+    soma_optim *opt;
+    int64_t epoch, step, batch;    /* step in all, from 1; samples in the batch */
+    double loss, lr;               /* loss of the step; NaN before it is known */
+    double penalty;                /* share of what is minimised that is penalty and not loss */
+    double clip_norm;              /* soma_fit_opts.clip_norm */
+    double seconds, waited;        /* of the step; of them, waiting for the batch. NaN before the step's end */
+    size_t size;
+} soma_watch;
+/* Looks at a training, as the doctor does (<soma/doctor.h>). Members may be NULL. They must change nothing of what they see, and draw no
+ * random numbers; an error that they leave ends the training. */
+typedef struct soma_observer {
+    void *user;
+    /* The training begins, or goes on after `step` steps; the run folder is open. run_dir may be NULL. */
+    void (*on_start)(void *user, const char *run_dir, int64_t step);
+    bool (*wants)(void *user, int64_t step);             /* whether before, gradients and after are to be called for this step */
+    void (*before)(void *user, const soma_watch *w);     /* the first forward of the step comes next */
+    void (*gradients)(void *user, const soma_watch *w);  /* they are computed, and not yet clipped */
+    void (*after)(void *user, const soma_watch *w);      /* the weights are updated */
+    void (*on_step)(void *user, const soma_watch *w);    /* every step, at its end */
+    void (*on_epoch)(void *user, const soma_epoch *e);
+    void (*on_nan)(void *user, const soma_watch *w, const char *where); /* "in the gradient of 0.weight" */
+    size_t size;
+} soma_observer;
+
 typedef struct soma_fit_opts {
     int64_t epochs;                 /* 0: 1 */
     soma_loss_fn loss;              /* NULL: cross-entropy for classification, MSE for regression */
@@ -129,6 +156,7 @@ typedef struct soma_fit_opts {
     double ema_decay;               /* soma_ema with this decay after each step; 0: none. Validation, the run's model and the network at
                                        the end then have the average; checkpoints have both */
     int64_t swa_start;              /* from this epoch on, soma_swa at each epoch's end, with batch norm's statistics; 0: none */
+    soma_observer observer;         /* all NULL: none */
     double activity_kl, activity_rho; /* weight of soma_kl_sparsity of these outputs, which must be in 0 ... 1, and its rho (0: 0.05) */
     bool capture;                   /* forward, loss and backward are captured (soma/capture.h): the same bits, faster. For networks and losses whose C
                                        code does the same at every batch, as all of soma's do; those that look at values run as without */

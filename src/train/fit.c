@@ -180,6 +180,7 @@ static soma_status end_epoch(soma__fit_run *f) {
     bool last = s->epoch > f->epochs || f->history->stopped_early;
     if (last || f->stop || f->o.checkpoint_every <= 0 || s->total_step % f->o.checkpoint_every == 0)
         status = save_checkpoint(f);
+    if (status == SOMA_OK) soma__observe_epoch(f, &e);
     if (status == SOMA_OK && c->on_epoch && c->on_epoch(c->user, &e) != 0) f->stop = true;
     if (status == SOMA_OK && f->stop && !last) status = stopped(f);
     return status;
@@ -188,6 +189,7 @@ static soma_status end_epoch(soma__fit_run *f) {
 static soma_status run_epoch(soma__fit_run *f) {
     soma_nn_train(f->net, true);
     f->last_step = soma__clock();
+    f->batch_end = f->last_step;
     f->started = f->last_step - f->state.seconds;
     for (soma_batch b = {.size = sizeof(b)}; soma_loader_next(f->train, &b);) {
         soma_status status = soma__fit_batch(f, &b);
@@ -291,6 +293,7 @@ static soma_status first_checkpoint(soma__fit_run *f) {
 static soma_status train(soma__fit_run *f) {
     soma_status status = open_run(f);
     if (status == SOMA_OK) status = first_checkpoint(f);
+    if (status == SOMA_OK) status = soma__observe_start(f);
     while (status == SOMA_OK && f->state.epoch <= f->epochs && !f->history->stopped_early) status = run_epoch(f);
     soma__log_close(&f->log);
     if (status == SOMA_OK) status = soma__fit_average_show(f); /* the run's last checkpoint has the own weights */

@@ -124,6 +124,7 @@ soma_status soma__nan_find(soma__fit_run *f, const soma_batch *b) {
     if (!s.found) in_computation(f, b, &s);
     soma_scope_end(scope);
     if (soma_error() != SOMA_OK) return soma_error();
+    soma__observe_nan(f, s.found ? s.where : "in the loss");
     return soma_fail(SOMA_ENAN, "training stopped at epoch %lld, step %lld: NaN or Inf first appeared %s; %s",
                      (long long)f->state.epoch, (long long)f->state.step + 1,
                      s.found ? s.where : "in the loss (a second run of the batch stays finite)",

@@ -18,7 +18,7 @@ static bool starts(const char *text, const char *start) {
 static bool is_run_file(const char *name) {
     size_t n = strlen(name), tail = strlen(".safetensors");
     if (starts(name, "checkpoint-")) return n > tail && strcmp(name + n - tail, ".safetensors") == 0;
-    return strcmp(name, "config.json") == 0 || strcmp(name, "metrics.jsonl") == 0 || strcmp(name, "model.safetensors") == 0;
+    return strcmp(name, "config.json") == 0 || strcmp(name, "metrics.jsonl") == 0 || strcmp(name, "doctor.jsonl") == 0 || strcmp(name, "model.safetensors") == 0;
 }
 
 /* A temporary file, ".soma-PROCESS-NUMBER.tmp", of a write that its process did not live to finish. */

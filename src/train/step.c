@@ -70,20 +70,23 @@ soma_status soma__fit_batch(soma__fit_run *f, const soma_batch *b) {
     soma__mixed mixed = {.y = b->y};
     soma_tensor *prediction, *total, *loss;
     f->rng = soma_rng_get();
+    soma__observe_before(f, b);
     if (f->o.sched && f->group == 0) soma_sched_apply(f->o.sched, f->opt, f->state.total_step);
     f->lr = soma_optim_lr(f->opt, 0);
-    bool captured = soma__fit_captured(f, b, &loss, &prediction);
+    bool captured = !f->watched && soma__fit_captured(f, b, &loss, &prediction); /* an observer wants the layers to run */
     if (!captured) loss = soma__fit_loss(f, b, &mixed, &prediction, &total);
     if (!loss) return soma_error();
     double number = soma_item(loss);
     if (soma_error() != SOMA_OK) return soma_error();
     if (!isfinite(number)) return soma__nan_find(f, b);
+    if (f->watched && total != loss) f->penalty = 1 - number / soma_item(total);
     soma_status status = captured ? SOMA_OK : soma__fit_backward(f, b, total);
     if (status == SOMA_OK) status = soma__score_add(&f->score, prediction, mixed.y, number, b->count);
     if (status != SOMA_OK) return status;
     f->group++;
     f->group_samples += (double)b->count;
     f->group_loss += number * (double)b->count;
+    f->batch_end = soma__clock();
     return SOMA_OK;
 }
 
@@ -108,6 +111,7 @@ static soma_status prepare_gradients(soma__fit_run *f) {
     const soma_fit_opts *o = &f->o;
     f->grad_norm = NAN;
     if (f->accumulate > 1 && divide_gradients(f) != SOMA_OK) return soma_error();
+    soma__observe_gradients(f);
     if (o->clip_value > 0) soma_clip_grad_value(f->opt, o->clip_value);
     if (o->clip_norm > 0) f->grad_norm = soma_clip_grad_norm(f->opt, o->clip_norm);
     if (o->grad_noise > 0) soma_add_grad_noise(f->opt, sqrt(o->grad_noise / pow(1 + (double)f->state.total_step, 0.55)));
@@ -154,7 +158,10 @@ soma_status soma__fit_update(soma__fit_run *f, const soma_batch *b) {
     f->state.total_step++;
     f->state.since_log += f->group_loss;
     f->state.since_samples += f->group_samples;
+    double began = f->last_step;
     note_speed(f, (int64_t)f->group_samples);
+    soma__observe_after(f, f->last_step - began);
+    f->batch_end = soma__clock();
     f->group = 0;
     f->group_samples = f->group_loss = 0;
     return SOMA_OK;

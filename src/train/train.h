@@ -165,8 +165,18 @@ typedef struct soma__fit_run {
     double val_seconds;         /* of the last validation */
     double lr, grad_norm, batch_loss;
     soma_rng rng;               /* before this batch's forward */
+    bool watched;               /* the observer looks at this step */
+    double penalty;             /* of its loss; see soma_watch */
+    double batch_end, waited;   /* clock at the last batch's end; seconds that this step waited for batches */
     soma_capture *capture;      /* NULL: none */
 } soma__fit_run;
+/* The observer (observe.c). `before` at a batch's begin: the step's first decides whether it is watched. */
+soma_status soma__observe_start(soma__fit_run *f);
+void soma__observe_before(soma__fit_run *f, const soma_batch *b);
+void soma__observe_gradients(soma__fit_run *f);
+void soma__observe_after(soma__fit_run *f, double seconds);
+void soma__observe_epoch(soma__fit_run *f, const soma_epoch *e);
+void soma__observe_nan(soma__fit_run *f, const char *where);
 /* The captured step (captured.c). */
 void soma__fit_capture_begin(soma__fit_run *f);
 void soma__fit_capture_end(soma__fit_run *f);

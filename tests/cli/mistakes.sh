@@ -27,7 +27,7 @@ expect 2 - '--gamma goes with --schedule step' "$soma" train --data drawn --net 
 expect 1 - 'cutout 28 leaves nothing of images of 28 x 28' "$soma" train --data drawn:50 --net "$net" --cutout 28
 expect 1 - "expected log-probabilities.*logsoftmax" "$soma" train --data drawn:50 --net "$net" --loss nll --out raw
 [ ! -e raw ] || fail "a run that never began left a folder behind: $(ls raw)"
-expect 0 '' 'ends in Softmax, but cross_entropy takes raw scores' "$soma" train --data drawn:50 --net "$net, softmax" --epochs 1 --out twice
+expect 0 '' 'ends in Softmax, and the loss cross_entropy takes raw scores' "$soma" train --data drawn:50 --net "$net, softmax" --epochs 1 --out twice
 expect_line 1 - "unknown layer 'zoo' at column 10 .'soma layers'" "$soma" train --data drawn:50 --net "flatten, zoo 10"
 expect_line 1 - "transformer needs 'heads'" "$soma" summary --net "transformer 64" --input 5x64
 expect_line 1 - '30 features cannot be divided among 4 heads$' "$soma" summary --net "gpt 9 features 30" --input 5
