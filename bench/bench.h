@@ -4,6 +4,7 @@
 #ifndef SOMA_BENCH_H
 #define SOMA_BENCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,27 +33,41 @@ static int by_time(const void *a, const void *b) {
 
 enum { BENCH_TIMES = 4000 };
 
-/* Runs the contestants in turn for `budget` seconds each. Short calls are timed in groups of about 50 us. */
+static inline double one_group(const contestant *c, int group) {
+    double t = seconds();
+    for (int g = 0; g < group; g++)
+        c->run(c->arg);
+    return (seconds() - t) / group;
+}
+
+/* Runs the contestants in turn for `budget` seconds each. Short calls are timed in groups of about 50 us. With several threads a turn is longer: a
+ * rest, in which the threads of the one before stop spinning (OpenMP's do for some milliseconds, on processors that others want), some
+ * time to wake one's own and to spread over the processors, then groups that count. */
 static inline void compete(contestant *c, int n, double budget) {
     static double times[8][BENCH_TIMES];
-    int group[8], count = 0;
+    const bool several = bench_clock == CLOCK_MONOTONIC;
+    const struct timespec rest = {.tv_nsec = 10000000};
+    const double waking = several ? 0.015 : 0, counting = several ? 0.025 : 0;
+    int group[8], count[8] = {0};
     for (int i = 0; i < n; i++) {
         c[i].run(c[i].arg);
-        double t = seconds();
-        c[i].run(c[i].arg);
-        t = seconds() - t;
+        double t = one_group(&c[i], 1);
         group[i] = t < 50e-6 ? (int)(50e-6 / (t > 1e-8 ? t : 1e-8)) + 1 : 1;
     }
-    for (double end = seconds() + budget * n; count < 3 || (count < BENCH_TIMES && seconds() < end); count++)
+    double end = seconds() + budget * n;
+    for (int turn = 0; turn < 3 || seconds() < end; turn++)
         for (int i = 0; i < n; i++) {
-            double t = seconds();
-            for (int g = 0; g < group[i]; g++)
+            if (several)
+                nanosleep(&rest, NULL);
+            for (double until = seconds() + waking; several && seconds() < until;)
                 c[i].run(c[i].arg);
-            times[i][count] = (seconds() - t) / group[i];
+            double until = seconds() + counting;
+            for (bool first = true; count[i] < BENCH_TIMES && (first || seconds() < until); first = false)
+                times[i][count[i]++] = one_group(&c[i], group[i]);
         }
     for (int i = 0; i < n; i++) {
-        qsort(times[i], (size_t)count, sizeof *times[i], by_time);
-        c[i].best = times[i][count / 5];
+        qsort(times[i], (size_t)count[i], sizeof *times[i], by_time);
+        c[i].best = times[i][count[i] / 5];
     }
 }
 

@@ -1,7 +1,7 @@
 /* Times one workload of bench/workloads.json, or records what it computes:
  *     bench_workloads [-t THREADS] [-s SECONDS] [-f workloads.json] [-d FOLDER] [-c FILE [-n STEPS]] NAME
- * NAME is a workload's, for inference with the batch behind it: c_lenet.infer64; with .bf16 behind it in mixed precision. Prints one line of JSON: the step's time in ms (median and
- * least), how many were timed, its arithmetic, the process's largest memory, before the workload was made (base) and at the end.
+ * NAME is a workload's, for inference with the batch behind it: c_lenet.infer64; with .bf16 behind it in mixed precision, with
+ * .captured through soma_capture. Prints one line of JSON: the step's time in ms (median and least), how many were timed, its arithmetic, the process's largest memory, before the workload was made (base) and at the end.
  * -c times nothing: it writes inputs and results of a few steps to a .safetensors file. -d: where the folder of images is, or is made. */
 #include "workload.h"
 
@@ -92,6 +92,8 @@ static bool (*find(const json_t *all, const char *name, workload *w))(workload *
             w->infer = atoll(mode + 5);
         else if (strcmp(mode, "bf16") == 0)
             soma_set_autocast(SOMA_BF16);
+        else if (strcmp(mode, "captured") == 0)
+            w->captured = true;
         else
             return NULL;
     }

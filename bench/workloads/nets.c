@@ -8,24 +8,39 @@ typedef struct net {
     soma_module *module;
     soma_optim *opt;
     soma_tensor *x, *y;
+    soma_capture *fast;
     bool mse;
 } net;
 
-static soma_tensor *loss_of(net *s) {
-    soma_tensor *out = soma_nn_forward(s->module, s->x);
+static soma_tensor *loss_of(net *s, soma_tensor *x, soma_tensor *y) {
+    soma_tensor *out = soma_nn_forward(s->module, x);
     if (s->mse)
-        return soma_mse_loss(out, s->y);
+        return soma_mse_loss(out, y);
     if (out && soma_ndim(out) == 3) /* a class for each step of a sequence */
         out = soma_flatten(out, 0, 1);
-    return soma_cross_entropy(out, s->y);
+    return soma_cross_entropy(out, y);
+}
+
+static bool loss_and_update(void *user, soma_tensor *const *in, int n_in, soma_tensor **out, int n_out) {
+    net *s = user;
+    (void)n_in, (void)n_out;
+    out[0] = loss_of(s, in[0], in[1]);
+    return soma_backward(out[0]) == SOMA_OK && soma_optim_step(s->opt) == SOMA_OK;
+}
+
+/* One training step; the loss is a tensor of the current scope. */
+static soma_tensor *update(net *s) {
+    soma_tensor *loss = NULL, *in[] = {s->x, s->y};
+    if (s->fast)
+        soma_capture_run(s->fast, in, 2, &loss, 1);
+    else
+        loss_and_update(s, in, 2, &loss, 1);
+    return loss;
 }
 
 static void train_step(workload *w) {
-    net *s = w->state;
     soma_scope scope = soma_scope_begin();
-    soma_tensor *loss = loss_of(s);
-    soma_backward(loss);
-    soma_optim_step(s->opt);
+    update(w->state);
     soma_scope_end(scope);
 }
 
@@ -54,14 +69,10 @@ static void compare(workload *w, record *r, int steps) {
         record_add(r, "param", i, named[i].tensor);
     for (int i = 0; i < steps && soma_error() == SOMA_OK; i++) {
         soma_scope scope = soma_scope_begin();
-        if (w->infer) {
+        if (w->infer)
             record_add(r, "out", i, soma_nn_forward(s->module, s->x));
-        } else {
-            soma_tensor *loss = loss_of(s);
-            record_add(r, "loss", i, loss);
-            soma_backward(loss);
-            soma_optim_step(s->opt);
-        }
+        else
+            record_add(r, "loss", i, update(s));
         soma_scope_end(scope);
     }
 }
@@ -117,6 +128,7 @@ bool net_open(workload *w) {
         soma_set_grad_enabled(false);
     } else {
         s.opt = optimiser(w, s.module);
+        s.fast = w->captured ? soma_capture_new(loss_and_update, &s) : NULL;
     }
     w->state = &s;
     w->step = w->infer ? infer_step : train_step;

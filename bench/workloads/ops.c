@@ -7,6 +7,7 @@ typedef struct op {
     soma_tensor *x, *y, *grad;   /* y: the second input, classes, or NULL; grad: the gradient of the result */
     soma_tensor *weight, *bias;  /* layer norm */
     soma_optim *opt;             /* Adam */
+    soma_capture *fast;
     soma_tensor *(*run)(struct op *s);
     bool backward;
 } op;
@@ -35,12 +36,24 @@ static const struct {
              {"add", run_add},           {"softmax", run_softmax},     {"adam", run_adam}, {"cross_entropy", run_cross_entropy},
              {"transpose", run_transpose}, {"layer_norm", run_layer_norm}};
 
+static bool run_and_back(void *user, soma_tensor *const *in, int n_in, soma_tensor **out, int n_out) {
+    op *s = user;
+    (void)in, (void)n_in;
+    soma_tensor *result = s->run(s);
+    if (n_out > 0)
+        out[0] = result;
+    return result && (!s->backward || soma_backward(result, .grad = s->grad) == SOMA_OK);
+}
+
+/* The result belongs to the current scope. */
 static soma_tensor *once(op *s) {
-    soma_tensor *out = s->run(s);
-    if (s->backward) {
+    soma_tensor *out = NULL;
+    if (s->backward)
         soma_set_grad(s->x, NULL);
-        soma_backward(out, .grad = s->grad);
-    }
+    if (s->fast)
+        soma_capture_run(s->fast, NULL, 0, &out, 1);
+    else
+        run_and_back(s, NULL, 0, &out, 1);
     return out;
 }
 
@@ -96,6 +109,7 @@ bool op_open(workload *w) {
         s.opt = soma_adam(NULL);
         soma_optim_add_group(s.opt, &s.x, 1, 1e-3, 0);
     }
+    s.fast = w->captured ? soma_capture_new(run_and_back, &s) : NULL;
     w->mbytes = 4e-6 * (double)(soma_numel(s.x) * spec_int(w, "arrays", 1));
     w->state = &s;
     w->step = step;

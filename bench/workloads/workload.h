@@ -20,6 +20,7 @@ typedef struct workload {
     const json_t *spec;  /* its object in workloads.json */
     int64_t infer;       /* batch of an inference; 0: a training step */
     bool check;          /* results will be compared: dropout is off */
+    bool captured;       /* the step is recorded once and replayed */
     const char *folder;  /* for files */
     double gflop;        /* arithmetic of a step, 0: does not matter */
     double mbytes;       /* what a step has to move through memory, 0: does not matter */
