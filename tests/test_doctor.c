@@ -82,6 +82,7 @@ static const check_case cases[] = {
     {"linear 16, linear 8 relu, linear 3", NULL, "linear-without-activation", "1 (Linear)", false, NULL, 0.01, 0},
     {"linear 16, dropout 0.1, linear 3", NULL, "linear-without-activation", "2 (Linear)", false, NULL, 0.01, 0},
     {"linear 16 relu, linear 3", NULL, "equal-weights", "0.weight", false, "ones", 0.01, 0},
+    {"linear 16 relu, linear 8 relu, linear 3", NULL, "equal-weights", NULL, false, "zeros", 0.01, 0},
     {"linear 16 relu, linear 3", NULL, "learning-rate-at-start", NULL, false, NULL, 100, 0},
     {"linear 16, batchnorm relu, linear 3", NULL, "batch-too-small-for-norm", "1 (BatchNorm)", false, NULL, 0.01, 2},
 };

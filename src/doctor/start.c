@@ -109,7 +109,7 @@ static void check_scale(soma__check *c) {
         if (f->kind == SOMA__KIND_NORM) return;
         if (f->kind != SOMA__KIND_WEIGHTS || i == last) continue;
         std[n++] = f->std;
-        if (f->std > high) where = i;
+        if (where < 0 || f->std > high) where = i;
         low = SOMA_MIN(low, f->std);
         high = SOMA_MAX(high, f->std);
     }
